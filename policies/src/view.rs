@@ -1,0 +1,103 @@
+//! What a policy sees.
+
+/// ALUA access state of a path, best first (SPC-4 5.15.2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Active/optimized, or a target without ALUA.
+    ActiveOptimized,
+    /// Active/non-optimized.
+    ActiveNonOptimized,
+}
+
+/// Which way the data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the target.
+    Read,
+    /// To the target (writes, trims, write zeroes, flushes).
+    Write,
+}
+
+/// The I/O to be placed.
+#[derive(Clone, Copy, Debug)]
+pub struct IoView {
+    /// Which way.
+    pub direction: Direction,
+    /// Size of the data in bytes; 0 for commands without data.
+    pub bytes: u32,
+    /// First logical block.
+    pub lba: u64,
+}
+
+/// A usable path.
+#[derive(Clone, Copy, Debug)]
+pub struct PathView {
+    /// Its number in the volume.
+    pub path: u16,
+    /// Access state.
+    pub access: Access,
+    /// Operator's weight, 1–255, default 1.
+    pub weight: u8,
+    /// Commands in flight on it.
+    pub in_flight: u32,
+    /// Bytes in flight on it.
+    pub in_flight_bytes: u64,
+    /// Further commands that it may take now, at least 1.
+    pub slots_free: u32,
+}
+
+/// The usable paths for one choice: never empty, in ascending order of path number.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidates<'a>(&'a [PathView]);
+
+impl<'a> Candidates<'a> {
+    /// `None` if there is no path.
+    #[must_use]
+    pub fn new(paths: &'a [PathView]) -> Option<Self> {
+        debug_assert!(paths.windows(2).all(|w| w[0].path < w[1].path));
+        (!paths.is_empty()).then_some(Self(paths))
+    }
+
+    /// The paths.
+    #[must_use]
+    pub fn views(self) -> &'a [PathView] {
+        self.0
+    }
+
+    /// Picks by index into [`Candidates::views`].
+    ///
+    /// # Panics
+    /// If there is no such candidate.
+    #[must_use]
+    pub fn pick(self, index: usize) -> Pick {
+        Pick(self.0[index].path)
+    }
+
+    /// Picks the first candidate that is the best by `rank` (smallest wins).
+    #[must_use]
+    pub fn best_by<R: Ord>(self, rank: impl FnMut(&PathView) -> R) -> Pick {
+        let mut rank = rank;
+        let mut best = 0;
+        let mut best_rank = rank(&self.0[0]);
+        for (index, view) in self.0.iter().enumerate().skip(1) {
+            let r = rank(view);
+            if r < best_rank {
+                best = index;
+                best_rank = r;
+            }
+        }
+        self.pick(best)
+    }
+}
+
+/// A choice: only a [`Candidates`] can make one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pick(u16);
+
+impl Pick {
+    /// The path's number.
+    #[must_use]
+    pub fn path(self) -> u16 {
+        self.0
+    }
+}

@@ -1,0 +1,1 @@
+//! `multipath.toml`: typed, checked configuration.

@@ -1,0 +1,1 @@
+//! Requests and answers of the control socket, and their rendering.

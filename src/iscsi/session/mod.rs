@@ -1,0 +1,1 @@
+//! One iSCSI session of one connection at error recovery level 0, sans-IO.

@@ -1,0 +1,1 @@
+//! One route to the LUN: its session, probing, health and reconnects.

@@ -1,0 +1,1 @@
+//! Everything asynchronous: sockets, time, tasks.

@@ -1,0 +1,1 @@
+//! The merged LUN: splitting, ordering, failover and fences.
