@@ -17,6 +17,9 @@ pub const NBD_PAYLOAD_MAX: u32 = 32 << 20;
 /// A payload that exceeds [`NBD_PAYLOAD_MAX`] is skipped up to this; beyond, the connection is closed.
 pub const NBD_SKIP_MAX: u32 = 128 << 20;
 
+/// Slices of a write's payload shorter than this wait in the input until more has arrived.
+pub const NBD_FRAGMENT_MIN: usize = 4 << 10;
+
 /// Length of one NBD option; the connection is closed above.
 pub const NBD_OPTION_MAX: u32 = 64 << 10;
 
