@@ -47,13 +47,13 @@ fn repository() -> Vec<File> {
 }
 
 fn walk(root: &Path, folder: &Path, files: &mut Vec<File>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
+    for entry in fs::read_dir(folder).expect("a folder of the repository") {
+        let entry = entry.expect("an entry of the folder");
         let (path, name) = (entry.path(), entry.file_name());
         if name == "target" || name == ".git" || name == "corpus" || name == "__pycache__" {
             continue;
         }
-        let kind = entry.file_type().unwrap();
+        let kind = entry.file_type().expect("its type");
         if kind.is_dir() {
             walk(root, &path, files);
         } else if kind.is_file()
@@ -61,10 +61,9 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<File>) {
         {
             let path = path
                 .strip_prefix(root)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .replace('\\', "/");
+                .expect("below the root")
+                .to_string_lossy()
+                .into_owned();
             files.push(File { path, text });
         }
     }

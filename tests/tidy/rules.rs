@@ -143,7 +143,7 @@ fn depth_of(file: &File) -> usize {
 }
 
 /// Arrows between the modules of the root library, and from it and netsim to other packages.
-pub fn layers(files: &[File]) -> Vec<Finding> {
+pub(crate) fn layers(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|f| is_rust(f)) {
         let code = code_only(&file.text);
@@ -240,7 +240,7 @@ fn may(module: &str, may_name: &[&str], path: &Named) -> bool {
 }
 
 /// Dependencies between the packages.
-pub fn manifests(files: &[File]) -> Vec<Finding> {
+pub(crate) fn manifests(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|f| f.path.ends_with("Cargo.toml")) {
         let manifest: toml::Table = match file.text.parse() {
@@ -282,7 +282,7 @@ pub fn manifests(files: &[File]) -> Vec<Finding> {
 }
 
 /// Sockets, tasks, clocks and entropy outside the shells; test modules are free.
-pub fn cores(files: &[File]) -> Vec<Finding> {
+pub(crate) fn cores(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|f| is_rust(f) && !is_test(f)) {
         let core = match (module_of(file), file.path.strip_prefix("netsim/src/")) {
@@ -311,7 +311,7 @@ pub fn cores(files: &[File]) -> Vec<Finding> {
 }
 
 /// Wire input never panics: see [`WIRE_MODULES`].
-pub fn wire_modules(files: &[File]) -> Vec<Finding> {
+pub(crate) fn wire_modules(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files
         .iter()
@@ -331,7 +331,7 @@ pub fn wire_modules(files: &[File]) -> Vec<Finding> {
 }
 
 /// `select!` is always biased: its order is a decision.
-pub fn selects(files: &[File]) -> Vec<Finding> {
+pub(crate) fn selects(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|f| is_rust(f)) {
         let code = code_only(&file.text);
@@ -356,7 +356,7 @@ pub fn selects(files: &[File]) -> Vec<Finding> {
 }
 
 /// Only interop may wait on the wall clock.
-pub fn sleeps(files: &[File]) -> Vec<Finding> {
+pub(crate) fn sleeps(files: &[File]) -> Vec<Finding> {
     let free = |file: &File| {
         file.path.starts_with("tests/interop") || file.path.starts_with("tests/support/")
     };
@@ -378,7 +378,7 @@ pub fn sleeps(files: &[File]) -> Vec<Finding> {
 }
 
 /// Lengths of files and lines. Tables and lines with an address may be longer.
-pub fn lengths(files: &[File]) -> Vec<Finding> {
+pub(crate) fn lengths(files: &[File]) -> Vec<Finding> {
     let ends = [".rs", ".py", ".sh", "tests/run", ".ci/run"];
     let mut findings = Vec::new();
     for file in files
@@ -410,7 +410,7 @@ pub fn lengths(files: &[File]) -> Vec<Finding> {
 }
 
 /// Unfinished work and disabled tests.
-pub fn leftovers(files: &[File]) -> Vec<Finding> {
+pub(crate) fn leftovers(files: &[File]) -> Vec<Finding> {
     // Put together here, so that this file does not find itself.
     let marks = [
         concat!("to", "do!("),
@@ -439,7 +439,7 @@ pub fn leftovers(files: &[File]) -> Vec<Finding> {
 }
 
 /// Folders of a build machine.
-pub fn machine_paths(files: &[File]) -> Vec<Finding> {
+pub(crate) fn machine_paths(files: &[File]) -> Vec<Finding> {
     let marks = [
         concat!("/wo", "rk/"),
         concat!("/ro", "ot/"),

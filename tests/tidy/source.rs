@@ -2,7 +2,7 @@
 
 /// The text with comments and the contents of string and character literals blanked out; lines stay where
 /// they are.
-pub fn code_only(text: &str) -> String {
+pub(crate) fn code_only(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -102,7 +102,7 @@ fn character(text: &str) -> Option<usize> {
 }
 
 /// `code` with every `#[cfg(test)] mod name { … }` blanked out.
-pub fn without_test_modules(code: &str) -> String {
+pub(crate) fn without_test_modules(code: &str) -> String {
     let mut out = code.to_owned();
     let mut from = 0;
     while let Some(at) = out[from..].find("#[cfg(test)]").map(|at| at + from) {
@@ -143,13 +143,13 @@ fn braces(text: &str) -> usize {
 
 /// One path that the code names: its line (from 1) and its segments after the root.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Named {
-    pub line: usize,
-    pub segments: Vec<String>,
+pub(crate) struct Named {
+    pub(crate) line: usize,
+    pub(crate) segments: Vec<String>,
 }
 
 /// Every path below `root` (`crate`, `iiblockdaemon`) that `code` names, use groups expanded.
-pub fn paths_below(code: &str, root: &str) -> Vec<Named> {
+pub(crate) fn paths_below(code: &str, root: &str) -> Vec<Named> {
     let mut found = Vec::new();
     for at in words(code, root) {
         if let Some(rest) = code[at + root.len()..].trim_start().strip_prefix("::") {
@@ -163,7 +163,7 @@ pub fn paths_below(code: &str, root: &str) -> Vec<Named> {
 }
 
 /// Paths that climb with `super::` out of a module `depth` levels below the crate root.
-pub fn paths_above(code: &str, depth: usize) -> Vec<Named> {
+pub(crate) fn paths_above(code: &str, depth: usize) -> Vec<Named> {
     let mut found = Vec::new();
     let mut end_of_last = 0;
     for at in words(code, "super") {
@@ -190,7 +190,7 @@ pub fn paths_above(code: &str, depth: usize) -> Vec<Named> {
 }
 
 /// Where `word` stands in `code` as a whole word.
-pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+pub(crate) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.match_indices(word)
         .map(|(at, _)| at)
         .filter(move |at| {
@@ -199,7 +199,7 @@ pub fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 
 }
 
 /// The line, from 1, of the byte at `at`.
-pub fn line_of(code: &str, at: usize) -> usize {
+pub(crate) fn line_of(code: &str, at: usize) -> usize {
     code[..at].matches('\n').count() + 1
 }
 
