@@ -4,6 +4,7 @@ mod login_status;
 
 use crate::iscsi::chap::ChapAlgorithm;
 
+pub use crate::iscsi::pdu::InvalidPdu;
 pub use login_status::LoginStatus;
 
 /// Why a session ended. The outer variants say who must act, the inner ones what happened.
@@ -55,43 +56,6 @@ impl SessionError {
     }
 }
 
-/// Bytes that cannot be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidPdu {
-    /// An opcode that no target sends, or that is not known.
-    #[error("unknown opcode {0:#04x}")]
-    UnknownOpcode(u8),
-    /// Another opcode than the decoder is for.
-    #[error("opcode {0:#04x} where another one was expected")]
-    WrongOpcode(u8),
-    /// A header field with a value that RFC 7143 does not allow.
-    #[error("illegal value in field {0}")]
-    IllegalField(&'static str),
-    /// A data segment that is longer than we declared or than this PDU may carry.
-    #[error("data segment of {length} bytes, at most {limit} are allowed")]
-    SegmentTooLong {
-        /// DataSegmentLength, without padding.
-        length: u32,
-        /// The limit that holds.
-        limit: u32,
-    },
-    /// A data segment or additional header that is too short for what it must contain.
-    #[error("{0} is too short")]
-    TooShort(&'static str),
-    /// Additional header segments where none is allowed.
-    #[error("additional header segments are not allowed here")]
-    UnexpectedAhs,
-    /// The header digest is wrong.
-    #[error("header digest mismatch")]
-    HeaderDigest,
-    /// The data digest is wrong.
-    #[error("data digest mismatch")]
-    DataDigest,
-    /// Text that is no list of `key=value` pairs.
-    #[error("malformed text: {0}")]
-    Text(#[from] TextError),
-}
-
 /// What is wrong with a text segment (RFC 7143 6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
@@ -118,6 +82,9 @@ pub enum TextError {
 /// A violation of the protocol by the target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerMisbehaved {
+    /// Text that is no list of `key=value` pairs.
+    #[error("malformed text: {0}")]
+    Text(#[from] TextError),
     /// A PDU that has no place in this phase.
     #[error("PDU {0:#04x} is not allowed in this phase")]
     UnexpectedPdu(u8),
