@@ -50,6 +50,9 @@ pub const REDIRECTS_MAX: u32 = 4;
 /// Data segment that we accept for PDUs other than Data-In; the session is dropped above.
 pub const CONTROL_SEGMENT_MAX: u32 = 64 << 10;
 
+/// A piece of a data segment that is handed on before the segment is complete; smaller ones wait in the input buffer.
+pub const DATA_PIECE_MIN: usize = 4 << 10;
+
 /// Bytes of one transfer command; larger requests are split.
 pub const TRANSFER_MAX: u32 = 4 << 20;
 
