@@ -13,8 +13,8 @@
 
 use super::error::RequestFailure;
 use super::export::{ExportFlags, ExportInfo};
+use super::request::ConnectionLimits;
 use super::token::OwedKind;
-use super::transmission::ConnectionLimits;
 use super::wire::{RequestHeader, command, command_flag};
 use crate::errno::IoErrno;
 
