@@ -48,10 +48,10 @@ enum Stage {
 
 /// One client's negotiation.
 ///
-/// Driver contract: write [`Self::outgoing`]; after reading, call [`Self::handle_bytes`], write the output and ask
-/// [`Self::poll_outcome`]; at [`Self::poll_timeout`], call [`Self::handle_timeout`]. After an error, close the
-/// socket. After an outcome, write the output before the socket is used for anything else; what is left in
-/// the input belongs to transmission.
+/// Driver contract: write [`Self::outgoing`]; after reading, call [`Self::handle_bytes`], write the output
+/// and ask [`Self::poll_outcome`]; at [`Self::poll_timeout`], call [`Self::handle_timeout`]. After an error,
+/// close the socket. After an outcome, write the output before the socket is used for anything else; what is
+/// left in the input belongs to transmission.
 #[derive(Debug)]
 pub struct Handshake {
     exports: Arc<Vec<ExportInfo>>,

@@ -1,6 +1,9 @@
 //! The right and the duty to answer one request.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+
+use tracing::error;
 
 /// What a reply needs to know of its request.
 #[derive(Clone, Copy, Debug)]
@@ -32,18 +35,32 @@ pub(super) enum OwedKind {
     },
 }
 
+/// Shared by a connection and its tokens: whether one was dropped without an answer.
+#[derive(Debug, Default)]
+pub(super) struct Forgotten(AtomicBool);
+
+impl Forgotten {
+    /// # Panics
+    /// If a token was dropped while its connection lived.
+    pub(super) fn assert_none(&self) {
+        let forgotten = self.0.load(Ordering::Relaxed);
+        assert!(!forgotten, "an NBD request was dropped without an answer");
+    }
+}
+
 /// A request that is not answered yet. It must go back to its [`super::Connection`]; dropping it while that
-/// lives is a bug of ours and panics. Once the connection is gone, it may be dropped.
+/// lives is a bug of ours, and the connection panics at its next turn. Once the connection is gone, it may be
+/// dropped.
 #[derive(Debug)]
 #[must_use = "an NBD client waits for the answer"]
 pub struct RequestToken {
-    owner: Weak<()>,
+    owner: Weak<Forgotten>,
     owed: Owed,
     answered: bool,
 }
 
 impl RequestToken {
-    pub(super) fn new(owner: &Arc<()>, owed: Owed) -> Self {
+    pub(super) fn new(owner: &Arc<Forgotten>, owed: Owed) -> Self {
         let owner = Arc::downgrade(owner);
         Self {
             owner,
@@ -56,7 +73,7 @@ impl RequestToken {
     ///
     /// # Panics
     /// If the token belongs to another connection.
-    pub(super) fn redeem(mut self, owner: &Arc<()>) -> Owed {
+    pub(super) fn redeem(mut self, owner: &Arc<Forgotten>) -> Owed {
         self.answered = true;
         assert!(
             std::ptr::eq(self.owner.as_ptr(), Arc::as_ptr(owner)),
@@ -68,11 +85,11 @@ impl RequestToken {
 
 impl Drop for RequestToken {
     fn drop(&mut self) {
-        let forgotten = !self.answered && self.owner.strong_count() > 0;
-        assert!(
-            !forgotten || std::thread::panicking(),
-            "an NBD request was dropped without an answer: {:?}",
-            self.owed
-        );
+        if !self.answered
+            && let Some(owner) = self.owner.upgrade()
+        {
+            error!(request = ?self.owed, "an NBD request was dropped without an answer");
+            owner.0.store(true, Ordering::Relaxed);
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! Transmission: requests in, replies out, in any order (proto.md, "Transmission").
 //!
-//! A request occupies a place and, if it carries or asks for data, bytes of the connection's budget, from
-//! the moment its header is consumed until the socket took the last byte of its reply. Where the budget is used up,
-//! the next header stays in the input and the socket is not read: a client that sends without reading
-//! its replies holds back itself only.
+//! A request occupies a place and, if it carries or asks for data, bytes of the connection's budget, from the
+//! moment its header is consumed until the socket took the last byte of its reply. Where the budget is used
+//! up, the next header stays in the input and the socket is not read: a client that sends without reading its
+//! replies holds back itself only.
 //!
-//! A write's payload is taken out of the input as slices, as it arrives. The payload of a write that is refused is
-//! dropped as it arrives, and the refusal is answered after it, so that the stream stays in step.
+//! A write's payload is taken out of the input as slices, as it arrives. The payload of a write that is
+//! refused is dropped as it arrives, and the refusal is answered after it, so that the stream stays in step.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::error::{ConnectionError, RequestFailure};
 use super::export::ExportInfo;
 use super::reply::ReplyWriter;
 use super::request::{Command, ConnectionLimits, Request};
-use super::token::{Owed, OwedKind, RequestToken};
+use super::token::{Forgotten, Owed, OwedKind, RequestToken};
 use super::wire::{REQUEST_MAGIC, RequestHeader};
 use crate::limits::NBD_FRAGMENT_MIN;
 use crate::out_queue::OutQueue;
@@ -51,15 +51,15 @@ struct Unsent {
 
 /// One client in transmission.
 ///
-/// Driver contract, once per turn: append to the input if [`Self::wants_input`]; [`Self::handle_bytes`], also when nothing
-/// was appended, for room may have come back; drain [`Self::poll_request`]; give due answers to [`Self::reply`]; write
-/// [`Self::outgoing`]. If the turn freed room (an answer was written) and the input is not empty, take another turn
-/// before waiting. Close the socket after an error, or once [`Self::is_finished`]. Dropping a connection releases the
-/// tokens that are still out.
+/// Driver contract, once per turn: append to the input if [`Self::wants_input`]; [`Self::handle_bytes`], also
+/// when nothing was appended, for room may have come back; drain [`Self::poll_request`]; give due answers to
+/// [`Self::reply`]; write [`Self::outgoing`]. If an answer was written and the input is not empty, take
+/// another turn before waiting. Close the socket after an error, or once [`Self::is_finished`]. Dropping a
+/// connection releases the tokens that are still out.
 #[derive(Debug)]
 pub struct Connection {
-    // Must be dropped before `requests`, whose tokens would panic otherwise.
-    alive: Arc<()>,
+    // Must be dropped before `requests`, whose tokens are not forgotten then.
+    alive: Arc<Forgotten>,
     terms: Terms,
     limits: ConnectionLimits,
     intake: Intake,
@@ -93,7 +93,7 @@ impl Connection {
             "bounds let requests pass"
         );
         Self {
-            alive: Arc::new(()),
+            alive: Arc::default(),
             terms: Terms::new(export, structured_replies, limits),
             limits,
             intake: Intake::Header,
@@ -110,7 +110,11 @@ impl Connection {
     ///
     /// # Errors
     /// When the stream is out of step; the socket is to be closed.
+    ///
+    /// # Panics
+    /// If one of its tokens was dropped.
     pub fn handle_bytes(&mut self, input: &mut BytesMut) -> Result<(), ConnectionError> {
+        self.alive.assert_none();
         self.release_sent();
         self.full = false;
         let mut progress = true;
@@ -134,7 +138,8 @@ impl Connection {
         !self.full && !matches!(self.intake, Intake::Disconnected)
     }
 
-    /// Bytes that are sure to come: the rest of the payload that is being received. A reader may make room for them.
+    /// Bytes that are sure to come: the rest of the payload that is being received, for which a reader may
+    /// make room.
     #[must_use]
     pub fn expected_input(&self) -> usize {
         match &self.intake {
@@ -277,8 +282,8 @@ impl Connection {
         self.push_request(owed, command);
     }
 
-    /// Takes slices of the input into the payload. Small ones wait until they have grown, so that a client that
-    /// sends single bytes cannot make us keep a descriptor for each.
+    /// Takes slices of the input into the payload. Small ones wait until they have grown, so that a client
+    /// that sends single bytes cannot make us keep a descriptor for each.
     fn take_payload(&mut self, input: &mut BytesMut) -> bool {
         let Intake::Payload {
             owed,
