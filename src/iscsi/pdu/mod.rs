@@ -7,6 +7,8 @@
 #![deny(clippy::indexing_slicing)]
 
 pub mod bhs;
+pub mod login;
+pub mod text;
 
 pub use bhs::{BHS_LEN, Bhs};
 
