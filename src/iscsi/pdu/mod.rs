@@ -12,6 +12,8 @@ pub mod control;
 pub mod data;
 pub mod nop;
 pub mod task;
+pub mod login;
+pub mod text;
 
 #[cfg(test)]
 mod tests;
