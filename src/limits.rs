@@ -32,6 +32,13 @@ pub const NBD_STRING_MAX: usize = 4096;
 /// Duration of an NBD handshake; the connection is closed after.
 pub const NBD_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Handshakes at a time per listener; further clients wait to be accepted.
+pub const NBD_HANDSHAKES_MAX: usize = 32;
+
+/// Bytes that the kernel may hold for a client on a unix socket, each way; as many as it grants where it
+/// grants fewer.
+pub const NBD_SOCKET_BUFFER: usize = 4 << 20;
+
 /// Client connections per volume; further ones are closed at once with a log line.
 pub const NBD_CLIENTS_MAX: usize = 64;
 
