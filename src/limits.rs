@@ -5,6 +5,27 @@ use std::time::Duration;
 /// Paths per volume; the configuration is refused above.
 pub const PATHS_MAX: usize = 32;
 
+/// Volumes per daemon; the configuration is refused above.
+pub const VOLUMES_MAX: usize = 256;
+
+/// Size of the configuration file; refused above.
+pub const CONFIG_BYTES_MAX: usize = 1 << 20;
+
+/// Length of a CHAP secret; refused below (96 bits, RFC 7143 12.1.3).
+pub const SECRET_BYTES_MIN: usize = 12;
+
+/// Length of a CHAP secret; refused above.
+pub const SECRET_BYTES_MAX: usize = 256;
+
+/// One line of the control socket, request or answer; the connection is closed above.
+pub const CONTROL_LINE_MAX: usize = 4 << 20;
+
+/// Connections to the control socket; further ones are closed at once.
+pub const CONTROL_CLIENTS_MAX: usize = 16;
+
+/// How long a control client may take for its request, and to take the answer; the connection is closed after.
+pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// NBD requests in flight per client connection; the socket is not read above.
 pub const NBD_REQUESTS_MAX: usize = 256;
 
