@@ -68,9 +68,6 @@ pub enum TextError {
     /// A key name of more than 63 bytes.
     #[error("a key name of more than 63 bytes")]
     KeyTooLong,
-    /// A value that is no UTF-8, or has control characters.
-    #[error("a value that is not text")]
-    BadValue,
     /// The text ends within a pair.
     #[error("the text ends within a pair")]
     Truncated,
@@ -167,9 +164,6 @@ pub enum PeerIncompatible {
     /// A digest that the configuration demands is not available.
     #[error("the target does not offer the {0} that the configuration demands")]
     DigestRefused(&'static str),
-    /// The target insists on an error recovery level or a number of connections that we do not offer.
-    #[error("the target insists on another {0}")]
-    Insists(&'static str),
 }
 
 /// Why authentication failed.

@@ -13,5 +13,6 @@ pub mod outbox;
 
 pub mod chap;
 pub mod error;
+pub mod keys;
 
 pub mod session;

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::Digest as _;
-
 use super::Secret;
 
 /// A hash function of CHAP, by its number in IANA's registry of PPP authentication algorithms.

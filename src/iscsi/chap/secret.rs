@@ -58,7 +58,7 @@ impl fmt::Debug for Secret {
 
 /// Compares without telling by its duration where the first difference is.
 #[must_use]
-pub(super) fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }

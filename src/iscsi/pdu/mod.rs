@@ -10,8 +10,10 @@ pub mod bhs;
 pub mod command;
 pub mod control;
 pub mod data;
+pub mod login;
 pub mod nop;
 pub mod task;
+pub mod text;
 
 #[cfg(test)]
 mod tests;
