@@ -66,8 +66,8 @@ impl Lab {
         nbd_uri(&self.volume.socket(self.folder()), &self.volume.name)
     }
 
-    /// Runs a verifying load, two seconds of it before `event` and the rest after; returns its report after
-    /// asserting that nothing failed, and notes the longest stall in `interop-stalls.txt` beside the programs.
+    /// Runs a verifying load, two seconds of it before `event` and the rest after, and asserts that nothing
+    /// failed. The longest stall is noted in `interop-stalls.txt` beside the programs.
     pub(crate) fn under_load(
         &mut self,
         name: &str,
