@@ -2,5 +2,9 @@
 
 pub mod client_socket;
 pub mod clock;
+pub mod dial;
 pub mod nbd_bind;
 pub mod nbd_listen;
+pub mod state;
+pub mod stream;
+pub mod volume_task;
