@@ -189,7 +189,7 @@ pub enum AuthenticationFailed {
     },
     /// The target chose an algorithm that was not offered.
     #[error("the target chose CHAP algorithm {0}, which was not offered")]
-    AlgorithmNotOffered(u64),
+    AlgorithmNotOffered(u32),
     /// The target's challenge is longer than 1024 bytes, empty or not binary.
     #[error("the target's CHAP challenge cannot be read")]
     BadChallenge,

@@ -226,6 +226,60 @@ impl Bhs {
     }
 }
 
+/// The sequence numbers that an initiator's PDUs carry (RFC 7143 4.2.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InitiatorNumbers {
+    /// CmdSN: the command's number; of an immediate one, the next command's.
+    pub cmd_sn: SerialNumber,
+    /// ExpStatSN: the status that the initiator waits for; it has received all before.
+    pub exp_stat_sn: SerialNumber,
+}
+
+/// The sequence numbers that a target's PDUs carry (RFC 7143 4.2.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TargetNumbers {
+    /// StatSN: the status's number, or the next one's in a PDU that consumes none.
+    pub stat_sn: SerialNumber,
+    /// ExpCmdSN: the command that the target waits for; it has received all before.
+    pub exp_cmd_sn: SerialNumber,
+    /// MaxCmdSN: the last command that the target has room for.
+    pub max_cmd_sn: SerialNumber,
+}
+
+impl Bhs {
+    /// CmdSN and ExpStatSN, where the PDU has both.
+    #[must_use]
+    pub fn initiator_numbers(&self) -> InitiatorNumbers {
+        InitiatorNumbers {
+            cmd_sn: self.serial::<24>(),
+            exp_stat_sn: self.serial::<28>(),
+        }
+    }
+
+    /// Sets CmdSN and ExpStatSN.
+    pub fn set_initiator_numbers(&mut self, numbers: InitiatorNumbers) {
+        self.set_serial::<24>(numbers.cmd_sn);
+        self.set_serial::<28>(numbers.exp_stat_sn);
+    }
+
+    /// StatSN, ExpCmdSN and MaxCmdSN: every PDU of a target has them at the same place.
+    #[must_use]
+    pub fn target_numbers(&self) -> TargetNumbers {
+        TargetNumbers {
+            stat_sn: self.serial::<24>(),
+            exp_cmd_sn: self.serial::<28>(),
+            max_cmd_sn: self.serial::<32>(),
+        }
+    }
+
+    /// Sets StatSN, ExpCmdSN and MaxCmdSN.
+    pub fn set_target_numbers(&mut self, numbers: TargetNumbers) {
+        self.set_serial::<24>(numbers.stat_sn);
+        self.set_serial::<28>(numbers.exp_cmd_sn);
+        self.set_serial::<32>(numbers.max_cmd_sn);
+    }
+}
+
 impl fmt::Debug for Bhs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Bhs({:#04x}", self.opcode_value())?;

@@ -7,10 +7,25 @@
 #![deny(clippy::indexing_slicing)]
 
 pub mod bhs;
+pub mod command;
+pub mod control;
+pub mod data;
 pub mod login;
+pub mod nop;
+pub mod task;
 pub mod text;
 
-pub use bhs::{BHS_LEN, Bhs};
+#[cfg(test)]
+mod tests;
+
+pub use bhs::{BHS_LEN, Bhs, InitiatorNumbers, TargetNumbers};
+pub use command::{DataDirection, RawResidual, ScsiCommand, ScsiResponse};
+pub use control::{
+    AsyncMessage, LogoutReason, LogoutRequest, LogoutResponse, Reject, RejectReason,
+};
+pub use data::{DataIn, DataInStatus, DataOut, R2t};
+pub use nop::{NopIn, NopOut};
+pub use task::{Function, TaskManagementRequest, TaskManagementResponse, TmfResponse};
 
 /// Operation codes (RFC 7143 11.2.1.2), without the immediate bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,4 +116,11 @@ pub enum InvalidPdu {
     /// The data segment is too short for what it must hold.
     #[error("data segment too short: {0}")]
     DataTooShort(&'static str),
+}
+
+impl InvalidPdu {
+    pub(crate) fn undefined(field: &'static str, value: impl Into<u32>) -> Self {
+        let value = value.into();
+        Self::UndefinedValue { field, value }
+    }
 }

@@ -1,3 +1,5 @@
 //! One iSCSI session of one connection at error recovery level 0, sans-IO.
 
 pub mod config;
+pub mod login;
+pub mod negotiated;
