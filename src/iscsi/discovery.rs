@@ -2,6 +2,8 @@
 
 #![deny(clippy::indexing_slicing)]
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::error::PeerMisbehaved;
 use super::keys::{Text, name};
 use super::name::{IscsiName, PortalAddr, PortalAddrError};
@@ -44,22 +46,22 @@ pub fn send_targets(value: &str) -> Text {
 /// a question that the target refused.
 pub fn parse_send_targets(bytes: &[u8]) -> Result<Discovered, PeerMisbehaved> {
     let text = Text::decode(bytes)?;
-    let mut found = Discovered::default();
+    let mut reader = Reader::default();
     let mut current = Current::None;
     for (key, value) in text.iter() {
         match key {
-            name::TARGET_NAME => current = found.on_name(value),
+            name::TARGET_NAME => current = reader.on_name(value),
             name::TARGET_ADDRESS => match current {
                 Current::None => return Err(PeerMisbehaved::KeyOutOfPlace(name::TARGET_ADDRESS)),
                 Current::Skipped => {}
-                Current::Target(index) => found.on_address(index, value),
+                Current::Target(index) => reader.on_address(index, value),
             },
             name::SEND_TARGETS => return Err(PeerMisbehaved::KeyOutOfPlace(name::SEND_TARGETS)),
             // TargetAlias and whatever vendors add.
             _ => {}
         }
     }
-    Ok(found)
+    Ok(reader.found)
 }
 
 /// The target that an address belongs to.
@@ -70,34 +72,46 @@ enum Current {
     Target(usize),
 }
 
-impl Discovered {
+/// What was read so far, with an index: an answer may be a megabyte long.
+#[derive(Default)]
+struct Reader {
+    found: Discovered,
+    names: BTreeMap<IscsiName, usize>,
+    portals: BTreeSet<(usize, PortalAddr, Option<u16>)>,
+}
+
+impl Reader {
     fn on_name(&mut self, value: &str) -> Current {
-        let name = match IscsiName::new(value) {
-            Ok(name) => name,
-            Err(error) => {
-                tracing::warn!(name = value, %error, "discovered target skipped");
-                self.skipped += 1;
-                return Current::Skipped;
+        match IscsiName::new(value) {
+            Ok(name) => {
+                let targets = &mut self.found.targets;
+                let index = *self.names.entry(name.clone()).or_insert_with(|| {
+                    let portals = Vec::new();
+                    targets.push(DiscoveredTarget { name, portals });
+                    targets.len() - 1
+                });
+                Current::Target(index)
             }
-        };
-        let known = self.targets.iter().position(|target| target.name == name);
-        Current::Target(known.unwrap_or_else(|| {
-            let portals = Vec::new();
-            self.targets.push(DiscoveredTarget { name, portals });
-            self.targets.len() - 1
-        }))
+            Err(error) => {
+                tracing::debug!(name = value, %error, "discovered target skipped");
+                self.found.skipped += 1;
+                Current::Skipped
+            }
+        }
     }
 
     fn on_address(&mut self, index: usize, value: &str) {
-        let Some(target) = self.targets.get_mut(index) else {
-            return;
-        };
         match parse_target_address(value) {
-            Ok(portal) if target.portals.contains(&portal) => {}
-            Ok(portal) => target.portals.push(portal),
+            Ok((portal, tag)) => {
+                let new = self.portals.insert((index, portal.clone(), tag));
+                let target = self.found.targets.get_mut(index).filter(|_| new);
+                if let Some(target) = target {
+                    target.portals.push((portal, tag));
+                }
+            }
             Err(error) => {
-                tracing::warn!(address = value, %error, "discovered portal skipped");
-                self.skipped += 1;
+                tracing::debug!(address = value, %error, "discovered portal skipped");
+                self.found.skipped += 1;
             }
         }
     }

@@ -122,6 +122,9 @@ pub enum PeerMisbehaved {
     /// A key that must be there.
     #[error("{0} is missing")]
     KeyMissing(&'static str),
+    /// More unknown keys than [`LOGIN_REPLIES_MAX`](crate::limits::LOGIN_REPLIES_MAX).
+    #[error("too many unknown keys")]
+    TooManyKeys,
     /// A redirect without a usable address.
     #[error("redirect to an unusable address: {0}")]
     BadRedirect(#[from] crate::iscsi::name::PortalAddrError),

@@ -7,6 +7,7 @@ use crate::iscsi::keys::{Key, LENGTH_RANGE, MAX_RECV_DATA_SEGMENT_LENGTH_DEFAULT
 use crate::iscsi::keys::{NOT_UNDERSTOOD, Text, is_reserved_answer, name, parse_number};
 use crate::iscsi::session::config::{SessionConfig, SessionKind};
 use crate::iscsi::session::negotiated::{Authentication, LoggedIn, Negotiated};
+use crate::limits::LOGIN_REPLIES_MAX;
 
 use super::exchange::Exchange;
 use crate::iscsi::digest::Digests;
@@ -108,6 +109,9 @@ impl Peer {
         }
         // An answer to an answer would never end.
         if !is_reserved_answer(value) {
+            if self.replies.len() >= LOGIN_REPLIES_MAX {
+                return Err(PeerMisbehaved::TooManyKeys.into());
+            }
             tracing::debug!(key, value, "key of the target not understood");
             self.replies.push(key, NOT_UNDERSTOOD);
         }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::iscsi::error::{PeerIncompatible, PeerMisbehaved, TextError};
-use crate::limits::{LOGIN_EXCHANGES_MAX, TEXT_BYTES_MAX};
+use crate::limits::{LOGIN_EXCHANGES_MAX, LOGIN_REPLIES_MAX, TEXT_BYTES_MAX};
 
 /// A long list of keys that nobody knows, each of which must be answered.
 fn many_keys(count: usize) -> Vec<u8> {
@@ -154,6 +154,18 @@ fn text_of_ours_that_exceeds_a_segment_is_split_over_requests() {
     assert_eq!(text.len(), 500);
     assert!(text.iter().all(|(_, value)| value == "NotUnderstood"));
     dialogue.done(&[]);
+}
+
+#[test]
+fn a_flood_of_unknown_keys_ends_the_login() {
+    let answer = |count| {
+        let dialogue = Dialogue::operational(config());
+        let response = dialogue.response(false);
+        dialogue.respond(response, &many_keys(count))
+    };
+    assert!(answer(LOGIN_REPLIES_MAX).is_ok());
+    let error = answer(LOGIN_REPLIES_MAX + 1).unwrap_err();
+    assert_eq!(error, PeerMisbehaved::TooManyKeys.into());
 }
 
 #[test]
