@@ -38,8 +38,11 @@ pub const VOLUME_IOS_MAX: usize = 1024;
 /// Text of one login or text exchange, all continuations together; the session is dropped above.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
-/// Login requests and responses of one login, and redirects followed; the login fails above.
+/// Login requests of one login; the login fails above.
 pub const LOGIN_EXCHANGES_MAX: u32 = 64;
+
+/// Keys of a target that wait for an answer in a login; the login fails above.
+pub const LOGIN_REPLIES_MAX: usize = 1024;
 
 /// Login redirects followed in a row; the connect attempt fails above.
 pub const REDIRECTS_MAX: u32 = 4;

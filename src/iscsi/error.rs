@@ -140,6 +140,9 @@ pub enum PeerMisbehaved {
         /// Reason (RFC 7143 11.17.1).
         reason: u8,
     },
+    /// More unknown keys than [`LOGIN_REPLIES_MAX`](crate::limits::LOGIN_REPLIES_MAX).
+    #[error("too many unknown keys")]
+    TooManyKeys,
     /// A redirect without a usable address.
     #[error("redirect to an unusable address: {0}")]
     BadRedirect(#[from] crate::iscsi::name::PortalAddrError),
@@ -235,7 +238,7 @@ pub enum AuthenticationFailed {
     },
     /// The target chose an algorithm that was not offered.
     #[error("the target chose CHAP algorithm {0}, which was not offered")]
-    AlgorithmNotOffered(u64),
+    AlgorithmNotOffered(u32),
     /// The target's challenge is longer than 1024 bytes, empty or not binary.
     #[error("the target's CHAP challenge cannot be read")]
     BadChallenge,
