@@ -5,6 +5,27 @@ use std::time::Duration;
 /// Paths per volume; the configuration is refused above.
 pub const PATHS_MAX: usize = 32;
 
+/// Volumes per daemon; the configuration is refused above.
+pub const VOLUMES_MAX: usize = 256;
+
+/// Size of the configuration file; refused above.
+pub const CONFIG_BYTES_MAX: usize = 1 << 20;
+
+/// Length of a CHAP secret; refused below (96 bits, RFC 7143 12.1.3).
+pub const SECRET_BYTES_MIN: usize = 12;
+
+/// Length of a CHAP secret; refused above.
+pub const SECRET_BYTES_MAX: usize = 256;
+
+/// One line of the control socket, request or answer; the connection is closed above.
+pub const CONTROL_LINE_MAX: usize = 4 << 20;
+
+/// Connections to the control socket; further ones are closed at once.
+pub const CONTROL_CLIENTS_MAX: usize = 16;
+
+/// How long a control client may take for its request, and to take the answer; the connection is closed after.
+pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// NBD requests in flight per client connection; the socket is not read above.
 pub const NBD_REQUESTS_MAX: usize = 256;
 
@@ -17,6 +38,9 @@ pub const NBD_PAYLOAD_MAX: u32 = 32 << 20;
 /// A payload that exceeds [`NBD_PAYLOAD_MAX`] is skipped up to this; beyond, the connection is closed.
 pub const NBD_SKIP_MAX: u32 = 128 << 20;
 
+/// Slices of a write's payload shorter than this wait in the input until more has arrived.
+pub const NBD_FRAGMENT_MIN: usize = 4 << 10;
+
 /// Length of one NBD option; the connection is closed above.
 pub const NBD_OPTION_MAX: u32 = 64 << 10;
 
@@ -28,6 +52,13 @@ pub const NBD_STRING_MAX: usize = 4096;
 
 /// Duration of an NBD handshake; the connection is closed after.
 pub const NBD_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Handshakes at a time per listener; further clients wait to be accepted.
+pub const NBD_HANDSHAKES_MAX: usize = 32;
+
+/// Bytes that the kernel may hold for a client on a unix socket, each way; as many as it grants where it
+/// grants fewer.
+pub const NBD_SOCKET_BUFFER: usize = 4 << 20;
 
 /// Client connections per volume; further ones are closed at once with a log line.
 pub const NBD_CLIENTS_MAX: usize = 64;
