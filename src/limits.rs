@@ -69,14 +69,38 @@ pub const VOLUME_IOS_MAX: usize = 1024;
 /// Text of one login or text exchange, all continuations together; the session is dropped above.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
-/// Login requests and responses of one login, and redirects followed; the login fails above.
+/// Login requests of one login; the login fails above.
 pub const LOGIN_EXCHANGES_MAX: u32 = 64;
+
+/// Keys of a target that wait for an answer in a login; the login fails above.
+pub const LOGIN_REPLIES_MAX: usize = 1024;
 
 /// Login redirects followed in a row; the connect attempt fails above.
 pub const REDIRECTS_MAX: u32 = 4;
 
 /// Data segment that we accept for PDUs other than Data-In; the session is dropped above.
 pub const CONTROL_SEGMENT_MAX: u32 = 64 << 10;
+
+/// Tasks outstanding per session; no further ones are taken above.
+pub const SESSION_TASKS_MAX: usize = 4096;
+
+/// Our unanswered pings per session; further ones are not sent.
+pub const PINGS_MAX: usize = 2;
+
+/// Answers to a target's pings that wait for the socket; the session is dropped above.
+pub const PING_ANSWERS_MAX: usize = 64;
+
+/// ABORT TASK requests on the wire per session; further ones wait for an answer.
+pub const ABORTS_MAX: usize = 4;
+
+/// Rejected commands whose numbers wait to be filled; the session is dropped above.
+pub const PLUGS_MAX: usize = 16;
+
+/// Different asynchronous messages that wait to be looked at; the session is dropped above.
+pub const ASYNC_EVENTS_MAX: usize = 32;
+
+/// Text responses of one exchange in the full feature phase; the session is dropped above.
+pub const TEXT_EXCHANGES_MAX: u32 = 1024;
 
 /// A piece of a data segment that is handed on before the segment is complete; smaller ones wait in the input buffer.
 pub const DATA_PIECE_MIN: usize = 4 << 10;

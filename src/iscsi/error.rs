@@ -3,6 +3,7 @@
 mod login_status;
 
 use crate::iscsi::chap::ChapAlgorithm;
+use crate::iscsi::tags::Itt;
 
 pub use crate::iscsi::pdu::InvalidPdu;
 pub use login_status::LoginStatus;
@@ -122,9 +123,57 @@ pub enum PeerMisbehaved {
     /// A key that must be there.
     #[error("{0} is missing")]
     KeyMissing(&'static str),
+    /// A task tag that was never sent.
+    #[error("task tag {0} was never sent")]
+    UnknownTag(Itt),
+    /// Data of a task that does not follow from what came before.
+    #[error("data out of order: {0}")]
+    Transfer(#[from] TransferFault),
+    /// More PDUs of a kind than anybody could need.
+    #[error("a flood of {0}")]
+    Flood(&'static str),
+    /// A PDU rejected that a target must accept.
+    #[error("PDU {opcode:#04x} rejected for reason {reason:#04x}")]
+    Rejected {
+        /// Opcode of the rejected PDU.
+        opcode: u8,
+        /// Reason (RFC 7143 11.17.1).
+        reason: u8,
+    },
+    /// More unknown keys than [`LOGIN_REPLIES_MAX`](crate::limits::LOGIN_REPLIES_MAX).
+    #[error("too many unknown keys")]
+    TooManyKeys,
     /// A redirect without a usable address.
     #[error("redirect to an unusable address: {0}")]
     BadRedirect(#[from] crate::iscsi::name::PortalAddrError),
+}
+
+/// What is wrong with a Data-In or an R2T. At error recovery level 0 nothing of the session's data
+/// can be trusted after it (RFC 7143 7.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferFault {
+    /// The task has no data in this direction.
+    #[error("the task has no data in this direction")]
+    WrongDirection,
+    /// DataSN or R2TSN is not the next one.
+    #[error("sequence number {found} instead of {expected}")]
+    Number {
+        /// The next one.
+        expected: u32,
+        /// What came.
+        found: u32,
+    },
+    /// The buffer offset is not where the data before ended.
+    #[error("buffer offset {found} instead of {expected}")]
+    Offset {
+        /// Where the data before ended.
+        expected: u32,
+        /// What came.
+        found: u32,
+    },
+    /// It ends beyond the task's data.
+    #[error("beyond the end of the task's data")]
+    BeyondEnd,
 }
 
 /// Text of the target in an error, cut to 80 characters, control characters replaced.
@@ -189,7 +238,7 @@ pub enum AuthenticationFailed {
     },
     /// The target chose an algorithm that was not offered.
     #[error("the target chose CHAP algorithm {0}, which was not offered")]
-    AlgorithmNotOffered(u64),
+    AlgorithmNotOffered(u32),
     /// The target's challenge is longer than 1024 bytes, empty or not binary.
     #[error("the target's CHAP challenge cannot be read")]
     BadChallenge,
