@@ -1,1 +1,3 @@
 //! The network and target simulator of iiblockdaemon.
+
+pub mod target;
