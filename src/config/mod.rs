@@ -20,6 +20,9 @@ mod reader;
 mod secret;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path as FilePath, PathBuf};
