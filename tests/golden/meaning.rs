@@ -182,19 +182,13 @@ fn exchanges(connection: &Connection) -> Vec<Exchange> {
                 },
             );
         }
-        let status = match opcode {
-            Opcode::DataIn => {
-                open.get_mut(&tag)
-                    .expect(&pdu.place)
-                    .data
-                    .extend(&parsed.data);
-                DataIn::decode(&parsed.bhs)
-                    .unwrap()
-                    .status
-                    .map(|status| status.status)
-            }
-            Opcode::ScsiResponse => Some(ScsiResponse::decode(&parsed.bhs).unwrap().status),
-            _ => None,
+        let status = if opcode == Opcode::DataIn {
+            open.get_mut(&tag).expect(&pdu.place).data.extend(&parsed.data);
+            DataIn::decode(&parsed.bhs).unwrap().status.map(|status| status.status)
+        } else if opcode == Opcode::ScsiResponse {
+            Some(ScsiResponse::decode(&parsed.bhs).unwrap().status)
+        } else {
+            None
         };
         if let Some(status) = status {
             let mut exchange = open.remove(&tag).expect(&pdu.place);
