@@ -22,6 +22,15 @@ pub(crate) struct Account {
     pub(crate) secret: &'static str,
 }
 
+/// 16 hexadecimal digits that stand in every name of a LUN with this identity: tgt makes the end of its NAA
+/// designator of the digits of its SCSI id.
+pub(crate) fn name_of(identity: &str) -> String {
+    let hash = identity.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
 /// A tgtd of our own, listening on one loopback address per portal, with one target of id 1.
 pub(crate) struct Tgtd {
     folder: PathBuf,
@@ -139,7 +148,7 @@ impl Tgtd {
         image
     }
 
-    /// Adds a LUN over an existing file, under a given SCSI id and serial number.
+    /// Adds a LUN over an existing file, under names that `identity` determines.
     pub(crate) fn add_lun_over(&mut self, image: &Path, lun: u8, block: u32, identity: &str) {
         let (number, block, path) = (
             lun.to_string(),
@@ -160,13 +169,8 @@ impl Tgtd {
             "--blocksize",
             &block,
         ]);
-        // tgt keeps 24 bytes of the id and 8 of the serial number.
-        let hash = identity
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-        let names = format!("scsi_id=iib-{hash:016x},scsi_sn={:08x}", hash >> 32);
+        let name = name_of(identity);
+        let names = format!("scsi_id=lun-{name},scsi_sn={}", &name[..8]);
         self.admin(&[
             "--mode",
             "logicalunit",

@@ -82,7 +82,9 @@ impl LunName {
     pub(super) fn looks_default(&self) -> bool {
         match self.kind {
             // NAA 6h: 4 bits NAA, 24 bits company, then what the company chose.
-            NameKind::Naa => self.bytes.get(4..).is_none_or(all_zero),
+            NameKind::Naa => {
+                self.bytes.get(4..).is_none_or(all_zero) || self.bytes.starts_with(&TGT_DEFAULT_NAA)
+            }
             NameKind::Eui | NameKind::Uuid => all_zero(&self.bytes),
             NameKind::NameString => false,
             NameKind::T10 => looks_default_t10(&self.bytes),
@@ -90,6 +92,10 @@ impl LunName {
         }
     }
 }
+
+/// tgt makes an NAA of no company out of the hexadecimal digits of its SCSI id: by default these are the `E`
+/// of `IET`, then target and LUN number in the last four bytes.
+const TGT_DEFAULT_NAA: [u8; 12] = [0x60, 0, 0, 0, 0, 0, 0, 0, 0x0e, 0, 0, 0];
 
 fn all_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&b| b == 0)

@@ -222,12 +222,16 @@ fn vendors_defaults_are_weak() {
         weak(Designator::NAA, &no_serial),
         "LIO without a unit serial"
     );
-    // tgt lists both of its defaults.
+    // tgt lists all of its defaults; with an id of its own, e.g. 0123456789abcdef, it has a name.
+    let mut tgt_naa = [0x60, 0, 0, 0, 0, 0, 0, 0, 0x0e, 0, 0, 0, 0, 1, 0, 1];
     let tgt = unit(&[
         designator(Designator::T10, b"IET     00010001"),
         designator(Designator::NAA, &[0x30, 0, 0, 1, 0, 0, 0, 1]),
+        designator(Designator::NAA, &tgt_naa),
     ]);
     assert!(tgt.weak());
+    tgt_naa[8..].copy_from_slice(&[1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
+    assert!(!weak(Designator::NAA, &tgt_naa));
 
     assert!(!lio().weak());
     assert!(!weak(Designator::T10, b"IET     db1-primary"));
