@@ -1,10 +1,11 @@
 //! Transitions: connecting, losing, admitting, disabling, fencing, proving.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ids::{Incarnation, TaskId};
 use crate::iscsi::error::SessionError;
-use crate::iscsi::session::Session;
+use crate::iscsi::session::{Event, Session};
 
 use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose};
 use super::message::{FenceKind, Message, Standing};
@@ -140,6 +141,7 @@ impl Path {
         self.stale_check = None;
         self.draining = None;
         self.logging_out = false;
+        self.keep_results();
         let tasks = self.session.take().map(Session::into_lost).unwrap_or_default();
         if std::mem::take(&mut self.admitted) {
             if self.last_loss.is_some_and(|at| now.saturating_duration_since(at) < FLAP_WINDOW) {
@@ -152,6 +154,23 @@ impl Path {
             self.messages.push_back(Message::Lost { incarnation: self.incarnation, tasks });
         }
         self.backoff.on_down(now)
+    }
+
+    /// Hands on what the session has reported of the volume's tasks: those are no longer its to lose.
+    fn keep_results(&mut self) {
+        let incarnation = self.incarnation;
+        while let Some(event) = self.session.as_mut().and_then(Session::poll_event) {
+            let message = match event {
+                Event::Completed(task, completion) if !probe::is_ours(task) => {
+                    Message::Completed { incarnation, task, completion }
+                }
+                Event::Failed(task, _) | Event::Aborted(task) if !probe::is_ours(task) => {
+                    Message::Failed { incarnation, task }
+                }
+                _ => continue,
+            };
+            self.messages.push_back(message);
+        }
     }
 
     pub(super) fn stopped(&mut self, now: Instant, why: &str) {
@@ -171,6 +190,13 @@ impl Path {
 
     pub(super) fn on_session_error(&mut self, now: Instant, error: &SessionError) {
         let why = error.to_string();
+        if error.retry_with_md5_only()
+            && let Some(plainer) = self.config.session.with_md5_only()
+        {
+            tracing::info!(path = %self.config.name, why, "the target fails on a list of CHAP algorithms: offering MD5 alone");
+            self.config.session = Arc::new(plainer);
+            return self.lose(now, &why);
+        }
         if error.needs_operator() {
             self.disable(now, &why);
         } else {

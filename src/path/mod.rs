@@ -323,7 +323,9 @@ impl Path {
                 if let Some(proof) = &mut self.proof {
                     proof.main_closed = true;
                 }
-                if self.session.is_some() || matches!(self.state, State::Connecting { .. }) {
+                if let Some(error) = self.session.as_ref().and_then(Session::on_closed) {
+                    self.on_session_error(now, &error);
+                } else if self.session.is_some() || matches!(self.state, State::Connecting { .. }) {
                     self.lose(now, why);
                 }
                 self.judge_proof(now);

@@ -1,7 +1,7 @@
 //! Everything asynchronous: sockets, time, tasks.
 
-pub mod client_socket;
 pub mod clock;
+pub mod daemon;
 pub mod dial;
 pub mod nbd_bind;
 pub mod nbd_listen;

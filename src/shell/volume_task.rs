@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -21,9 +20,12 @@ use crate::ids::PathId;
 use crate::iscsi::session::config::Entropy;
 use crate::limits;
 use crate::nbd::{self, ExportInfo};
+use crate::out_queue::OutQueue;
+use crate::units::Geometry;
 
 use super::clock;
 use super::dial::{self, DialError, Source};
+use super::nbd_listen::ReadyClient;
 use super::stream::Stream;
 
 /// Vectored writes to one socket in one turn, so that no client and no path starves another.
@@ -32,26 +34,11 @@ const WRITES_PER_TURN: usize = 4;
 /// Messages to a volume task that may wait.
 const ASKS_MAX: usize = 64;
 
-/// A client whose handshake is done.
-#[derive(Debug)]
-pub struct NewClient {
-    /// Its socket.
-    pub stream: Stream,
-    /// What it sent beyond its handshake.
-    pub leftover: BytesMut,
-    /// The export as it was told about it.
-    pub export: ExportInfo,
-    /// It wants structured replies.
-    pub structured_replies: bool,
-    /// Who it is, for the log.
-    pub peer: String,
-}
-
 /// What a volume task is asked.
 #[derive(Debug)]
 pub enum Ask {
     /// Serve this client.
-    Attach(Box<NewClient>),
+    Attach(Box<ReadyClient>),
     /// Tell the state.
     Status(oneshot::Sender<EngineStatus>),
     /// Take no new requests, drain, flush, log out; tell whether all of that was done in time.
@@ -76,7 +63,17 @@ pub struct Stopped {
 #[derive(Clone, Debug)]
 pub struct VolumeHandle {
     asks: mpsc::Sender<Ask>,
-    online: watch::Receiver<Option<Arc<ExportInfo>>>,
+    online: watch::Receiver<Option<Found>>,
+}
+
+/// What an identified volume is: its export, its unit's canonical identifier, its size.
+pub type Found = (ExportInfo, String, Geometry);
+
+/// A volume task's end of what its [`VolumeHandle`] holds.
+#[derive(Debug)]
+pub struct Inbox {
+    asks: mpsc::Receiver<Ask>,
+    online: watch::Sender<Option<Found>>,
 }
 
 impl VolumeHandle {
@@ -94,7 +91,7 @@ impl VolumeHandle {
 
     /// The export, which is known once the unit was identified.
     #[must_use]
-    pub fn online(&self) -> watch::Receiver<Option<Arc<ExportInfo>>> {
+    pub fn online(&self) -> watch::Receiver<Option<Found>> {
         self.online.clone()
     }
 }
@@ -139,7 +136,8 @@ pub struct VolumeTask {
     dials: JoinSet<Dialed>,
     next_dial: u64,
     asks: mpsc::Receiver<Ask>,
-    online: watch::Sender<Option<Arc<ExportInfo>>>,
+    online: watch::Sender<Option<Found>>,
+    span: tracing::Span,
     timer: Pin<Box<Sleep>>,
     stopping: Option<Stopping>,
 }
@@ -169,12 +167,20 @@ impl Ready {
 }
 
 impl VolumeTask {
-    /// The task for `engine`, whose paths' connections leave from `sources`.
+    /// Both ends of what a volume task and the rest of the program say to each other.
     #[must_use]
-    pub fn new(engine: Engine, sources: Vec<Source>) -> (Self, VolumeHandle) {
+    pub fn channel() -> (VolumeHandle, Inbox) {
         let (ask, asks) = mpsc::channel(ASKS_MAX);
         let (online, online_seen) = watch::channel(None);
-        let task = Self {
+        (VolumeHandle { asks: ask, online: online_seen }, Inbox { asks, online })
+    }
+
+    /// The task for `engine`, whose paths' connections leave from `sources`; to be made and run in the runtime that is
+    /// to carry it. Its log lines stand in `span`.
+    #[must_use]
+    pub fn new(engine: Engine, sources: Vec<Source>, inbox: Inbox, span: tracing::Span) -> Self {
+        let Inbox { asks, online } = inbox;
+        Self {
             engine,
             sources,
             links: BTreeMap::new(),
@@ -183,16 +189,17 @@ impl VolumeTask {
             next_dial: 0,
             asks,
             online,
+            span,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             stopping: None,
-        };
-        (task, VolumeHandle { asks: ask, online: online_seen })
+        }
     }
 
     /// Runs until it was asked to stop, or every [`VolumeHandle`] is gone.
     pub async fn run(mut self) {
         loop {
             let ready = poll_fn(|context| self.poll_ready(context)).await;
+            let _entered = self.span.clone().entered();
             let now = clock::now();
             let orphaned = ready.orphaned;
             self.apply(now, ready);
@@ -276,18 +283,25 @@ impl VolumeTask {
         }
     }
 
-    fn on_attach(&mut self, client: NewClient) {
+    fn on_attach(&mut self, client: ReadyClient) {
         if self.clients.len() >= limits::NBD_CLIENTS_MAX || self.stopping.is_some() {
             let clients = self.clients.len();
             tracing::warn!(peer = client.peer, clients, "NBD client turned away");
             return;
         }
+        let stream = match client.socket.watch() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(peer = client.peer, %error, "NBD client cannot be served");
+                return;
+            }
+        };
         let connection = nbd::Connection::new(&client.export, client.structured_replies);
         let id = self.engine.attach(connection);
         tracing::info!(peer = client.peer, "NBD client attached");
         let fresh = !client.leftover.is_empty();
         let entry =
-            Client { stream: client.stream, input: client.leftover, peer: client.peer, fresh };
+            Client { stream, input: client.leftover, peer: client.peer, fresh };
         self.clients.insert(id, entry);
     }
 
@@ -402,7 +416,10 @@ impl VolumeTask {
                 Action::Hangup { link } => self.replace_link(link, None),
                 Action::CloseClient { client } => self.drop_client(client, "finished"),
                 Action::Online => {
-                    self.online.send_replace(self.engine.export_info().map(Arc::new));
+                    let found = self.engine.export_info().zip(self.engine.unit()).map(
+                        |(export, unit)| (export, unit.identity.wwid(), unit.geometry),
+                    );
+                    self.online.send_replace(found);
                 }
             }
         }
@@ -436,7 +453,7 @@ impl VolumeTask {
         let mut broken_links = Vec::new();
         for (&id, (_, connection)) in &mut self.links {
             let Connection::Open { stream, .. } = connection else { continue };
-            match stream.try_write(self.engine.link_outgoing(id), WRITES_PER_TURN) {
+            match write_some(stream, self.engine.link_outgoing(id)) {
                 Ok(some) => wrote |= some,
                 Err(error) => broken_links.push((id, error)),
             }
@@ -444,7 +461,7 @@ impl VolumeTask {
         let mut broken_clients = Vec::new();
         for (&id, client) in &mut self.clients {
             let Some(queue) = self.engine.client_outgoing(id) else { continue };
-            match client.stream.try_write(queue, WRITES_PER_TURN) {
+            match write_some(&client.stream, queue) {
                 Ok(some) => {
                     wrote |= some;
                     client.fresh |= some && !client.input.is_empty();
@@ -510,4 +527,20 @@ impl VolumeTask {
             self.timer.as_mut().reset(due);
         }
     }
+}
+
+/// Writes what the socket takes now, within the turn's share; whether it took anything.
+fn write_some(stream: &Stream, queue: &mut OutQueue) -> io::Result<bool> {
+    let mut wrote = false;
+    for _ in 0..WRITES_PER_TURN {
+        if queue.is_empty() {
+            break;
+        }
+        match stream.try_write(queue) {
+            Ok(_) => wrote = true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(wrote)
 }

@@ -21,13 +21,13 @@ struct Haunt {
 
 /// A session's ghosts that were let go by time alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expired {
+pub(super) struct Expired {
     /// The path of the lost session.
-    pub path: PathId,
+    pub(super) path: PathId,
     /// The lost session.
-    pub incarnation: Incarnation,
+    pub(super) incarnation: Incarnation,
     /// What it haunted.
-    pub ranges: Vec<BlockRange>,
+    pub(super) ranges: Vec<BlockRange>,
 }
 
 /// All ghosts of a volume.

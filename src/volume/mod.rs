@@ -74,6 +74,8 @@ pub struct VolumeConfig {
     pub no_path: NoPath,
     /// When a ghost is let go without a fence; `None`: never.
     pub quiesce: Option<Duration>,
+    /// A later login with a lost session's name counts as its fence.
+    pub reinstate: bool,
     /// What is known of the unit from the configuration or an earlier run.
     pub pin: Pin,
     /// The last run did not end cleanly: every path's old session may still execute writes.
@@ -230,7 +232,7 @@ impl Volume {
     /// Whether writes of lost sessions of `path` may still execute, so that it should be fenced soon.
     #[must_use]
     pub fn wants_fence(&self, path: PathId) -> bool {
-        self.ledger.haunts_path(path)
+        self.config.reinstate && self.ledger.haunts_path(path)
     }
 
     /// Asks for one io. Exactly one [`Reply`] with its id follows.
@@ -484,7 +486,7 @@ impl Volume {
     }
 
     fn on_fenced(&mut self, now: Instant, path: PathId, upto: Incarnation, by: FenceKind) {
-        if self.ledger.fenced(path, upto) {
+        if self.config.reinstate && self.ledger.fenced(path, upto) {
             tracing::info!(%path, %upto, ?by, "lost sessions fenced");
             self.counters.fenced += 1;
             self.after_fence(now);

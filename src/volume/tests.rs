@@ -72,6 +72,7 @@ impl Bench {
             shared: false,
             no_path: NoPath::Queue(Duration::from_secs(300)),
             quiesce: Some(Duration::from_secs(45)),
+            reinstate: true,
             pin: Pin::default(),
             unclean: false,
             policy: policies::build(PolicySpec::preset(PolicyKind::Failover), 1),

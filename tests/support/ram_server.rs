@@ -15,7 +15,7 @@ use iiblockdaemon::nbd::{
     RequestToken,
 };
 use iiblockdaemon::payload::Payload;
-use iiblockdaemon::shell::client_socket::ClientStream;
+use iiblockdaemon::shell::stream::Stream;
 use iiblockdaemon::shell::nbd_bind::{BoundListener, ListenAddress};
 use iiblockdaemon::shell::nbd_listen::{NbdListener, ReadyClient};
 use tokio::io::Interest;
@@ -281,7 +281,7 @@ async fn serve_client(
 }
 
 /// Writes until the socket is full or nothing is left; whether anything was written.
-fn write_some(stream: &ClientStream, connection: &mut Connection) -> io::Result<bool> {
+fn write_some(stream: &Stream, connection: &mut Connection) -> io::Result<bool> {
     let mut wrote = false;
     while !connection.outgoing().is_empty() {
         match stream.try_write(connection.outgoing()) {
