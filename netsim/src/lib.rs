@@ -1,1 +1,13 @@
 //! The network and target simulator of iiblockdaemon.
+//!
+//! - [`clock`], [`rng`], [`quantity`]: time, seeded randomness, durations and sizes as text;
+//! - [`link`]: the one model of a network link, sans-IO;
+//! - [`fault`]: faults by name, and the state of a path that they make.
+
+pub mod clock;
+pub mod quantity;
+pub mod rng;
+
+pub mod link;
+
+pub mod fault;
