@@ -159,7 +159,10 @@ impl FromStr for Fault {
             "heal" => Self::Heal(held(value)?),
             other => return Err(FaultError::Unknown(other.to_owned())),
         };
-        match words.next().or(value.filter(|_| fault.takes_no_value())) {
+        match words
+            .next()
+            .or_else(|| value.filter(|_| fault.takes_no_value()))
+        {
             Some(extra) => Err(FaultError::Word {
                 fault: "fault",
                 word: extra.to_owned(),

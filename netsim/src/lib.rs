@@ -3,6 +3,7 @@
 //! - [`clock`], [`rng`], [`quantity`]: time, seeded randomness, durations and sizes as text;
 //! - [`link`]: the one model of a network link, sans-IO;
 //! - [`fault`]: faults by name, and the state of a path that they make.
+//! - [`proxy`]: the link model over real sockets, with faults at run time;
 
 pub mod clock;
 pub mod quantity;
@@ -11,3 +12,5 @@ pub mod rng;
 pub mod link;
 
 pub mod fault;
+
+pub mod proxy;
