@@ -14,3 +14,10 @@ pub mod link;
 pub mod fault;
 
 pub mod proxy;
+
+pub mod nbd_client;
+
+pub mod block;
+pub mod meter;
+pub mod oracle;
+pub mod workload;
