@@ -4,8 +4,10 @@
 //! Cores decide, shells move bytes. The modules, lowest layer first; a lower one never names a
 //! higher one (`docs/ARCHITECTURE.md`, checked by `tests/tidy.rs`):
 //!
-//! - [`units`], [`ids`], [`limits`], [`deadline`], [`payload`], [`out_queue`], [`task`]: shared vocabulary;
-//! - [`iscsi`], [`scsi`], [`nbd`], [`config`]: protocols and configuration, siblings that know nothing of each other;
+//! - [`units`], [`ids`], [`limits`], [`deadline`], [`errno`], [`payload`], [`out_queue`], [`task`]:
+//!   shared vocabulary;
+//! - [`iscsi`], [`scsi`], [`nbd`], [`config`]: protocols and configuration, siblings that know nothing of
+//!   each other;
 //! - [`path`]: one route to the LUN, over a session;
 //! - [`volume`]: the merged LUN, over its paths' messages;
 //! - [`engine`], [`control`]: the assembly of a volume, and the administrator's questions;
@@ -14,6 +16,7 @@
 pub mod units;
 
 pub mod deadline;
+pub mod errno;
 pub mod ids;
 pub mod limits;
 pub mod out_queue;

@@ -17,6 +17,9 @@ pub const NBD_PAYLOAD_MAX: u32 = 32 << 20;
 /// A payload that exceeds [`NBD_PAYLOAD_MAX`] is skipped up to this; beyond, the connection is closed.
 pub const NBD_SKIP_MAX: u32 = 128 << 20;
 
+/// Slices of a write's payload shorter than this wait in the input until more has arrived.
+pub const NBD_FRAGMENT_MIN: usize = 4 << 10;
+
 /// Length of one NBD option; the connection is closed above.
 pub const NBD_OPTION_MAX: u32 = 64 << 10;
 
@@ -46,6 +49,9 @@ pub const REDIRECTS_MAX: u32 = 4;
 
 /// Data segment that we accept for PDUs other than Data-In; the session is dropped above.
 pub const CONTROL_SEGMENT_MAX: u32 = 64 << 10;
+
+/// A piece of a data segment that is handed on before the segment is complete; smaller ones wait in the input buffer.
+pub const DATA_PIECE_MIN: usize = 4 << 10;
 
 /// Bytes of one transfer command; larger requests are split.
 pub const TRANSFER_MAX: u32 = 4 << 20;

@@ -122,7 +122,8 @@ impl BlockRange {
         self.lba < other.end() && other.lba < self.end()
     }
 
-    /// The part of `count` blocks from block `skip` of this range on, cut at its end; `None` if nothing is left.
+    /// The part of `count` blocks from block `skip` of this range on, cut at its end; `None` if nothing
+    /// is left.
     #[must_use]
     pub fn part(self, skip: u64, count: u64) -> Option<Self> {
         let left = self.blocks.checked_sub(skip)?;

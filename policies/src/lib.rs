@@ -2,24 +2,64 @@
 //!
 //! Pure and synchronous: no clock, no I/O, no hidden randomness. A policy ranks; it never judges
 //! health, never retries and never sees a path that it may not use.
+//!
+//! A policy is made of parts: which access tier competes ([`Access`], best
+//! first), who wins inside it (the selector: one file each, [`failover`], [`round_robin`]), and
+//! when a better path that came back is taken again ([`Failback`], kept by [`roster`]).
+//! To add a selector: a file with its rule as prose and its `impl Policy`, a variant of
+//! [`PolicyKind`], an arm in [`build`]; the shared contract in `tests/contract.rs` then runs on it.
 
+pub mod failover;
+pub mod kind;
+pub mod roster;
+pub mod round_robin;
 pub mod view;
 
+pub use kind::{Balance, Failback, ParseError, PolicyKind, PolicySpec};
 pub use view::{Access, Candidates, Direction, IoView, PathView, Pick};
 
+use std::fmt;
 use std::time::Instant;
 
 /// Chooses paths for I/O.
-pub trait Policy: Send {
+///
+/// # Contract
+///
+/// What the volume promises:
+/// - `on_roster` is called with *all* usable paths, in ascending order, whenever one came, went, or
+///   changed its access state or weight; a path that left it is taken as failed;
+/// - `choose` gets all usable paths, those without a free slot too (`slots_free == 0`);
+/// - if the pick has a free slot, the I/O is sent there at once. If it has none, the I/O *waits*:
+///   the volume keeps it in its queue and asks again when a slot became free. So a policy can keep
+///   I/O off a standby path while the active one is merely busy;
+/// - time never goes backwards.
+///
+/// What a policy promises: it picks one of the candidates; equal calls give equal answers for equal
+/// seeds; a pick of a full path changes nothing in it; no sequence of calls makes it panic.
+pub trait Policy: Send + fmt::Debug {
     /// The path for `io`, out of the candidates.
     fn choose(&mut self, now: Instant, io: &IoView, paths: Candidates<'_>) -> Pick;
 
-    /// `io` was sent on the path in slot `path`.
+    /// `io` was sent on the path with number `path`.
     fn on_dispatch(&mut self, _now: Instant, _path: u16, _io: &IoView) {}
 
     /// An I/O that was sent on `path` at `sent` ended.
     fn on_complete(&mut self, _now: Instant, _path: u16, _io: &IoView, _sent: Instant) {}
 
-    /// The set of paths changed: forget what no longer exists.
-    fn on_roster(&mut self, _paths: &[PathView]) {}
+    /// The set of usable paths changed: forget what no longer exists.
+    fn on_roster(&mut self, _now: Instant, _paths: &[PathView]) {}
+
+    /// The operator asks for the preferred paths, whatever the failback rule says.
+    fn fail_back(&mut self) {}
+}
+
+/// Builds the policy that `spec` describes. `seed` decides its ties, where it has any.
+#[must_use]
+pub fn build(spec: PolicySpec, _seed: u64) -> Box<dyn Policy> {
+    match spec.selector {
+        PolicyKind::Failover => Box::new(failover::Failover::new(spec.failback)),
+        PolicyKind::RoundRobin => {
+            Box::new(round_robin::RoundRobin::new(spec.balance, spec.failback))
+        }
+    }
 }

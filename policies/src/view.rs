@@ -42,7 +42,7 @@ pub struct PathView {
     pub in_flight: u32,
     /// Bytes in flight on it.
     pub in_flight_bytes: u64,
-    /// Further commands that it may take now, at least 1.
+    /// Further commands that it may take now. 0: it is full, and a pick of it means that the I/O waits.
     pub slots_free: u32,
 }
 
@@ -73,20 +73,39 @@ impl<'a> Candidates<'a> {
         Pick(self.0[index].path)
     }
 
+    /// Picks by path number.
+    ///
+    /// # Panics
+    /// If there is no such candidate.
+    #[must_use]
+    pub fn pick_path(self, path: u16) -> Pick {
+        assert!(
+            self.0.iter().any(|view| view.path == path),
+            "path {path} is no candidate"
+        );
+        Pick(path)
+    }
+
     /// Picks the first candidate that is the best by `rank` (smallest wins).
     #[must_use]
     pub fn best_by<R: Ord>(self, rank: impl FnMut(&PathView) -> R) -> Pick {
+        Pick(self.best_view_by(rank).path)
+    }
+
+    /// The first candidate that is the best by `rank` (smallest wins).
+    #[must_use]
+    pub fn best_view_by<R: Ord>(self, rank: impl FnMut(&PathView) -> R) -> &'a PathView {
         let mut rank = rank;
-        let mut best = 0;
-        let mut best_rank = rank(&self.0[0]);
-        for (index, view) in self.0.iter().enumerate().skip(1) {
+        let mut best = &self.0[0];
+        let mut best_rank = rank(best);
+        for view in &self.0[1..] {
             let r = rank(view);
             if r < best_rank {
-                best = index;
+                best = view;
                 best_rank = r;
             }
         }
-        self.pick(best)
+        best
     }
 }
 
@@ -99,5 +118,45 @@ impl Pick {
     #[must_use]
     pub fn path(self) -> u16 {
         self.0
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An origin for virtual time.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "Instant has no other constructor; the value is never compared with the clock"
+    )]
+    pub(crate) fn start() -> std::time::Instant {
+        std::time::Instant::now()
+    }
+
+    /// An idle path with weight 1 in the best tier.
+    pub(crate) fn path(number: u16) -> PathView {
+        PathView {
+            path: number,
+            access: Access::ActiveOptimized,
+            weight: 1,
+            in_flight: 0,
+            in_flight_bytes: 0,
+            slots_free: 32,
+        }
+    }
+
+    #[test]
+    fn an_empty_set_is_no_candidates() {
+        assert!(Candidates::new(&[]).is_none());
+    }
+
+    #[test]
+    fn the_first_of_equally_ranked_candidates_wins() {
+        let views = [path(2), path(5), path(7)];
+        let candidates = Candidates::new(&views).unwrap();
+        assert_eq!(candidates.best_by(|view| view.weight).path(), 2);
+        assert_eq!(candidates.best_by(|view| u16::MAX - view.path).path(), 7);
+        assert_eq!(candidates.pick(1).path(), 5);
     }
 }

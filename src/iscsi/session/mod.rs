@@ -1,1 +1,3 @@
 //! One iSCSI session of one connection at error recovery level 0, sans-IO.
+
+pub mod config;

@@ -1,0 +1,215 @@
+//! Which policy: names and parts, as `multipath.toml` says them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The selectors that exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PolicyKind {
+    /// [`crate::failover`]
+    Failover,
+    /// [`crate::round_robin`]
+    RoundRobin,
+}
+
+impl PolicyKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Failover, Self::RoundRobin];
+
+    /// Its name in the configuration and in status.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Failover => "failover",
+            Self::RoundRobin => "round-robin",
+        }
+    }
+}
+
+impl fmt::Display for PolicyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for PolicyKind {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|kind| kind.name() == text)
+            .ok_or_else(|| ParseError::UnknownSelector(text.to_owned()))
+    }
+}
+
+/// What round-robin shares out evenly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Balance {
+    /// Numbers of I/Os.
+    #[default]
+    Ios,
+    /// Bytes; a command without data counts as one small block.
+    Bytes,
+}
+
+impl Balance {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Ios, Self::Bytes];
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ios => "ios",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
+impl FromStr for Balance {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|balance| balance.name() == text)
+            .ok_or_else(|| ParseError::UnknownBalance(text.to_owned()))
+    }
+}
+
+/// When a better path, or a path of a better tier, that *came back* is taken again.
+///
+/// A path that never failed needs no proof: at start the preferred path is taken as soon as it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failback {
+    /// At once.
+    Immediate,
+    /// When it has been usable for this long without a break.
+    After(Duration),
+    /// When the operator says so, or when nothing else is left.
+    Manual,
+}
+
+impl Failback {
+    /// dm-multipath leaves it manual and its users set `immediate`, which lets a flapping path drag
+    /// all I/O along; half a minute of proven health is between the two.
+    pub const DEFAULT: Self = Self::After(Duration::from_secs(30));
+}
+
+impl Default for Failback {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A whole policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicySpec {
+    /// Who wins inside the best tier.
+    pub selector: PolicyKind,
+    /// What is shared out; only `round-robin` looks at it.
+    pub balance: Balance,
+    /// When to go back.
+    pub failback: Failback,
+}
+
+impl PolicySpec {
+    /// The preset that carries a selector's name.
+    #[must_use]
+    pub fn preset(selector: PolicyKind) -> Self {
+        Self {
+            selector,
+            balance: Balance::default(),
+            failback: Failback::default(),
+        }
+    }
+}
+
+impl fmt::Display for PolicySpec {
+    /// One line for status: `round-robin by bytes, failback after 30s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.selector)?;
+        if self.selector == PolicyKind::RoundRobin {
+            write!(f, " by {}", self.balance.name())?;
+        }
+        match self.failback {
+            Failback::Immediate => f.write_str(", failback immediate"),
+            Failback::After(time) => write!(f, ", failback after {time:?}"),
+            Failback::Manual => f.write_str(", failback manual"),
+        }
+    }
+}
+
+impl FromStr for PolicySpec {
+    type Err = ParseError;
+
+    /// From a preset's name.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        text.parse().map(Self::preset)
+    }
+}
+
+/// Why a text names no policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParseError {
+    /// No selector or preset has this name.
+    UnknownSelector(String),
+    /// Nothing to balance by has this name.
+    UnknownBalance(String),
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownSelector(text) => {
+                let [first, second] = PolicyKind::ALL;
+                write!(
+                    f,
+                    "no policy \"{text}\": there are \"{first}\" and \"{second}\""
+                )
+            }
+            Self::UnknownBalance(text) => {
+                write!(
+                    f,
+                    "cannot balance by \"{text}\": there are \"ios\" and \"bytes\""
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_parses_to_its_kind() {
+        for kind in PolicyKind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+            assert_eq!(kind.name().parse(), Ok(PolicySpec::preset(kind)));
+        }
+        for balance in Balance::ALL {
+            assert_eq!(balance.name().parse(), Ok(balance));
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_choices() {
+        let error = "fastest".parse::<PolicySpec>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "no policy \"fastest\": there are \"failover\" and \"round-robin\""
+        );
+    }
+
+    #[test]
+    fn a_spec_is_shown_in_one_line() {
+        let mut spec = PolicySpec::preset(PolicyKind::RoundRobin);
+        assert_eq!(spec.to_string(), "round-robin by ios, failback after 30s");
+        spec.selector = PolicyKind::Failover;
+        spec.failback = Failback::Manual;
+        assert_eq!(spec.to_string(), "failover, failback manual");
+    }
+}

@@ -1,0 +1,178 @@
+//! What is known of the paths over time: which are usable, and since when.
+//!
+//! Shared by the selectors for one question: may a path that failed and came back be preferred
+//! again ([`Roster::proven`])? A path that never failed always may; one that came back must have
+//! been usable without a break for the time that the failback rule demands. A usable path whose
+//! access state becomes better is proven at once: there the array asks for it, nothing has failed.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::{Access, Failback, PathView};
+
+/// History of the usable paths.
+#[derive(Debug)]
+pub struct Roster {
+    failback: Failback,
+    paths: BTreeMap<u16, Entry>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    Usable { access: Access, since: Since },
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    Ever,
+    Back(Instant),
+}
+
+impl Roster {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(failback: Failback) -> Self {
+        Self {
+            failback,
+            paths: BTreeMap::new(),
+        }
+    }
+
+    /// These paths are usable now, and no others.
+    pub fn update(&mut self, now: Instant, usable: &[PathView]) {
+        for (path, entry) in &mut self.paths {
+            if !usable.iter().any(|view| view.path == *path) {
+                *entry = Entry::Failed;
+            }
+        }
+        self.observe(now, usable);
+    }
+
+    /// These paths are usable now; nothing is said about others.
+    pub fn observe(&mut self, now: Instant, usable: &[PathView]) {
+        for view in usable {
+            let since = match self.paths.get(&view.path) {
+                None => Since::Ever,
+                Some(Entry::Usable { access, .. }) if view.access < *access => Since::Ever,
+                Some(Entry::Usable { since, .. }) => *since,
+                Some(Entry::Failed) => Since::Back(now),
+            };
+            let access = view.access;
+            self.paths
+                .insert(view.path, Entry::Usable { access, since });
+        }
+    }
+
+    /// Whether the failback rule allows that `path` is preferred over one that works.
+    #[must_use]
+    pub fn proven(&self, now: Instant, path: u16) -> bool {
+        match (self.paths.get(&path), self.failback) {
+            (None | Some(Entry::Failed), _) => false,
+            (
+                Some(Entry::Usable {
+                    since: Since::Ever, ..
+                }),
+                _,
+            ) => true,
+            (Some(_), Failback::Immediate) => true,
+            (Some(_), Failback::Manual) => false,
+            (
+                Some(Entry::Usable {
+                    since: Since::Back(since),
+                    ..
+                }),
+                Failback::After(time),
+            ) => now.saturating_duration_since(*since) >= time,
+        }
+    }
+
+    /// Whether `path` is usable, free slot or not.
+    #[must_use]
+    pub fn usable(&self, path: u16) -> bool {
+        matches!(self.paths.get(&path), Some(Entry::Usable { .. }))
+    }
+
+    /// Whether any usable path, free slot or not, is in tier `access`.
+    #[must_use]
+    pub fn tier_usable(&self, tier: Access) -> bool {
+        let mut entries = self.paths.values();
+        entries.any(|entry| matches!(entry, Entry::Usable { access, .. } if *access == tier))
+    }
+
+    /// Forgets every failure: all usable paths count as proven.
+    pub fn forgive(&mut self) {
+        for entry in self.paths.values_mut() {
+            if let Entry::Usable { since, .. } = entry {
+                *since = Since::Ever;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::tests::{path, start};
+    use std::time::Duration;
+
+    #[test]
+    fn a_path_that_never_failed_is_proven_under_every_rule() {
+        let now = start();
+        for rule in [Failback::Immediate, Failback::DEFAULT, Failback::Manual] {
+            let mut roster = Roster::new(rule);
+            roster.update(now, &[path(3)]);
+            assert!(roster.proven(now, 3));
+            assert!(!roster.proven(now, 4), "an unknown path is not proven");
+        }
+    }
+
+    #[test]
+    fn a_path_that_came_back_is_proven_after_unbroken_time() {
+        let t = Duration::from_secs;
+        let base = start();
+        let mut roster = Roster::new(Failback::After(t(30)));
+        roster.update(base, &[path(0), path(1)]);
+        roster.update(base + t(1), &[path(1)]);
+        roster.update(base + t(2), &[path(0), path(1)]);
+        assert!(!roster.proven(base + t(31), 0));
+        roster.update(base + t(31), &[path(1)]);
+        roster.update(base + t(32), &[path(0), path(1)]);
+        assert!(
+            !roster.proven(base + t(61), 0),
+            "the break starts the time again"
+        );
+        assert!(roster.proven(base + t(62), 0));
+        assert!(roster.proven(base, 1));
+    }
+
+    #[test]
+    fn manual_failback_waits_for_the_operator() {
+        let now = start();
+        let mut roster = Roster::new(Failback::Manual);
+        roster.update(now, &[path(0)]);
+        roster.update(now, &[]);
+        assert!(!roster.usable(0));
+        roster.update(now, &[path(0)]);
+        assert!(roster.usable(0));
+        assert!(!roster.proven(now + Duration::from_secs(1 << 20), 0));
+        roster.forgive();
+        assert!(roster.proven(now, 0));
+    }
+
+    #[test]
+    fn a_path_that_the_array_promotes_is_proven_at_once() {
+        let now = start();
+        let standby = PathView {
+            access: Access::ActiveNonOptimized,
+            ..path(0)
+        };
+        let mut roster = Roster::new(Failback::Manual);
+        roster.update(now, &[standby]);
+        roster.update(now, &[]);
+        roster.update(now, &[standby]);
+        assert!(!roster.proven(now, 0));
+        roster.update(now, &[path(0)]);
+        assert!(roster.proven(now, 0));
+    }
+}
