@@ -138,10 +138,22 @@ impl Expect {
                     refused
                 }
             }
-            (Self::Method(_), AuthConfig::None)
-                if status == LoginStatus::AUTHENTICATION_FAILURE =>
-            {
-                AuthenticationFailed::CredentialsMissing.into()
+            (Self::Method(_), auth) if status == LoginStatus::AUTHENTICATION_FAILURE => {
+                match auth {
+                    AuthConfig::None => AuthenticationFailed::CredentialsMissing.into(),
+                    AuthConfig::Chap(_) => AuthenticationFailed::NoCommonMethod.into(),
+                }
+            }
+            (Self::Proof(AwaitProof { algorithm, .. }), AuthConfig::Chap(chap)) => {
+                credentials_refused(chap, *algorithm, status)
+            }
+            (Self::End(AwaitEnd { authentication }), AuthConfig::Chap(chap)) => {
+                match authentication {
+                    Authentication::Chap { algorithm, .. } => {
+                        credentials_refused(chap, *algorithm, status)
+                    }
+                    Authentication::None => refused,
+                }
             }
             _ => refused,
         }
@@ -155,6 +167,28 @@ impl Expect {
         let error = SessionError::from(AuthenticationFailed::algorithms_refused(&state.offered));
         error.retry_with_md5_only().then_some(error)
     }
+}
+
+/// What a refusal of our response means: LIO, tgt and istgt answer a wrong secret with 0201, tgt a
+/// response that is longer than it thinks with 0200.
+fn credentials_refused(
+    chap: &ChapConfig,
+    algorithm: ChapAlgorithm,
+    status: LoginStatus,
+) -> SessionError {
+    let here = [
+        LoginStatus::AUTHENTICATION_FAILURE,
+        LoginStatus::INITIATOR_ERROR,
+    ];
+    if !here.contains(&status) {
+        return SessionError::LoginRefused(status);
+    }
+    let md5 = ChapAlgorithm::Md5;
+    AuthenticationFailed::CredentialsRefused {
+        status,
+        md5_alone_untried: algorithm != md5 && chap.offered().contains(&md5),
+    }
+    .into()
 }
 
 impl AwaitMethod {

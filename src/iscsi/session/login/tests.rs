@@ -1,5 +1,6 @@
 //! Logins against a scripted target.
 
+mod golden;
 mod operational;
 mod properties;
 mod refusals;

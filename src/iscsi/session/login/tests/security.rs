@@ -361,17 +361,62 @@ fn a_target_that_fails_on_a_list_of_algorithms_is_to_be_tried_with_md5_alone() {
     assert!(!error.retry_with_md5_only() && !error.needs_operator());
 }
 
-#[test]
-fn a_wrong_secret_is_reported_as_the_targets_refusal() {
-    let dialogue = challenged(with_chap(chap()), "5", "0x0102");
+fn refused_after_response(
+    config: SessionConfig,
+    number: &str,
+    status: LoginStatus,
+) -> SessionError {
+    let dialogue = challenged(config, number, "0x0102");
     assert_eq!(dialogue.login.on_closed(), None);
     let mut response = dialogue.response(false);
+    response.status = status;
+    dialogue.respond(response, &[]).unwrap_err()
+}
+
+/// Most targets answer 0201, some just 0200.
+#[test]
+fn a_wrong_secret_is_reported_as_one() {
+    for config in [md5_only(chap()), md5_only(mutual())] {
+        for status in [
+            LoginStatus::AUTHENTICATION_FAILURE,
+            LoginStatus::INITIATOR_ERROR,
+        ] {
+            let error = refused_after_response(config.clone(), "5", status);
+            assert!(error.needs_operator() && !error.retry_with_md5_only());
+            let text = error.to_string();
+            assert!(text.contains("CHAP user name or secret"), "{text}");
+        }
+        let error = refused_after_response(config, "5", LoginStatus::OUT_OF_RESOURCES);
+        let expected = SessionError::LoginRefused(LoginStatus::OUT_OF_RESOURCES);
+        assert_eq!(error, expected);
+    }
+}
+
+/// tgt 1.0.85 takes the number 7 for SHA-1 and refuses every SHA-256 response.
+#[test]
+fn a_target_that_refuses_our_response_by_another_algorithm_is_to_be_tried_with_md5_alone() {
+    let status = LoginStatus::INITIATOR_ERROR;
+    for config in [with_chap(chap()), with_chap(mutual())] {
+        let error = refused_after_response(config.clone(), "7", status);
+        assert!(error.retry_with_md5_only() && !error.needs_operator());
+        let error = refused_after_response(config, "5", status);
+        assert!(!error.retry_with_md5_only() && error.needs_operator());
+    }
+    let sha256 = [ChapAlgorithm::Sha256];
+    let config = with_chap(chap().algorithms(&sha256).unwrap());
+    let error = refused_after_response(config, "7", status);
+    assert!(!error.retry_with_md5_only() && error.needs_operator());
+}
+
+/// tgt, where no account is bound to the target.
+#[test]
+fn a_refusal_before_our_name_was_sent_is_not_taken_for_a_wrong_secret() {
+    let dialogue = Dialogue::start(with_chap(chap()));
+    let mut response = dialogue.response(false);
     response.status = LoginStatus::AUTHENTICATION_FAILURE;
-    let error = dialogue.respond(response, &[]).unwrap_err();
-    assert!(error.needs_operator() && !error.retry_with_md5_only());
-    let text = error.to_string();
-    assert!(text.contains("wrong CHAP user name or secret"), "{text}");
-    assert!(text.contains("0201h"), "{text}");
+    let text = encode(&[("AuthMethod", "Reject")]);
+    let error = failed(dialogue.respond(response, &text));
+    assert_eq!(error, AuthenticationFailed::NoCommonMethod);
 }
 
 #[test]
