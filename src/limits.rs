@@ -23,7 +23,8 @@ pub const CONTROL_LINE_MAX: usize = 4 << 20;
 /// Connections to the control socket; further ones are closed at once.
 pub const CONTROL_CLIENTS_MAX: usize = 16;
 
-/// How long a control client may take for its request, and to take the answer; the connection is closed after.
+/// How long a control client may take for its request, and to take the answer; the connection is closed
+/// after.
 pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// NBD requests in flight per client connection; the socket is not read above.

@@ -1,12 +1,10 @@
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::collections::BTreeMap;
+use std::io;
 use std::path::Path as FilePath;
 use std::time::Duration;
 
-use policies::{Failback, PolicyKind};
-use tempfile::TempDir;
-
 use super::*;
+use policies::{Failback, PolicyKind};
 
 /// The usual case of the documentation.
 const USUAL: &str = r#"
@@ -24,8 +22,46 @@ paths  = [
 ]
 "#;
 
+/// Files in memory; we are user 1000.
+#[derive(Default)]
+struct Disk(BTreeMap<PathBuf, FileContent>);
+
+impl Disk {
+    fn with(mut self, name: &str, mode: u32, owner: u32, bytes: &[u8]) -> Self {
+        let content = FileContent {
+            regular: true,
+            mode,
+            owner,
+            bytes: bytes.to_owned(),
+        };
+        self.0
+            .insert(FilePath::new("/etc/iiblockdaemon").join(name), content);
+        self
+    }
+}
+
+impl Files for Disk {
+    fn read(&self, file: &FilePath, limit: usize) -> Result<FileContent, io::ErrorKind> {
+        let mut content = self.0.get(file).ok_or(io::ErrorKind::NotFound)?.clone();
+        content.bytes.truncate(limit);
+        Ok(content)
+    }
+
+    fn user(&self) -> u32 {
+        1000
+    }
+}
+
 fn parse(text: &str) -> Result<Config, ConfigErrors> {
-    Config::parse(text, FilePath::new("multipath.toml"))
+    Config::parse(text, FilePath::new("multipath.toml"), &Disk::default())
+}
+
+fn parse_on(disk: &Disk, text: &str) -> Result<Config, ConfigErrors> {
+    Config::parse(
+        text,
+        FilePath::new("/etc/iiblockdaemon/multipath.toml"),
+        disk,
+    )
 }
 
 fn messages(text: &str) -> Vec<String> {
@@ -55,16 +91,10 @@ fn mistake(line: &str) -> String {
     rest.to_owned()
 }
 
-fn secret_file(directory: &TempDir, name: &str, content: &[u8], mode: u32) {
-    let path = directory.path().join(name);
-    fs::write(&path, content).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-}
-
-/// The usual case with CHAP, its secret files in `directory`.
-fn with_auth(directory: &TempDir, lines: &str) -> Result<Config, ConfigErrors> {
-    let text = format!("{USUAL}auth = \"array1\"\n[auth.array1]\nusername = \"db1\"\n{lines}\n",);
-    Config::parse(&text, &directory.path().join("multipath.toml"))
+/// The usual case with CHAP.
+fn with_auth(disk: &Disk, lines: &str) -> Result<Config, ConfigErrors> {
+    let auth = "auth = \"array1\"\n[auth.array1]\nusername = \"db1\"\n";
+    parse_on(disk, &format!("{USUAL}{auth}{lines}\n"))
 }
 
 #[test]
@@ -120,7 +150,15 @@ fence = ["reinstate", "lun-reset", "quiesce"]
 quiesce = "50s"
 stop_timeout = "20s"
 detect = { network = "800ms", target = "6s", command = "40s" }
-iscsi = { header_digest = "crc32c", data_digest = "prefer-crc32c", max_recv_data_segment_length = "128KiB", first_burst_length = "64KiB", max_burst_length = "512KiB", immediate_data = false, initial_r2t = true, max_outstanding_r2t = 2, queue_depth = 64 }
+iscsi.header_digest = "crc32c"
+iscsi.data_digest = "prefer-crc32c"
+iscsi.max_recv_data_segment_length = "128KiB"
+iscsi.first_burst_length = "64KiB"
+iscsi.max_burst_length = "512KiB"
+iscsi.immediate_data = false
+iscsi.initial_r2t = true
+iscsi.max_outstanding_r2t = 2
+iscsi.queue_depth = 64
 export = { nbd = ["unix:/run/a.sock", "tcp:[::1]:10809"], read_only = true }
 target = "iqn.2003-01.com.example:array2"
 lun = 0x4001000000000000
@@ -348,7 +386,8 @@ fn contradictions_are_found_where_they_were_written() {
     for (line, expected) in [
         (
             "iscsi = { first_burst_length = \"2MiB\" }",
-            "volume.db.iscsi.first_burst_length: 2MiB is above iscsi.max_burst_length = 1MiB; lower this or raise that",
+            "volume.db.iscsi.first_burst_length: 2MiB is above iscsi.max_burst_length = 1MiB; \
+             lower this or raise that",
         ),
         (
             "detect = { command = \"2s\" }",
@@ -361,7 +400,8 @@ fn contradictions_are_found_where_they_were_written() {
         ),
         (
             "fence = [\"reinstate\"]\nquiesce = \"60s\"",
-            "volume.db.quiesce: quiesce has no effect without \"quiesce\" in fence; add it there, or remove this",
+            "volume.db.quiesce: quiesce has no effect without \"quiesce\" in fence; \
+             add it there, or remove this",
         ),
         (
             "profile = \"x\"",
@@ -436,7 +476,8 @@ fn values_out_of_range_name_the_range() {
         ),
         (
             "wwid = \"6001405\"",
-            "wwid: \"6001405\" is no identity; write \"naa.\" and 16 or 32 hexadecimal digits, \"eui.\" and 16, 24 or 32, or \"t10.\" and its text (see: iibadm discover)",
+            "wwid: \"6001405\" is no identity; write \"naa.\" and 16 or 32 hexadecimal digits, \
+             \"eui.\" and 16, 24 or 32, or \"t10.\" and its text (see: iibadm discover)",
         ),
     ] {
         let message = mistake(line);
@@ -560,12 +601,12 @@ fn paths_must_differ_and_make_sense() {
 
 #[test]
 fn secrets_come_from_private_files_without_their_newline() {
-    let directory = TempDir::new().unwrap();
-    secret_file(&directory, "ours", b"correct horse battery\n", 0o600);
-    secret_file(&directory, "theirs", b"staple staple\r\n", 0o400);
+    let disk = Disk::default()
+        .with("ours", 0o600, 1000, b"correct horse battery\n")
+        .with("theirs", 0o400, 0, b"staple staple\r\n");
     let lines = "secret_file = \"ours\"\ntarget_username = \"array1\"\ntarget_secret_file = \"theirs\"\n\
                  algorithms = [\"sha256\", \"md5\"]\nallow_none = true";
-    let config = with_auth(&directory, lines).unwrap();
+    let config = with_auth(&disk, lines).unwrap();
     let auth = config.volumes[0].auth.as_ref().unwrap();
     assert_eq!(
         (auth.name.as_str(), auth.username.as_str()),
@@ -585,14 +626,23 @@ fn secrets_come_from_private_files_without_their_newline() {
 
 #[test]
 fn a_secret_that_is_not_safe_is_refused_and_never_shown() {
-    let directory = TempDir::new().unwrap();
-    secret_file(&directory, "open", b"correct horse battery", 0o640);
-    secret_file(&directory, "short", b"hunter2\n", 0o600);
-    secret_file(&directory, "long", &[b'x'; 300], 0o600);
-    secret_file(&directory, "good", b"correct horse battery", 0o600);
-    secret_file(&directory, "same", b"correct horse battery\n", 0o600);
-    fs::create_dir(directory.path().join("dir")).unwrap();
+    let mut disk = Disk::default()
+        .with("open", 0o640, 1000, b"correct horse battery")
+        .with("foreign", 0o600, 1001, b"correct horse battery")
+        .with("short", 0o600, 1000, b"hunter2\n")
+        .with("long", 0o600, 1000, &[b'x'; 300])
+        .with("good", 0o600, 1000, b"correct horse battery")
+        .with("same", 0o600, 1000, b"correct horse battery\n")
+        .with("dir", 0o700, 1000, b"");
+    disk.0
+        .get_mut(FilePath::new("/etc/iiblockdaemon/dir"))
+        .unwrap()
+        .regular = false;
     for (lines, expected) in [
+        (
+            "secret_file = \"foreign\"",
+            "the file belongs to user 1001; it must belong to root or to user 1000",
+        ),
         (
             "secret_file = \"open\"",
             "others than its owner may use the file (mode 0640); run: chmod 600",
@@ -628,7 +678,7 @@ fn a_secret_that_is_not_safe_is_refused_and_never_shown() {
             "algorithms[0]: \"crc\" is not possible",
         ),
     ] {
-        let errors = with_auth(&directory, lines).unwrap_err();
+        let errors = with_auth(&disk, lines).unwrap_err();
         assert_eq!(errors.errors().len(), 1, "{lines} gave {errors}");
         let text = format!("{errors} {errors:?}");
         assert!(text.contains(expected), "{lines} gave {text}");
@@ -641,18 +691,12 @@ fn a_secret_that_is_not_safe_is_refused_and_never_shown() {
 
 #[test]
 fn the_initiator_name_may_come_from_open_iscsis_file() {
-    let directory = TempDir::new().unwrap();
-    fs::write(
-        directory.path().join("initiatorname.iscsi"),
-        "## DO NOT EDIT\nInitiatorName=iqn.1993-08.org.debian:01:abc\n",
-    )
-    .unwrap();
-    fs::write(directory.path().join("empty"), "# nothing\n").unwrap();
-    let file = directory.path().join("multipath.toml");
-    let with = |line: &str| {
-        let text = USUAL.replace("initiator_name = \"iqn.2026-11.com.example:db1\"", line);
-        Config::parse(&text, &file)
-    };
+    let file = b"## DO NOT EDIT\nInitiatorName=iqn.1993-08.org.debian:01:abc\n";
+    let disk = Disk::default()
+        .with("initiatorname.iscsi", 0o644, 0, file)
+        .with("empty", 0o644, 0, b"# nothing\n");
+    let own = "initiator_name = \"iqn.2026-11.com.example:db1\"";
+    let with = |line: &str| parse_on(&disk, &USUAL.replace(own, line));
     let config = with("initiator_name_file = \"initiatorname.iscsi\"").unwrap();
     assert_eq!(
         config.daemon.initiator_name,
@@ -672,26 +716,6 @@ fn the_initiator_name_may_come_from_open_iscsis_file() {
         error.contains("both this and initiator_name are given"),
         "{error}"
     );
-}
-
-#[test]
-fn a_file_that_cannot_be_read_is_one_clear_message() {
-    let error = Config::load(FilePath::new("/nowhere/multipath.toml")).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "/nowhere/multipath.toml: cannot read the file: entity not found"
-    );
-    let directory = TempDir::new().unwrap();
-    let file = directory.path().join("multipath.toml");
-    fs::write(&file, [0xff, 0xfe]).unwrap();
-    assert!(
-        Config::load(&file)
-            .unwrap_err()
-            .to_string()
-            .ends_with("not UTF-8 text")
-    );
-    fs::write(&file, USUAL).unwrap();
-    assert_eq!(Config::load(&file).unwrap(), parse(USUAL).unwrap());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod daemon;
+pub mod config_file;
 pub mod dial;
 pub mod nbd_bind;
 pub mod nbd_listen;
