@@ -1,4 +1,4 @@
-//! Golden vectors: what foreign stacks said on the wire (`tests/golden/capture.py`), read and said again by us.
+//! Golden vectors: what foreign stacks said on the wire (`tests/golden/capture.py`), read and said again.
 //!
 //! The simulated target shares our codec, so a symmetric error is invisible to it; these bytes are not ours.
 

@@ -183,8 +183,14 @@ fn exchanges(connection: &Connection) -> Vec<Exchange> {
             );
         }
         let status = if opcode == Opcode::DataIn {
-            open.get_mut(&tag).expect(&pdu.place).data.extend(&parsed.data);
-            DataIn::decode(&parsed.bhs).unwrap().status.map(|status| status.status)
+            open.get_mut(&tag)
+                .expect(&pdu.place)
+                .data
+                .extend(&parsed.data);
+            DataIn::decode(&parsed.bhs)
+                .unwrap()
+                .status
+                .map(|status| status.status)
         } else if opcode == Opcode::ScsiResponse {
             Some(ScsiResponse::decode(&parsed.bhs).unwrap().status)
         } else {

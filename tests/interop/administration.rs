@@ -17,7 +17,17 @@ fn discovery_shows_targets_portals_and_luns_with_size_and_identity() {
     let portal = tgtd.portals()[0].to_string();
     let said = success(Command::new(program("iibadm")).args(["discover", &portal]));
     let names = [tgtd.name_of(1), tgtd.name_of(2)];
-    let words = [tgtd.target(), &portal, "8 MiB", "16 MiB", "512", "4096", "[[volume]]", &names[0], &names[1]];
+    let words = [
+        tgtd.target(),
+        &portal,
+        "8 MiB",
+        "16 MiB",
+        "512",
+        "4096",
+        "[[volume]]",
+        &names[0],
+        &names[1],
+    ];
     for word in words {
         assert!(said.contains(word), "no {word:?} in:\n{said}");
     }
