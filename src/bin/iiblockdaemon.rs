@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use iiblockdaemon::config::Config;
+use iiblockdaemon::shell::config_file;
 use iiblockdaemon::shell::daemon::Daemon;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         }
     };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let config = match Config::load(&arguments.config) {
+    let config = match config_file::load(&arguments.config) {
         Ok(config) => config,
         Err(errors) => {
             say(&errors.to_string());

@@ -179,7 +179,7 @@ fn digest(choice: config::DigestChoice) -> DigestChoice {
 ///
 /// # Errors
 /// What the protocol forbids.
-pub fn chap(auth: &config::Auth) -> Result<ChapConfig, AssembleError> {
+pub(crate) fn chap(auth: &config::Auth) -> Result<ChapConfig, AssembleError> {
     let secret = |text: &config::SecretText| {
         Secret::new(text.expose())
             .map_err(|error| AssembleError::Secret { auth: auth.name.clone(), error })
