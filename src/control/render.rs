@@ -201,7 +201,7 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::report;
+    use super::super::report::samples::report;
     use super::*;
 
     #[test]

@@ -3,6 +3,8 @@
 pub mod clock;
 pub mod daemon;
 pub mod config_file;
+pub mod control_client;
+pub mod control_task;
 pub mod dial;
 pub mod nbd_bind;
 pub mod nbd_listen;
