@@ -21,3 +21,5 @@ pub mod block;
 pub mod meter;
 pub mod oracle;
 pub mod workload;
+
+pub mod target;
