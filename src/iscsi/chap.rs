@@ -1,5 +1,7 @@
 //! CHAP as iSCSI uses it (RFC 7143 12.1.3, RFC 1994), for both roles.
 
+#![deny(clippy::indexing_slicing)]
+
 mod algorithm;
 mod binary;
 mod secret;

@@ -3,6 +3,7 @@
 mod login_status;
 
 use crate::iscsi::chap::ChapAlgorithm;
+use crate::iscsi::tags::Itt;
 
 pub use crate::iscsi::pdu::InvalidPdu;
 pub use login_status::LoginStatus;
@@ -49,7 +50,8 @@ impl SessionError {
 
     /// Whether the login should be repeated at once with
     /// [`SessionConfig::with_md5_only`](crate::iscsi::session::config::SessionConfig::with_md5_only):
-    /// LIO before Linux 3.15 and Synology's fail on a list in `CHAP_A`.
+    /// LIO before Linux 3.15 and Synology's fail on a list in `CHAP_A`; tgt 1.0.85 says SHA-256 and
+    /// means SHA-1. The second error is then the one to report.
     #[must_use]
     pub fn retry_with_md5_only(&self) -> bool {
         matches!(self, Self::AuthenticationFailed(failure) if failure.retry_with_md5_only())
@@ -122,9 +124,57 @@ pub enum PeerMisbehaved {
     /// A key that must be there.
     #[error("{0} is missing")]
     KeyMissing(&'static str),
+    /// A task tag that was never sent.
+    #[error("task tag {0} was never sent")]
+    UnknownTag(Itt),
+    /// Data of a task that does not follow from what came before.
+    #[error("data out of order: {0}")]
+    Transfer(#[from] TransferFault),
+    /// More PDUs of a kind than anybody could need.
+    #[error("a flood of {0}")]
+    Flood(&'static str),
+    /// A PDU rejected that a target must accept.
+    #[error("PDU {opcode:#04x} rejected for reason {reason:#04x}")]
+    Rejected {
+        /// Opcode of the rejected PDU.
+        opcode: u8,
+        /// Reason (RFC 7143 11.17.1).
+        reason: u8,
+    },
+    /// More unknown keys than [`LOGIN_REPLIES_MAX`](crate::limits::LOGIN_REPLIES_MAX).
+    #[error("too many unknown keys")]
+    TooManyKeys,
     /// A redirect without a usable address.
     #[error("redirect to an unusable address: {0}")]
     BadRedirect(#[from] crate::iscsi::name::PortalAddrError),
+}
+
+/// What is wrong with a Data-In or an R2T. At error recovery level 0 nothing of the session's data
+/// can be trusted after it (RFC 7143 7.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferFault {
+    /// The task has no data in this direction.
+    #[error("the task has no data in this direction")]
+    WrongDirection,
+    /// DataSN or R2TSN is not the next one.
+    #[error("sequence number {found} instead of {expected}")]
+    Number {
+        /// The next one.
+        expected: u32,
+        /// What came.
+        found: u32,
+    },
+    /// The buffer offset is not where the data before ended.
+    #[error("buffer offset {found} instead of {expected}")]
+    Offset {
+        /// Where the data before ended.
+        expected: u32,
+        /// What came.
+        found: u32,
+    },
+    /// It ends beyond the task's data.
+    #[error("beyond the end of the task's data")]
+    BeyondEnd,
 }
 
 /// Text of the target in an error, cut to 80 characters, control characters replaced.
@@ -179,8 +229,20 @@ pub enum AuthenticationFailed {
     )]
     Skipped,
     /// The target knows no authentication method of ours.
-    #[error("the target accepts neither CHAP nor any other method that we have")]
+    #[error(
+        "the target does not do CHAP with us: no credentials are set up there, \
+         or it demands another method"
+    )]
     NoCommonMethod,
+    /// The target refused our name or response.
+    #[error("the target refused our CHAP user name or secret (status {status:?})")]
+    CredentialsRefused {
+        /// What it said.
+        status: LoginStatus,
+        /// It chose another algorithm than MD5 although MD5 was offered. tgt takes 7 for SHA-1, so
+        /// that its login with SHA-256 fails whatever the secret: MD5 alone may be accepted.
+        md5_alone_untried: bool,
+    },
     /// The target refused what was offered in `CHAP_A`.
     #[error("the target accepts none of the offered CHAP algorithms")]
     AlgorithmsRefused {
@@ -189,7 +251,7 @@ pub enum AuthenticationFailed {
     },
     /// The target chose an algorithm that was not offered.
     #[error("the target chose CHAP algorithm {0}, which was not offered")]
-    AlgorithmNotOffered(u64),
+    AlgorithmNotOffered(u32),
     /// The target's challenge is longer than 1024 bytes, empty or not binary.
     #[error("the target's CHAP challenge cannot be read")]
     BadChallenge,
@@ -216,6 +278,9 @@ impl AuthenticationFailed {
             self,
             Self::AlgorithmsRefused {
                 md5_alone_untried: true
+            } | Self::CredentialsRefused {
+                md5_alone_untried: true,
+                ..
             }
         )
     }

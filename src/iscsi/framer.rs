@@ -29,9 +29,10 @@ pub enum Frame {
 /// How long a data segment may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentLimits {
-    /// In PDUs that carry SCSI data: SCSI Command, Data-Out, Data-In (our MaxRecvDataSegmentLength).
+    /// In PDUs that may be as long as the declared MaxRecvDataSegmentLength: those with SCSI data
+    /// (SCSI Command, Data-Out, Data-In), and text in the full feature phase.
     pub data: u32,
-    /// In all others.
+    /// In all others, which have no use for more.
     pub control: u32,
 }
 
@@ -125,13 +126,15 @@ impl Framer {
     }
 
     fn check_length(&self, bhs: &Bhs) -> Result<(), InvalidPdu> {
-        let carries_data = [Opcode::ScsiCommand, Opcode::DataOut, Opcode::DataIn]
-            .into_iter()
-            .any(|opcode| bhs.opcode_value() == opcode as u8);
-        let limit = if carries_data {
-            self.limits.data
-        } else {
-            self.limits.control
+        let limit = match Opcode::from_wire(bhs.opcode_value()) {
+            Some(
+                Opcode::ScsiCommand
+                | Opcode::DataOut
+                | Opcode::DataIn
+                | Opcode::TextRequest
+                | Opcode::TextResponse,
+            ) => self.limits.data,
+            _ => self.limits.control,
         };
         if bhs.data_len() > limit {
             return Err(InvalidPdu::DataTooLong {

@@ -5,9 +5,12 @@
 //! permits and, on the other side, which answer to give. A declared key has no answer. Keys that
 //! concern the session's text only are [`name`]s.
 
+#![deny(clippy::indexing_slicing)]
+
 mod rule;
 mod text;
 
+pub(crate) use rule::is_reserved_answer;
 pub use rule::{Answer, Combine, Key, Proposal, Refusal, Rule, Value, parse_number};
 pub use text::Text;
 

@@ -15,4 +15,5 @@ pub mod chap;
 pub mod error;
 pub mod keys;
 
+pub mod discovery;
 pub mod session;

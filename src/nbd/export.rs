@@ -14,8 +14,8 @@ pub struct BlockSizes {
 
 impl BlockSizes {
     /// `minimum` is the logical block size: requests that are no multiple of it are refused. `preferred` is
-    /// what a client should use. `None` where the protocol forbids it: both are powers of two, `minimum` is at
-    /// most 64 KiB and at most `preferred`, which lies between 512 and [`NBD_PAYLOAD_MAX`].
+    /// what a client should use. `None` where the protocol forbids it: both are powers of two, `minimum` is
+    /// at most 64 KiB and at most `preferred`, which lies between 512 and [`NBD_PAYLOAD_MAX`].
     #[must_use]
     pub fn new(minimum: u32, preferred: u32) -> Option<Self> {
         let powers = minimum.is_power_of_two() && preferred.is_power_of_two();

@@ -131,19 +131,18 @@ impl Handshake {
     /// # Errors
     /// When the client took too long.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), HandshakeError> {
-        let ended = matches!(self.stage, Stage::Ended);
-        if ended || now < self.deadline {
+        if self.is_over() || now < self.deadline {
             return Ok(());
         }
         self.stage = Stage::Ended;
+        self.outcome = None;
         Err(HandshakeError::TimedOut)
     }
 
     /// When the client's time is over.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        let ended = matches!(self.stage, Stage::Ended);
-        (!ended).then(|| Deadline::new(self.deadline, "NBD handshake"))
+        (!self.is_over()).then(|| Deadline::new(self.deadline, "NBD handshake"))
     }
 
     /// What is to be written to the client.
@@ -155,6 +154,11 @@ impl Handshake {
     #[must_use]
     pub fn poll_outcome(&mut self) -> Option<HandshakeOutcome> {
         self.outcome.take()
+    }
+
+    /// Whether the outcome was taken, before which the client has to take the last answers.
+    fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Ended) && self.outcome.is_none()
     }
 
     fn on_client_flags(&mut self, flags: u32) -> Result<(), HandshakeError> {

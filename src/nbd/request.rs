@@ -52,7 +52,7 @@ pub enum Command {
 /// A request and the duty to answer it.
 #[derive(Debug)]
 pub struct Request {
-    /// To be given to [`Connection::reply`].
+    /// To be given to [`super::Connection::reply`].
     pub token: RequestToken,
     /// What is wanted.
     pub command: Command,

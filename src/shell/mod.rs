@@ -1,1 +1,13 @@
 //! Everything asynchronous: sockets, time, tasks.
+
+pub mod clock;
+pub mod daemon;
+pub mod config_file;
+pub mod control_client;
+pub mod control_task;
+pub mod dial;
+pub mod nbd_bind;
+pub mod nbd_listen;
+pub mod state;
+pub mod stream;
+pub mod volume_task;

@@ -36,11 +36,8 @@ pub fn decode_binary(text: &str) -> Option<Vec<u8>> {
 
 fn decode_hex(digits: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(digits.len().div_ceil(2));
-    let mut high = digits
-        .len()
-        .is_multiple_of(2)
-        .then_some(None)
-        .unwrap_or(Some(0));
+    let even = digits.len().is_multiple_of(2);
+    let mut high = if even { None } else { Some(0) };
     for digit in digits.chars() {
         let digit = u8::try_from(digit.to_digit(16)?).ok()?;
         high = match high {

@@ -51,6 +51,9 @@ pub enum PortalAddrError {
     /// Neither an IPv4 address nor a host name.
     #[error("the portal is neither an IPv4 address nor a host name")]
     BadHostName,
+    /// A target portal group tag that is no number between 0 and 65535.
+    #[error("the portal group tag after the comma is not a number between 0 and 65535")]
+    BadGroupTag,
     /// `0.0.0.0` or `::`: listened on, not connected to.
     #[error("the portal is a wildcard address, which cannot be connected to")]
     Wildcard,
@@ -116,7 +119,7 @@ impl PortalAddr {
                 host: Host::V6(ip, Some(interface.into())),
                 port: self.port,
             },
-            host => Self {
+            host @ (Host::V4(_) | Host::V6(..) | Host::Name(_)) => Self {
                 host,
                 port: self.port,
             },

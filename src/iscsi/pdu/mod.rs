@@ -10,9 +10,9 @@ pub mod bhs;
 pub mod command;
 pub mod control;
 pub mod data;
+pub mod login;
 pub mod nop;
 pub mod task;
-pub mod login;
 pub mod text;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::ids::{Disposition, Lun, TaskId};
+use crate::iscsi::discovery::DiscoveredTarget;
 use crate::iscsi::name::PortalAddr;
 use crate::iscsi::pdu::{RejectReason, TmfResponse};
 use crate::task::Completion;

@@ -43,10 +43,11 @@ impl<T> Table<T> {
             });
             u16::try_from(self.places.len() - 1).expect("below 65535")
         });
-        let place = &mut self.places[usize::from(index)];
+        let place = self.places.get_mut(usize::from(index));
+        let place = place.expect("a free place is in the table");
         place.uses = place.uses.wrapping_add(1);
         place.content = Some(content);
-        Itt::new(u32::from(place.uses) << 16 | u32::from(index)).expect("index is below 65535")
+        tag(place.uses, u32::from(index)).expect("index is below 65535")
     }
 
     fn place(&self, itt: Itt) -> Option<(&Place<T>, u16)> {
@@ -86,9 +87,13 @@ impl<T> Table<T> {
         self.places.iter().enumerate().filter_map(|(index, place)| {
             let content = place.content.as_ref()?;
             let index = u32::try_from(index).ok()?;
-            Some((Itt::new(u32::from(place.uses) << 16 | index)?, content))
+            Some((tag(place.uses, index)?, content))
         })
     }
+}
+
+fn tag(uses: u16, index: u32) -> Option<Itt> {
+    Itt::new(u32::from(uses) << 16 | index)
 }
 
 fn place_of(itt: Itt) -> usize {

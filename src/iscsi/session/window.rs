@@ -52,10 +52,7 @@ impl Window {
 
     /// Takes ExpCmdSN and MaxCmdSN where they are newer, as the RFC demands of every PDU.
     pub(super) fn update(&mut self, theirs: TargetNumbers) {
-        if theirs
-            .max_cmd_sn
-            .precedes(theirs.exp_cmd_sn.previous())
-        {
+        if theirs.max_cmd_sn.precedes(theirs.exp_cmd_sn.previous()) {
             return;
         }
         if self.exp_cmd_sn.precedes(theirs.exp_cmd_sn) {
@@ -139,6 +136,10 @@ mod tests {
         window.consume(SerialNumber(u32::MAX));
         assert_eq!(window.exp_stat_sn().0, 0);
         window.consume(SerialNumber(u32::MAX - 5));
-        assert_eq!(window.exp_stat_sn().0, 0, "an older status acknowledges nothing");
+        assert_eq!(
+            window.exp_stat_sn().0,
+            0,
+            "an older status acknowledges nothing"
+        );
     }
 }

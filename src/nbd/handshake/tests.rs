@@ -440,6 +440,11 @@ fn a_silent_client_runs_out_of_time_and_a_finished_one_does_not() {
 
     let mut client = Client::begun(vec![export("disk")], FIXED);
     client.option(option::EXPORT_NAME, b"").unwrap();
+    let deadline = client
+        .handshake
+        .poll_timeout()
+        .expect("the answer is under way");
+    assert!(client.handshake.poll_outcome().is_some());
     assert_eq!(client.handshake.poll_timeout(), None);
     assert_eq!(client.handshake.handle_timeout(deadline.at), Ok(()));
 }

@@ -1,0 +1,193 @@
+//! What an administrator gets wrong: one message that says what to do, and the rest goes on.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::config::{Auth, Volume};
+use crate::support::daemon::Daemon;
+use crate::support::lab::scratch;
+use crate::support::process::failure;
+use crate::support::tgt::{Account, Tgtd};
+use crate::support::tools::{nbd_uri, qemu_io};
+use crate::support::{fresh_address, pause, program};
+
+/// Starts the daemon with one good volume and a `bad` one; the good one must serve and the log must have
+/// one line with all of `words`, and only one even after some retries.
+fn goes_on_without(tgtd: &Tgtd, folder: &std::path::Path, bad: Volume, words: &[&str]) -> Daemon {
+    let good = Volume::of(tgtd, 1).named("good");
+    let mut daemon = Daemon::launch(folder, &[good.clone(), bad]);
+    daemon.wait_serving(&good);
+    qemu_io(
+        &nbd_uri(&good.socket(folder), "good"),
+        &["write -P 1 0 64k", "read -P 1 0 64k"],
+    );
+    daemon.wait_log(words);
+    pause(Duration::from_secs(5));
+    let log = daemon.log();
+    let lines: Vec<&str> = log
+        .lines()
+        .filter(|line| words.iter().all(|word| line.contains(word)))
+        .collect();
+    assert_eq!(lines.len(), 1, "said more than once:\n{}", lines.join("\n"));
+    daemon.assert_well();
+    daemon
+}
+
+fn tgtd_with_lun(folder: &std::path::Path) -> Tgtd {
+    let mut tgtd = Tgtd::start(folder, "iqn.2026-11.test:mistakes", 2);
+    tgtd.add_lun(1, 512, 8);
+    tgtd
+}
+
+#[test]
+fn a_wrong_chap_secret_is_named_and_the_rest_goes_on() {
+    let folder = scratch();
+    let tgtd = tgtd_with_lun(folder.path());
+    let own = Account {
+        user: "db1",
+        secret: "twelve-letters",
+    };
+    let mut locked = Tgtd::start(folder.path(), "iqn.2026-11.test:locked", 1);
+    locked.add_lun(1, 512, 8);
+    locked.require_chap(own, None);
+    let mut bad = Volume::of(&locked, 1).named("bad");
+    bad.auth = Some(Auth {
+        own: Account {
+            secret: "not-the-secret",
+            ..own
+        },
+        target: None,
+    });
+    let daemon = goes_on_without(
+        &tgtd,
+        folder.path(),
+        bad,
+        &["bad", "authentication", "secret"],
+    );
+    assert!(
+        !daemon.log().contains("not-the-secret"),
+        "the log has the secret"
+    );
+}
+
+#[test]
+fn an_unreachable_portal_is_named_and_the_other_path_serves() {
+    let folder = scratch();
+    let tgtd = tgtd_with_lun(folder.path());
+    let nobody = fresh_address();
+    let volume = Volume::over(&tgtd, 1, &[tgtd.portals()[0], nobody]);
+    let daemon = Daemon::start(folder.path(), std::slice::from_ref(&volume));
+    let uri = nbd_uri(&volume.socket(folder.path()), &volume.name);
+    qemu_io(&uri, &["write -P 1 0 64k", "read -P 1 0 64k"]);
+    daemon.wait_log(&[&nobody.to_string(), "refused"]);
+    let status = daemon.status_text();
+    assert!(
+        status.contains(&nobody.to_string()) && status.contains("refused"),
+        "{status}"
+    );
+}
+
+#[test]
+fn a_wrong_lun_is_named_and_the_rest_goes_on() {
+    let folder = scratch();
+    let tgtd = tgtd_with_lun(folder.path());
+    let bad = Volume::of(&tgtd, 9).named("bad");
+    goes_on_without(
+        &tgtd,
+        folder.path(),
+        bad,
+        &["bad", "LUN 9", &tgtd.portals()[0].to_string()],
+    );
+}
+
+#[test]
+fn a_wrong_target_name_is_named_and_the_rest_goes_on() {
+    let folder = scratch();
+    let tgtd = tgtd_with_lun(folder.path());
+    let mut bad = Volume::of(&tgtd, 1).named("bad");
+    bad.target = "iqn.2026-11.test:absent".into();
+    bad.paths.truncate(1);
+    goes_on_without(
+        &tgtd,
+        folder.path(),
+        bad,
+        &["bad", "iqn.2026-11.test:absent", "not found"],
+    );
+}
+
+#[test]
+fn a_path_to_another_lun_is_refused_and_both_are_named() {
+    let folder = scratch();
+    let mut tgtd = tgtd_with_lun(folder.path());
+    let other = tgtd.add_lun(2, 512, 8);
+    let mut volume = Volume::of(&tgtd, 1);
+    volume.paths[1].1 = Some(2);
+    let mut daemon = Daemon::start(folder.path(), std::slice::from_ref(&volume));
+    daemon.wait_path(&volume, 0, "ready", Duration::from_secs(10));
+    daemon.wait_path(&volume, 1, "disabled", Duration::from_secs(10));
+    let uri = nbd_uri(&volume.socket(folder.path()), &volume.name);
+    qemu_io(&uri, &["write -P 0x77 0 8M", "flush"]);
+    let touched = fs::read(&other).unwrap().iter().any(|byte| *byte != 0);
+    assert!(!touched, "the other LUN was written");
+    daemon.wait_log(&[&tgtd.name_of(1), &tgtd.name_of(2)]);
+    daemon.assert_well();
+}
+
+#[test]
+fn another_disk_under_the_same_name_is_refused() {
+    let folder = scratch();
+    let mut here = Tgtd::start(folder.path(), "iqn.2026-11.test:twin", 1);
+    let image = folder.path().join("here.img");
+    let other = folder.path().join("there.img");
+    fs::write(&image, vec![0x11; 8 << 20]).unwrap();
+    fs::write(&other, vec![0x22; 8 << 20]).unwrap();
+    here.add_lun_over(&image, 1, 512, "twin");
+    let mut there = Tgtd::start(&folder.path().join("there"), "iqn.2026-11.test:twin", 1);
+    there.add_lun_over(&other, 1, 512, "twin");
+    let volume = Volume::over(&here, 1, &[here.portals()[0], there.portals()[0]]);
+    let daemon = Daemon::start(folder.path(), std::slice::from_ref(&volume));
+    let disabled = || {
+        daemon
+            .paths(&volume)
+            .iter()
+            .filter(|p| p["state"] == "Disabled")
+            .count()
+    };
+    crate::support::wait_for("a disabled path", Duration::from_secs(15), || {
+        (disabled() == 1).then_some(())
+    });
+    let uri = nbd_uri(&volume.socket(folder.path()), &volume.name);
+    qemu_io(&uri, &["write -P 0x77 0 1M"]);
+    let written = [&image, &other].map(|file| fs::read(file).unwrap()[0] == 0x77);
+    assert_eq!(
+        written.iter().filter(|w| **w).count(),
+        1,
+        "exactly one disk was written: {written:?}"
+    );
+}
+
+#[test]
+fn three_mistakes_in_the_configuration_are_reported_at_once() {
+    let folder = scratch();
+    let file = folder.path().join("multipath.toml");
+    let text = "[daemon]\ninitiator_nam = \"iqn.2026-11.test:me\"\n\n[[volume]]\nname = \"db\"\n\
+                target = \"not-a-name\"\nlun = 1\nexport = { nbd = \"unix:/run/x.sock\" }\n\
+                no_path = { queue = \"5 parsecs\" }\npaths = [{ portal = \"10.0.1.10\" }]\n";
+    fs::write(&file, text).unwrap();
+    let name = file.to_str().unwrap();
+    let check = failure(Command::new(program("iibadm")).args(["config", "check", name]));
+    let start = failure(Command::new(program("iiblockdaemon")).args(["--config", name]));
+    for said in [check, start] {
+        for (line, words) in [
+            (2, ["initiator_nam", "initiator_name"]),
+            (6, ["target", "not-a-name"]),
+            (9, ["no_path", "5 parsecs"]),
+        ] {
+            let place = format!("multipath.toml:{line}");
+            let one = said.lines().find(|text| text.contains(&place));
+            let one = one.unwrap_or_else(|| panic!("nothing for {place} in:\n{said}"));
+            assert!(words.iter().all(|word| one.contains(word)), "{one}");
+        }
+    }
+}

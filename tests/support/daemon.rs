@@ -1,0 +1,142 @@
+//! iiblockdaemon and iibadm.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::config::{self, Volume};
+use super::process::{Running, success};
+use super::{program, wait_for};
+
+/// A running daemon.
+pub(crate) struct Daemon {
+    running: Running,
+    folder: PathBuf,
+    config: PathBuf,
+}
+
+impl Daemon {
+    /// Starts it for these volumes, without waiting for any of them.
+    pub(crate) fn launch(folder: &Path, volumes: &[Volume]) -> Self {
+        let config = config::write(folder, volumes);
+        let mut command = Command::new(program("iiblockdaemon"));
+        command.arg("--config").arg(&config);
+        let running = Running::start(folder, "iiblockdaemon", &mut command);
+        Self {
+            running,
+            folder: folder.into(),
+            config,
+        }
+    }
+
+    /// Starts it and waits until every volume takes NBD clients.
+    pub(crate) fn start(folder: &Path, volumes: &[Volume]) -> Self {
+        let mut daemon = Self::launch(folder, volumes);
+        for volume in volumes {
+            daemon.wait_serving(volume);
+        }
+        daemon
+    }
+
+    /// Waits until an NBD client may connect to the volume.
+    pub(crate) fn wait_serving(&mut self, volume: &Volume) {
+        let socket = volume.socket(&self.folder);
+        let what = format!("NBD service on {}", socket.display());
+        wait_for(&what, Duration::from_secs(15), || {
+            let ended = self.running.ended();
+            assert!(
+                ended.is_none(),
+                "the daemon ended: {ended:?}\n{}",
+                self.running.log()
+            );
+            UnixStream::connect(&socket).ok()
+        });
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.running.log()
+    }
+
+    /// Waits until its log has a line with all these words.
+    pub(crate) fn wait_log(&self, words: &[&str]) -> String {
+        let what = format!("a log line with {words:?} in:\n{}", self.log());
+        wait_for(&what, Duration::from_secs(20), || {
+            let log = self.log();
+            log.lines()
+                .find(|line| words.iter().all(|word| line.contains(word)))
+                .map(str::to_owned)
+        })
+    }
+
+    fn iibadm(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("iibadm"));
+        command.args(arguments).arg("--config").arg(&self.config);
+        command
+    }
+
+    /// `iibadm status --json`.
+    pub(crate) fn status(&self) -> Value {
+        let text = success(&self.iibadm(&["status", "--json"]));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+    }
+
+    /// `iibadm status`, as people read it.
+    pub(crate) fn status_text(&self) -> String {
+        success(&self.iibadm(&["status"]))
+    }
+
+    /// One object per path of the volume, in the configuration's order.
+    pub(crate) fn paths(&self, volume: &Volume) -> Vec<Value> {
+        let status = self.status();
+        let volumes = status["volumes"].as_array().cloned().unwrap_or_default();
+        let found = volumes.iter().find(|v| v["name"] == volume.name.as_str());
+        let found = found.unwrap_or_else(|| panic!("no volume {} in {status:#}", volume.name));
+        found["paths"]
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| panic!("no paths in {status:#}"))
+    }
+
+    /// Waits until the path with this index is in this state (`Ready`, `Down`, …).
+    pub(crate) fn wait_path(&self, volume: &Volume, path: usize, state: &str, limit: Duration) {
+        let what = format!("path {path} of {} in state {state}", volume.name);
+        wait_for(&what, limit, || {
+            let paths = self.paths(volume);
+            let now = paths[path]["state"].as_str().unwrap_or_default();
+            now.eq_ignore_ascii_case(state).then_some(())
+        });
+    }
+
+    /// Waits until every path of the volume is `Ready`.
+    pub(crate) fn wait_ready(&self, volume: &Volume) {
+        for path in 0..volume.paths.len() {
+            self.wait_path(volume, path, "ready", Duration::from_secs(30));
+        }
+    }
+
+    /// SIGTERM, and its exit status.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        self.running.signal(Signal::SIGTERM);
+        self.running.finish(Duration::from_secs(30))
+    }
+
+    /// Asserts that it runs and that no promise broke: no ERROR, no panic in its log.
+    pub(crate) fn assert_well(&mut self) {
+        assert_eq!(
+            self.running.ended(),
+            None,
+            "the daemon ended:\n{}",
+            self.running.log()
+        );
+        let log = self.log();
+        let bad: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains(" ERROR ") || line.contains("panicked"))
+            .collect();
+        assert!(bad.is_empty(), "the daemon's log has:\n{}", bad.join("\n"));
+    }
+}
