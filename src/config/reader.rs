@@ -31,6 +31,30 @@ impl<'t> Report<'t> {
         self.errors.push(ConfigError { place, problem });
     }
 
+    /// Drops what is missing only because its key is misspelt: one mistake, one message.
+    pub(super) fn forget_what_typos_explain(&mut self) {
+        let meant = |error: &ConfigError| {
+            let Problem::UnknownKey { suggestion, .. } = &error.problem else {
+                return None;
+            };
+            let suggestion = (*suggestion)?;
+            let section = error.place.key.rsplit_once('.').map(|(section, _)| section);
+            Some(match section {
+                Some(section) => format!("{section}.{suggestion}"),
+                None => suggestion.to_owned(),
+            })
+        };
+        let meant: Vec<String> = self.errors.iter().filter_map(meant).collect();
+        self.errors.retain(|error| {
+            let key = &error.place.key;
+            let explained = meant.iter().any(|meant| {
+                let inside = key.strip_prefix(meant.as_str());
+                inside.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            });
+            !(explained && matches!(error.problem, Problem::Missing(_)))
+        });
+    }
+
     /// The place of byte `offset` in the text.
     pub(super) fn place(&self, offset: usize, key: impl Into<String>) -> Place {
         let before = self.text.get(..offset).unwrap_or(self.text);
