@@ -150,9 +150,10 @@ impl Target {
                 break;
             }
             let orphan = entry.remove();
-            let data = orphan.data.clone();
-            self.carry_out(orphan.nexus, orphan.lun, &orphan.cdb, &data);
-            self.statistics.orphans_executed += 1;
+            if let Some(unit) = self.units.get_mut(&orphan.lun) {
+                unit.execute_orphan(orphan.nexus, &orphan.cdb, &orphan.data);
+                self.statistics.orphans_executed += 1;
+            }
             any = true;
         }
         if any {
