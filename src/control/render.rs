@@ -53,7 +53,7 @@ fn volume_text(volume: &VolumeReport) -> String {
         &volume
             .wwid
             .as_deref()
-            .map_or("not known yet".to_owned(), printable),
+            .map_or_else(|| "not known yet".to_owned(), printable),
     );
     line("export", &export(volume));
     line("policy", &printable(&volume.policy));

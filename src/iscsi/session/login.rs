@@ -14,6 +14,7 @@
 
 #![deny(clippy::indexing_slicing)]
 
+mod chap;
 mod exchange;
 mod negotiation;
 mod peer;

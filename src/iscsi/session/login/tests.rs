@@ -4,8 +4,10 @@ mod golden;
 mod operational;
 mod properties;
 mod refusals;
+mod refused_chap;
 mod security;
 mod transport;
+mod volunteered;
 
 use std::time::Duration;
 
