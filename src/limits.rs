@@ -23,7 +23,8 @@ pub const CONTROL_LINE_MAX: usize = 4 << 20;
 /// Connections to the control socket; further ones are closed at once.
 pub const CONTROL_CLIENTS_MAX: usize = 16;
 
-/// How long a control client may take for its request, and to take the answer; the connection is closed after.
+/// How long a control client may take for its request, and to take the answer; the connection is closed
+/// after.
 pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// NBD requests in flight per client connection; the socket is not read above.
@@ -110,6 +111,13 @@ pub const TRANSFER_MAX: u32 = 4 << 20;
 
 /// Attempts of one command that ended with a retryable verdict; EIO after.
 pub const RETRYABLE_MAX: u32 = 8;
+
+/// Unit attentions that one command meets; EIO after.
+pub const UNIT_ATTENTIONS_MAX: u32 = 32;
+
+/// A command that every path answers with "not now" (BUSY, not ready, an access state in transition) is tried
+/// again so long from the io's arrival; EIO after. T10's recommended limit for an implicit transition is 60 s.
+pub const RETRY_WINDOW: Duration = Duration::from_secs(60);
 
 const _: () = assert!(NBD_PAYLOAD_MAX as u64 <= NBD_BYTES_MAX);
 const _: () = assert!(NBD_PAYLOAD_MAX <= NBD_SKIP_MAX);

@@ -98,6 +98,9 @@ pub struct BlockRange {
 }
 
 impl BlockRange {
+    /// Every block that any unit may have.
+    pub const EVERYTHING: Self = Self { lba: 0, blocks: u64::MAX };
+
     /// First logical block address.
     #[must_use]
     pub fn lba(self) -> u64 {

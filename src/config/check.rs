@@ -16,10 +16,15 @@ use toml::de::DeTable;
 use super::error::{ConfigErrors, Place, Problem};
 use super::file::{self, File};
 use super::reader::{Field, Report, Section};
-use super::{Auth, Config, Control, Daemon, SecretText, TargetAuth, defaults, names, secret};
+use super::secret::{Directory, Files};
+use super::{Auth, Config, Control, Daemon, SecretText, TargetAuth, defaults, names};
 use crate::limits::VOLUMES_MAX;
 
-pub(super) fn check(text: &str, file: &FilePath) -> Result<Config, ConfigErrors> {
+pub(super) fn check(
+    text: &str,
+    file: &FilePath,
+    files: &dyn Files,
+) -> Result<Config, ConfigErrors> {
     let mut report = Report::new(text);
     let (table, syntax) = DeTable::parse_recoverable(text);
     for error in &syntax {
@@ -32,12 +37,12 @@ pub(super) fn check(text: &str, file: &FilePath) -> Result<Config, ConfigErrors>
     }
     let config = if syntax.is_empty() {
         let mirror = File::read(Section::root(table.get_ref()), &mut report);
-        let directory = match file.parent() {
+        let path = match file.parent() {
             Some(parent) if parent != FilePath::new("") => parent,
             _ => FilePath::new("."),
         };
         Checker {
-            directory,
+            directory: Directory { path, files },
             report: &mut report,
         }
         .config(&mirror)
@@ -54,7 +59,7 @@ pub(super) fn check(text: &str, file: &FilePath) -> Result<Config, ConfigErrors>
 type Auths = BTreeMap<String, Option<Arc<Auth>>>;
 
 struct Checker<'a, 'r, 't> {
-    directory: &'a FilePath,
+    directory: Directory<'a>,
     report: &'r mut Report<'t>,
 }
 
@@ -127,7 +132,9 @@ impl Checker<'_, '_, '_> {
                 None
             }
             (Field::Absent, Field::Given(file)) => {
-                let loaded = secret::load_initiator_name(&file.value, self.directory)
+                let loaded = self
+                    .directory
+                    .initiator_name(&file.value)
                     .and_then(|name| names::iscsi_name(&name));
                 self.accept(&file.place, loaded)
             }
@@ -195,7 +202,7 @@ impl Checker<'_, '_, '_> {
 
     fn secret(&mut self, file: &Field<String>) -> Option<SecretText> {
         let given = file.given()?;
-        let loaded = secret::load(&given.value, self.directory);
+        let loaded = self.directory.secret(&given.value);
         self.accept(&given.place, loaded)
     }
 

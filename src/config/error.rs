@@ -56,7 +56,9 @@ impl ConfigErrors {
         }
     }
 
-    pub(super) fn of_file(file: &Path, problem: Problem) -> Self {
+    /// One mistake that concerns the whole file: that it cannot be read.
+    #[must_use]
+    pub fn of_file(file: &Path, problem: Problem) -> Self {
         let place = Place::default();
         Self::new(file, vec![ConfigError { place, problem }])
     }
@@ -127,7 +129,10 @@ pub enum Problem {
         min: String,
         max: String,
     },
-    #[error("\"{value}\" is not possible{}; there are: {}", did_you_mean(.suggestion.as_deref()), quoted(.choices))]
+    #[error(
+        "\"{value}\" is not possible{}; there are: {}",
+        did_you_mean(.suggestion.as_deref()), quoted(.choices)
+    )]
     UnknownChoice {
         value: String,
         suggestion: Option<&'static str>,
@@ -138,17 +143,20 @@ pub enum Problem {
     #[error("the list is empty; {0}")]
     EmptyList(&'static str),
     #[error(
-        "\"{0}\" is no volume name; use 1 to 63 letters, digits, '.', '_' and '-', a letter or digit first"
+        "\"{0}\" is no volume name; use 1 to 63 letters, digits, '.', '_' and '-', a letter or \
+         digit first"
     )]
     BadVolumeName(String),
     #[error("\"{name}\" is no iSCSI name: {why}; write e.g. \"iqn.2026-11.com.example:db1\"")]
     BadIscsiName { name: String, why: &'static str },
     #[error(
-        "\"{portal}\" is no portal: {why}; write \"10.0.1.10\", \"10.0.1.10:3260\", \"[fe80::5%eth3]:3260\" or \"array.example.com\""
+        "\"{portal}\" is no portal: {why}; write \"10.0.1.10\", \"10.0.1.10:3260\", \
+         \"[fe80::5%eth3]:3260\" or \"array.example.com\""
     )]
     BadPortal { portal: String, why: &'static str },
     #[error(
-        "\"{0}\" is no name of a network interface: 1 to 15 bytes without space, '/' or ':' (see: ip link)"
+        "\"{0}\" is no name of a network interface: 1 to 15 bytes without space, '/' or ':' \
+         (see: ip link)"
     )]
     BadNic(String),
     #[error("\"{0}\" is no IP address; write the address of a local interface, e.g. \"10.0.1.2\"")]
@@ -156,7 +164,8 @@ pub enum Problem {
     #[error("{0} is no LUN; use 0 to 16383, or the 64-bit form, e.g. 0x4001000000000000")]
     BadLun(String),
     #[error(
-        "\"{0}\" is no identity; write \"naa.\" and 16 or 32 hexadecimal digits, \"eui.\" and 16, 24 or 32, or \"t10.\" and its text (see: iibadm discover)"
+        "\"{0}\" is no identity; write \"naa.\" and 16 or 32 hexadecimal digits, \"eui.\" and \
+         16, 24 or 32, or \"t10.\" and its text (see: iibadm discover)"
     )]
     BadWwid(String),
     #[error(
@@ -175,7 +184,10 @@ pub enum Problem {
     BadUsername,
 
     // Secrets and other files that are named.
-    #[error("the file that it names cannot be read: {error}; relative names start at {directory}", directory = .directory.display())]
+    #[error(
+        "the file that it names cannot be read: {error}; relative names start at {directory}",
+        directory = .directory.display()
+    )]
     FileUnreadable {
         error: io::ErrorKind,
         directory: PathBuf,
@@ -185,24 +197,30 @@ pub enum Problem {
     #[error("others than its owner may use the file (mode {0:04o}); run: chmod 600 on it")]
     SecretNotPrivate(u32),
     #[error(
-        "the file belongs to user {owner}; it must belong to root or to user {us}, whom this runs as: use chown"
+        "the file belongs to user {owner}; it must belong to root or to user {us}, whom this \
+         runs as: use chown"
     )]
     SecretOwner { owner: u32, us: u32 },
     #[error(
-        "the secret has {0} bytes; at least 12 are needed (RFC 7143 12.1.3), without counting the newline"
+        "the secret has {0} bytes; at least 12 are needed (RFC 7143 12.1.3), without counting \
+         the newline"
     )]
     SecretTooShort(usize),
     #[error("the secret has more than 256 bytes; is it the right file?")]
     SecretTooLong,
     #[error(
-        "the secret is the same in both directions; RFC 7143 12.1.3 forbids that: give the target one of its own"
+        "the secret is the same in both directions; RFC 7143 12.1.3 forbids that: give the \
+         target one of its own"
     )]
     EqualSecrets,
     #[error("the file has no line \"InitiatorName=iqn.…\"")]
     NoInitiatorName,
 
     // Contradictions.
-    #[error("\"{name}\" is not defined{}; add a section [{section}.{name}]", did_you_mean(.suggestion.as_deref()))]
+    #[error(
+        "\"{name}\" is not defined{}; add a section [{section}.{name}]",
+        did_you_mean(.suggestion.as_deref())
+    )]
     Undefined {
         section: &'static str,
         name: String,
@@ -241,7 +259,8 @@ pub enum Problem {
         limit: String,
     },
     #[error(
-        "I/O would fail after {queue}, before a silent path is even given up (detect.network + detect.target = {budget}); raise it, or write \"fail\""
+        "I/O would fail after {queue}, before a silent path is even given up (detect.network + \
+         detect.target = {budget}); raise it, or write \"fail\""
     )]
     NoPathTooShort { queue: String, budget: String },
     #[error("quiesce has no effect without \"quiesce\" in fence; add it there, or remove this")]

@@ -8,6 +8,7 @@
 //! - Precedence: a volume's own keys, over its profile's, over `[defaults]`, over [`defaults`].
 //! - Unknown keys are mistakes; the near known one is suggested.
 //! - Durations and sizes are strings with a unit: `"700ms"`, `"256KiB"`.
+//! - The check touches nothing outside: the files that the configuration names come from [`Files`].
 //! - Secrets are in files of their own, which nobody else may read; no message has them.
 
 mod check;
@@ -19,6 +20,9 @@ mod names;
 mod reader;
 mod secret;
 mod values;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -33,7 +37,7 @@ use crate::ids::Lun;
 pub use error::{ConfigError, ConfigErrors, Place, Problem};
 pub use isid::isid;
 pub use names::Portal;
-pub use secret::SecretText;
+pub use secret::{FileContent, Files, SecretText};
 
 /// The whole configuration. Everything in it was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,23 +49,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads and checks a file, and the secret files that it names.
+    /// Checks the text of a file. `file` stands in messages, and relative names of secret files start
+    /// at its directory.
     ///
     /// # Errors
     /// Every mistake in it.
-    pub fn load(file: &FilePath) -> Result<Self, ConfigErrors> {
-        let text =
-            secret::read_text(file).map_err(|problem| ConfigErrors::of_file(file, problem))?;
-        Self::parse(&text, file)
-    }
-
-    /// Checks the text of a file. `file` stands in messages, and relative names of secret
-    /// files start at its directory.
-    ///
-    /// # Errors
-    /// Every mistake in it.
-    pub fn parse(text: &str, file: &FilePath) -> Result<Self, ConfigErrors> {
-        check::check(text, file)
+    pub fn parse(text: &str, file: &FilePath, files: &dyn Files) -> Result<Self, ConfigErrors> {
+        check::check(text, file, files)
     }
 
     /// The volume with this name.
@@ -102,9 +96,11 @@ pub struct Volume {
     pub auth: Option<Arc<Auth>>,
     /// Where and how it is served.
     pub export: Export,
-    /// The identity that its LUN must have, in lower case (`naa.6001…`, `eui.…`, `t10.…`); `None`: pinned on first use.
+    /// The identity that its LUN must have, in lower case (`naa.6001…`, `eui.…`, `t10.…`); `None`: pinned
+    /// on first use.
     pub wwid: Option<String>,
-    /// Whether other hosts write to the LUN: then an indeterminate write is acknowledged after its fence only.
+    /// Whether other hosts write to the LUN: then an indeterminate write is acknowledged after its fence
+    /// only.
     pub shared: bool,
     /// Which path carries what.
     pub policy: PolicySpec,
@@ -135,7 +131,8 @@ pub struct Path {
     pub target: String,
     /// The logical unit.
     pub lun: Lun,
-    /// Our half of the session's name, in wire order: the same after every restart, different from every other path's ([`isid`]).
+    /// Our half of the session's name, in wire order: the same after every restart, different from every
+    /// other path's ([`isid`]).
     pub isid: [u8; 6],
 }
 

@@ -1,1 +1,487 @@
-//! The assembly of one volume: NBD connections, the volume and its paths as one sans-IO machine.
+//! The assembly of one volume: NBD clients, the volume and its paths as one sans-IO machine.
+//!
+//! The shell and the simulator drive the same [`Engine`]: bytes, connections and time come in; bytes to write,
+//! connections to make and connections to drop come out. Between an NBD request and its iSCSI command there are only
+//! function calls.
+//!
+//! **Driver contract.** After any `on_*`, `handle_*`, `attach` or `detach`, call [`Engine::pump`]; then drain
+//! [`Engine::poll_action`], write what every [`Engine::link_outgoing`] and [`Engine::client_outgoing`] holds, and wait for
+//! input or [`Engine::poll_timeout`]. A client is read only while [`Engine::client_wants_input`]. Time never goes backwards.
+
+mod groups;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use crate::deadline::Deadline;
+use crate::ids::{IoId, PathId};
+use crate::iscsi::name::PortalAddr;
+use crate::iscsi::session::config::Entropy;
+use crate::nbd::{self, BlockSizes, Command, ExportFlags, ExportInfo, RequestFailure, RequestToken};
+use crate::out_queue::OutQueue;
+use crate::path::message::{Message, TrimMethod, Unit};
+use crate::path::{self, Link, Path, PathConfig, Peers, Surroundings};
+use crate::units::Geometry;
+use crate::volume::{Request, Volume, VolumeConfig};
+
+use groups::SessionGroups;
+pub use status::EngineStatus;
+
+/// One NBD client; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClientId(pub u64);
+
+/// One TCP connection of one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkId {
+    /// The path.
+    pub path: PathId,
+    /// Which of its two connections.
+    pub link: Link,
+}
+
+/// What the engine wants done.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Connect; answer with [`Engine::on_connected`] or [`Engine::on_closed`]. Replaces what the link was before.
+    Dial {
+        /// The link.
+        link: LinkId,
+        /// The path whose NIC and source address are used.
+        via: PathId,
+        /// Where to.
+        to: PortalAddr,
+    },
+    /// Drop the link's connection or the attempt to make one, abortively; nothing more is told of it.
+    Hangup {
+        /// The link.
+        link: LinkId,
+    },
+    /// Close the client's connection; what it was promised has been written, or it broke the protocol.
+    CloseClient {
+        /// The client.
+        client: ClientId,
+    },
+    /// The volume's unit was identified for the first time in this run: export it.
+    Online,
+}
+
+/// How a volume is exported.
+#[derive(Clone, Debug)]
+pub struct ExportConfig {
+    /// Export name.
+    pub name: String,
+    /// Writes are refused.
+    pub read_only: bool,
+}
+
+struct Client {
+    connection: nbd::Connection,
+    closing: bool,
+}
+
+/// See the module's documentation.
+pub struct Engine {
+    export: ExportConfig,
+    volume: Volume,
+    paths: Vec<Path>,
+    groups: SessionGroups,
+    clients: BTreeMap<ClientId, Client>,
+    /// Requests in the volume, with whom to answer.
+    owners: BTreeMap<IoId, (ClientId, RequestToken)>,
+    next_io: u64,
+    next_client: u64,
+    online: bool,
+    stopping: bool,
+    actions: VecDeque<Action>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("export", &self.export).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// A volume whose paths connect at once.
+    #[must_use]
+    pub fn new(
+        now: Instant,
+        export: ExportConfig,
+        volume: VolumeConfig,
+        paths: Vec<PathConfig>,
+    ) -> Self {
+        let groups = SessionGroups::new(paths.len());
+        let paths = (0u16..).zip(paths).map(|(id, config)| Path::new(now, PathId(id), config));
+        Self {
+            export,
+            volume: Volume::new(now, volume),
+            paths: paths.collect(),
+            groups,
+            clients: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            next_io: 0,
+            next_client: 0,
+            online: false,
+            stopping: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The logical unit, once a path was admitted.
+    #[must_use]
+    pub fn unit(&self) -> Option<&Unit> {
+        self.volume.unit().map(AsRef::as_ref)
+    }
+
+    /// What NBD clients are told, once the unit is known.
+    #[must_use]
+    pub fn export_info(&self) -> Option<ExportInfo> {
+        let unit = self.unit()?;
+        let features = &unit.features;
+        let block_size = unit.geometry.block_size();
+        let preferred = features.preferred_bytes.max(block_size);
+        let block_sizes = BlockSizes::new(block_size, preferred)
+            .or_else(|| BlockSizes::new(block_size, block_size.max(4096)))?;
+        Some(ExportInfo {
+            name: self.export.name.clone(),
+            description: unit.identity.to_string(),
+            size: unit.geometry.bytes(),
+            block_sizes,
+            flags: ExportFlags {
+                read_only: self.export.read_only || features.write_protected,
+                rotational: features.rotational,
+                can_multi_conn: true,
+                fua: true,
+                flush: true,
+                trim: features.trim != TrimMethod::None,
+                write_zeroes: true,
+                fast_zero: false,
+            },
+        })
+    }
+
+    /// A client that finished its handshake.
+    pub fn attach(&mut self, connection: nbd::Connection) -> ClientId {
+        let id = ClientId(self.next_client);
+        self.next_client += 1;
+        self.clients.insert(id, Client { connection, closing: false });
+        id
+    }
+
+    /// The client's connection is gone. Its requests run to their end; their answers are dropped.
+    pub fn detach(&mut self, client: ClientId) {
+        self.clients.remove(&client);
+    }
+
+    /// Bytes of a client arrived, or there is room again for what was left of them.
+    pub fn handle_client_bytes(&mut self, client: ClientId, input: &mut BytesMut) {
+        let Some(entry) = self.clients.get_mut(&client) else { return };
+        if let Err(error) = entry.connection.handle_bytes(input) {
+            tracing::warn!(?client, %error, "NBD client broke the protocol");
+            self.clients.remove(&client);
+            self.actions.push_back(Action::CloseClient { client });
+        }
+    }
+
+    /// Whether the client is to be read.
+    #[must_use]
+    pub fn client_wants_input(&self, client: ClientId) -> bool {
+        !self.stopping
+            && self.volume.accepts()
+            && self.clients.get(&client).is_some_and(|entry| entry.connection.wants_input())
+    }
+
+    /// Bytes of payload that the client is sure to send next.
+    #[must_use]
+    pub fn client_expected_input(&self, client: ClientId) -> usize {
+        self.clients.get(&client).map_or(0, |entry| entry.connection.expected_input())
+    }
+
+    /// What is to be written to a client.
+    pub fn client_outgoing(&mut self, client: ClientId) -> Option<&mut OutQueue> {
+        self.clients.get_mut(&client).map(|entry| entry.connection.outgoing())
+    }
+
+    /// The connection that was asked for is there.
+    pub fn on_connected(&mut self, now: Instant, link: LinkId, entropy: Entropy) {
+        self.path_mut(link.path).on_connected(now, link.link, entropy);
+    }
+
+    /// The link's connection is gone, or could not be made.
+    pub fn on_closed(&mut self, now: Instant, link: LinkId, why: &str) {
+        self.path_mut(link.path).on_closed(now, link.link, why);
+    }
+
+    /// Bytes arrived on a link.
+    pub fn handle_link_bytes(&mut self, now: Instant, link: LinkId, input: &mut BytesMut) {
+        self.path_mut(link.path).handle_bytes(now, link.link, input);
+    }
+
+    /// What is to be written on a link.
+    pub fn link_outgoing(&mut self, link: LinkId) -> &mut OutQueue {
+        self.path_mut(link.path).outgoing(link.link)
+    }
+
+    /// Acts on what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for index in 0..self.paths.len() {
+            let surroundings = self.surroundings(index);
+            self.paths[index].set_surroundings(surroundings);
+            self.paths[index].handle_timeout(now);
+        }
+        if self.paths.iter().any(Path::is_suspect) {
+            for path in self.paths.iter_mut().filter(|path| path.is_ready()) {
+                path.ping_if_quiet(now);
+            }
+        }
+        self.volume.handle_timeout(now);
+    }
+
+    /// When [`Engine::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&mut self, now: Instant) -> Option<Deadline> {
+        self.paths
+            .iter_mut()
+            .map(|path| path.poll_timeout(now))
+            .fold(self.volume.poll_timeout(), Deadline::earlier)
+    }
+
+    /// The next action.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// No new requests; what is asked runs to its end.
+    pub fn begin_stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Whether everything asked is answered and written.
+    #[must_use]
+    pub fn is_drained(&mut self) -> bool {
+        self.volume.is_idle()
+            && self.owners.is_empty()
+            && self.clients.values_mut().all(|entry| entry.connection.outgoing().is_empty())
+    }
+
+    /// Asks for one flush of the stop, if a path can take it; `true` if it was asked.
+    pub fn flush_for_stop(&mut self, now: Instant) -> bool {
+        let possible = self.online && self.paths.iter().any(Path::is_ready);
+        if possible {
+            let io = self.new_io();
+            self.volume.request(now, io, Request::Flush);
+        }
+        possible
+    }
+
+    /// Logs every path out.
+    pub fn stop_paths(&mut self, now: Instant) {
+        for path in &mut self.paths {
+            path.stop(now);
+        }
+    }
+
+    /// Whether every path is logged out.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.paths.iter().all(Path::is_stopped)
+    }
+
+    fn new_io(&mut self) -> IoId {
+        self.next_io += 1;
+        IoId(self.next_io)
+    }
+
+    fn path_mut(&mut self, path: PathId) -> &mut Path {
+        &mut self.paths[usize::from(path.0)]
+    }
+
+    /// What the path in place `index` is told of the others.
+    fn surroundings(&self, index: usize) -> Surroundings {
+        let own = path_id(index);
+        let others = || (0u16..).map(PathId).zip(&self.paths).filter(move |(id, _)| *id != own);
+        let unit = self.volume.route_unit(own);
+        let same_portal_group = |id: PathId| match (unit, self.volume.route_unit(id)) {
+            (Some(a), Some(b)) => {
+                a.target == b.target && a.portal_group.is_some() && a.portal_group == b.portal_group
+            }
+            _ => false,
+        };
+        let ready = |path: &Path| path.is_ready();
+        Surroundings {
+            peers: Peers {
+                heard: others().filter_map(|(_, path)| path.heard()).max(),
+                usable: others().any(|(_, path)| ready(path)),
+            },
+            wants_fence: self.volume.wants_fence(own),
+            fence_route: others()
+                .find(|(id, path)| ready(path) && self.groups.same(own, *id))
+                .map(|(id, _)| id),
+            proof_route: others()
+                .find(|(id, path)| {
+                    ready(path) && same_portal_group(*id) && self.groups.unknown(own, *id)
+                })
+                .map(|(id, _)| id),
+        }
+    }
+
+    /// Carries news between clients, volume and paths until there are none.
+    pub fn pump(&mut self, now: Instant) {
+        loop {
+            let mut news = self.carry_messages(now);
+            news |= self.carry_requests(now);
+            news |= self.dispatch(now);
+            news |= self.carry_replies();
+            if !news {
+                break;
+            }
+        }
+        self.carry_actions();
+        self.close_finished();
+        if !self.online && self.volume.unit().is_some() {
+            self.online = true;
+            self.actions.push_back(Action::Online);
+        }
+    }
+
+    fn carry_messages(&mut self, now: Instant) -> bool {
+        let mut news = false;
+        for index in 0..self.paths.len() {
+            while let Some(message) = self.paths[index].poll_message() {
+                news = true;
+                let identified = matches!(message, Message::Identified { .. });
+                self.volume.handle_message(now, path_id(index), message);
+                if identified {
+                    let surroundings = self.surroundings(index);
+                    self.paths[index].set_surroundings(surroundings);
+                }
+            }
+            if let Some((sibling, shared)) = self.paths[index].take_proven() {
+                self.groups.learn(path_id(index), sibling, shared);
+            }
+        }
+        while let Some((path, order)) = self.volume.poll_order() {
+            news = true;
+            self.path_mut(path).order(now, order);
+        }
+        news
+    }
+
+    fn carry_requests(&mut self, now: Instant) -> bool {
+        let Some(geometry) = self.volume.unit().map(|unit| unit.geometry) else { return false };
+        let mut news = false;
+        let ids: Vec<ClientId> = self.clients.keys().copied().collect();
+        for client in ids {
+            while self.volume.accepts() {
+                let Some(entry) = self.clients.get_mut(&client) else { break };
+                let Some(request) = entry.connection.poll_request() else { break };
+                news = true;
+                match convert(request.command, geometry) {
+                    Ok(asked) => {
+                        let io = self.new_io();
+                        self.owners.insert(io, (client, request.token));
+                        self.volume.request(now, io, asked);
+                    }
+                    Err(failure) => entry.connection.reply(request.token, Err(failure)),
+                }
+            }
+        }
+        news
+    }
+
+    fn dispatch(&mut self, now: Instant) -> bool {
+        for (index, path) in self.paths.iter_mut().enumerate() {
+            self.volume.set_slots(path_id(index), path.free_slots());
+        }
+        self.volume.dispatch(now);
+        let mut news = false;
+        while let Some(submission) = self.volume.poll_submission() {
+            news = true;
+            let path = self.path_mut(submission.path);
+            assert_eq!(path.incarnation(), submission.incarnation, "volume and path agree on the session");
+            path.submit(now, submission.task);
+        }
+        news
+    }
+
+    fn carry_replies(&mut self) -> bool {
+        let mut news = false;
+        while let Some(reply) = self.volume.poll_reply() {
+            news = true;
+            let Some((client, token)) = self.owners.remove(&reply.io) else { continue };
+            let Some(entry) = self.clients.get_mut(&client) else { continue };
+            let block_size = self.volume.unit().map_or(1, |unit| unit.geometry.block_size());
+            let result = reply.result.map_err(|error| {
+                let failure = RequestFailure::new(error.errno, "the logical unit refused the request, or no path was left in time");
+                match error.lba {
+                    Some(lba) => failure.at(lba * u64::from(block_size)),
+                    None => failure,
+                }
+            });
+            entry.connection.reply(token, result);
+        }
+        news
+    }
+
+    fn carry_actions(&mut self) {
+        for index in 0..self.paths.len() {
+            let own = path_id(index);
+            while let Some(action) = self.paths[index].poll_action() {
+                self.actions.push_back(match action {
+                    path::Action::Dial { link, via, to } => {
+                        let portal = &self.paths[usize::from(via.0)].config().portal;
+                        let to = to.unwrap_or_else(|| portal.clone());
+                        Action::Dial { link: LinkId { path: own, link }, via, to }
+                    }
+                    path::Action::Hangup { link } => {
+                        Action::Hangup { link: LinkId { path: own, link } }
+                    }
+                });
+            }
+        }
+    }
+
+    /// Closes clients that said goodbye and have their answers.
+    fn close_finished(&mut self) {
+        for (&client, entry) in &mut self.clients {
+            if !entry.closing && entry.connection.is_finished() {
+                entry.closing = true;
+                self.actions.push_back(Action::CloseClient { client });
+            }
+        }
+    }
+}
+
+fn path_id(index: usize) -> PathId {
+    PathId(u16::try_from(index).expect("paths are bounded by PATHS_MAX"))
+}
+
+/// A request in blocks. The NBD side checked alignment and end already.
+fn convert(command: Command, geometry: Geometry) -> Result<Request, RequestFailure> {
+    let range = |offset, length: u64| {
+        geometry.range(offset, length).map_err(|error| {
+            RequestFailure::new(crate::errno::IoErrno::Inval, error.to_string())
+        })
+    };
+    Ok(match command {
+        Command::Read { offset, length } => {
+            Request::Read { range: range(offset, u64::from(length))? }
+        }
+        Command::Write { offset, data, fua } => {
+            Request::Write { range: range(offset, data.len() as u64)?, data, fua }
+        }
+        Command::Flush => Request::Flush,
+        Command::Trim { offset, length, fua } => {
+            Request::Trim { range: range(offset, u64::from(length))?, fua }
+        }
+        Command::WriteZeroes { offset, length, fua, may_unmap, fast: _ } => {
+            Request::WriteZeroes { range: range(offset, u64::from(length))?, may_unmap, fua }
+        }
+    })
+}

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::PeerMisbehaved;
+use super::error::{Excerpt, PeerMisbehaved};
 use super::keys::{Text, name};
 use super::name::{IscsiName, PortalAddr, PortalAddrError};
 
@@ -93,7 +93,7 @@ impl Reader {
                 Current::Target(index)
             }
             Err(error) => {
-                tracing::debug!(name = value, %error, "discovered target skipped");
+                tracing::debug!(name = %Excerpt::new(value), %error, "discovered target skipped");
                 self.found.skipped += 1;
                 Current::Skipped
             }
@@ -110,7 +110,7 @@ impl Reader {
                 }
             }
             Err(error) => {
-                tracing::debug!(address = value, %error, "discovered portal skipped");
+                tracing::debug!(address = %Excerpt::new(value), %error, "discovered portal skipped");
                 self.found.skipped += 1;
             }
         }

@@ -50,7 +50,8 @@ impl SessionError {
 
     /// Whether the login should be repeated at once with
     /// [`SessionConfig::with_md5_only`](crate::iscsi::session::config::SessionConfig::with_md5_only):
-    /// LIO before Linux 3.15 and Synology's fail on a list in `CHAP_A`.
+    /// LIO before Linux 3.15 and Synology's fail on a list in `CHAP_A`; tgt 1.0.85 says SHA-256 and
+    /// means SHA-1. The second error is then the one to report.
     #[must_use]
     pub fn retry_with_md5_only(&self) -> bool {
         matches!(self, Self::AuthenticationFailed(failure) if failure.retry_with_md5_only())
@@ -228,8 +229,20 @@ pub enum AuthenticationFailed {
     )]
     Skipped,
     /// The target knows no authentication method of ours.
-    #[error("the target accepts neither CHAP nor any other method that we have")]
+    #[error(
+        "the target does not do CHAP with us: no credentials are set up there, \
+         or it demands another method"
+    )]
     NoCommonMethod,
+    /// The target refused our name or response.
+    #[error("the target refused our CHAP user name or secret (status {status:?})")]
+    CredentialsRefused {
+        /// What it said.
+        status: LoginStatus,
+        /// It chose another algorithm than MD5 although MD5 was offered. tgt takes 7 for SHA-1, so
+        /// that its login with SHA-256 fails whatever the secret: MD5 alone may be accepted.
+        md5_alone_untried: bool,
+    },
     /// The target refused what was offered in `CHAP_A`.
     #[error("the target accepts none of the offered CHAP algorithms")]
     AlgorithmsRefused {
@@ -265,6 +278,9 @@ impl AuthenticationFailed {
             self,
             Self::AlgorithmsRefused {
                 md5_alone_untried: true
+            } | Self::CredentialsRefused {
+                md5_alone_untried: true,
+                ..
             }
         )
     }

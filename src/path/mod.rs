@@ -1,1 +1,449 @@
 //! One route to the LUN: its session, probing, health and reconnects.
+//!
+//! A path connects, logs in, probes what is there, has the volume judge that, and then carries commands until its
+//! session is lost; then it connects again, for ever. It has two links: the *main* one carries its session; the
+//! *fencer* (`fencer.rs`) is a short-lived session of the same initiator port through a sibling path's portal, which
+//! makes the target end the main session's tasks while this path's own portal is out of reach.
+//!
+//! | state | new commands | leaves when |
+//! | --- | --- | --- |
+//! | `Down` | no | timer → `Connecting` |
+//! | `Connecting` | no | TCP up → `LoggingIn`; fail → `Down` |
+//! | `LoggingIn` | no | full feature → `Probing`; fail → `Down`; incompatible or refused for good → `Disabled` |
+//! | `Probing` | no | the volume admits the unit → `Probation` or `Ready`; refuses it → `Disabled`; fail → `Down` |
+//! | `Probation` | only if no path is `Ready` | probes good → `Ready`; any failure → `Down` |
+//! | `Ready` | yes | silent → `Suspect`; unit may have changed → `Probing`; session gone → `Down` |
+//! | `Suspect` | no | answer → `Ready`; lost → `Down` |
+//! | `Disabled` | no | a slow timer → `Connecting`, in case that the reason was mended at the target |
+//!
+//! **Driver contract.** After any call that takes `now`, drain [`Path::poll_action`] and [`Path::poll_message`], write what
+//! [`Path::outgoing`] holds, and read [`Path::poll_timeout`]. Time never goes backwards.
+
+mod backoff;
+mod fencer;
+mod health;
+mod lifecycle;
+pub mod message;
+mod probe;
+mod status;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use crate::deadline::Deadline;
+use crate::ids::{Incarnation, Lun, PathId, TaskId};
+use crate::iscsi::name::PortalAddr;
+use crate::iscsi::session::config::{Entropy, SessionConfig, SessionKind};
+use crate::iscsi::session::Session;
+use crate::out_queue::OutQueue;
+use crate::task::Task;
+use crate::units::Geometry;
+
+use backoff::Backoff;
+use fencer::{Fencer, Proof};
+pub use health::{Detect, Peers};
+use message::{Message, Order};
+use probe::Probe;
+pub use status::{PathState, PathStatus};
+
+/// A TCP connection is given up after so long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A disabled path tries again so often, in case that its reason was mended at the target.
+const DISABLED_RETRY: Duration = Duration::from_secs(60);
+
+/// Losses within so long of each other make a path's probation longer.
+const FLAP_WINDOW: Duration = Duration::from_secs(60);
+
+/// A path's settings.
+#[derive(Clone, Debug)]
+pub struct PathConfig {
+    /// How it is called in logs and status: portal and NIC.
+    pub name: String,
+    /// Where it leads.
+    pub portal: PortalAddr,
+    /// Its sessions.
+    pub session: Arc<SessionConfig>,
+    /// The logical unit behind the portal.
+    pub lun: Lun,
+    /// Most commands in flight, whatever the target's window.
+    pub queue_depth: u32,
+    /// Detection times.
+    pub detect: Detect,
+    /// Of its jitter.
+    pub seed: u64,
+}
+
+/// One of a path's two connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// Carries the path's session.
+    Main,
+    /// Carries a fencing login through a sibling's portal.
+    Fencer,
+}
+
+/// What a path wants done with a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Connect to `to` the way path `via` does, and answer with [`Path::on_connected`] or [`Path::on_closed`].
+    Dial {
+        /// Which connection.
+        link: Link,
+        /// The path whose NIC and source address are used.
+        via: PathId,
+        /// Where to; `None` is the configured portal of `via`.
+        to: Option<PortalAddr>,
+    },
+    /// Drop the connection, or the attempt to make it, abortively.
+    Hangup {
+        /// Which connection.
+        link: Link,
+    },
+}
+
+/// What the engine knows of the volume's other paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The control group of health judgements.
+    pub peers: Peers,
+    /// Writes of this path's lost sessions may still execute.
+    pub wants_fence: bool,
+    /// A usable path of the same session group, through which this path can be fenced.
+    pub fence_route: Option<PathId>,
+    /// A usable path of the same target and portal group, of which it is not known yet whether it is one.
+    pub proof_route: Option<PathId>,
+}
+
+#[derive(Debug)]
+enum State {
+    Down { retry_at: Instant },
+    Connecting { deadline: Instant },
+    LoggingIn,
+    Probing,
+    Probation { left: u32, next: Instant, asked: Option<Instant> },
+    Ready,
+    Suspect,
+    Disabled { retry_at: Instant },
+    Stopped,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Path {
+    id: PathId,
+    config: PathConfig,
+    state: State,
+    since: Instant,
+    why: String,
+    incarnation: Incarnation,
+    session: Option<Session>,
+    probe: Option<Probe>,
+    /// The unit was presented to the volume in this incarnation and admitted.
+    admitted: bool,
+    surroundings: Surroundings,
+    fencer: Option<Fencer>,
+    /// The last attempt after a loss was a fencing one: the next is a main one.
+    fenced_last: bool,
+    proof: Option<Proof>,
+    /// A result of a proof for the engine: the sibling, and whether both are of one session group.
+    proven: Option<(PathId, bool)>,
+    redirect: Option<PortalAddr>,
+    redirects: u32,
+    /// The target wants a pause before the next login (Time2Wait).
+    not_before: Option<Instant>,
+    backoff: Backoff,
+    last_loss: Option<Instant>,
+    flaps: u32,
+    aborting: BTreeMap<TaskId, Instant>,
+    stale_check: Option<Instant>,
+    next_probe_task: u64,
+    stopping: Option<Instant>,
+    /// The target asked for a logout: no new commands, and when at the latest.
+    draining: Option<Instant>,
+    /// A logout was sent.
+    logging_out: bool,
+    messages: VecDeque<Message>,
+    actions: VecDeque<Action>,
+    last_rtt: Option<Duration>,
+    /// Of the unit as last identified.
+    geometry: Option<Geometry>,
+    idle: OutQueue,
+}
+
+impl Path {
+    /// A path that connects at once.
+    #[must_use]
+    pub fn new(now: Instant, id: PathId, config: PathConfig) -> Self {
+        Self {
+            id,
+            state: State::Down { retry_at: now },
+            since: now,
+            why: "starting".to_owned(),
+            incarnation: Incarnation::default(),
+            session: None,
+            probe: None,
+            admitted: false,
+            surroundings: Surroundings::default(),
+            fencer: None,
+            fenced_last: false,
+            proof: None,
+            proven: None,
+            redirect: None,
+            redirects: 0,
+            not_before: None,
+            backoff: Backoff::new(config.seed),
+            last_loss: None,
+            flaps: 0,
+            aborting: BTreeMap::new(),
+            stale_check: None,
+            next_probe_task: 0,
+            stopping: None,
+            draining: None,
+            logging_out: false,
+            messages: VecDeque::new(),
+            actions: VecDeque::new(),
+            last_rtt: None,
+            geometry: None,
+            idle: OutQueue::new(),
+            config,
+        }
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn config(&self) -> &PathConfig {
+        &self.config
+    }
+
+    fn target_name(&self) -> String {
+        match &self.config.session.kind {
+            SessionKind::Normal { target } => target.to_string(),
+            SessionKind::Discovery => String::new(),
+        }
+    }
+
+    /// Its present or last session.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// When the target was last heard in this session.
+    #[must_use]
+    pub fn heard(&self) -> Option<Instant> {
+        self.session.as_ref().and_then(Session::last_received)
+    }
+
+    /// Whether it takes new commands without reserve.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    /// Whether the path waits for an answer that others can confirm to be missing.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        matches!(self.state, State::Suspect)
+    }
+
+    /// After [`Path::stop`]: whether it is logged out.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, State::Stopped) && self.fencer.is_none()
+    }
+
+    /// What the engine knows of the others; tell it before [`Path::handle_timeout`].
+    pub fn set_surroundings(&mut self, surroundings: Surroundings) {
+        self.surroundings = surroundings;
+    }
+
+    /// The result of a proof, once: the sibling, and whether a login through it ends this path's session.
+    pub fn take_proven(&mut self) -> Option<(PathId, bool)> {
+        self.proven.take()
+    }
+
+    /// What is to be written on a link.
+    pub fn outgoing(&mut self, link: Link) -> &mut OutQueue {
+        let session = match link {
+            Link::Main => self.session.as_mut(),
+            Link::Fencer => self.fencer.as_mut().and_then(Fencer::session_mut),
+        };
+        match session {
+            Some(session) => session.outgoing(),
+            None => &mut self.idle,
+        }
+    }
+
+    /// The connection that was asked for is there.
+    pub fn on_connected(&mut self, now: Instant, link: Link, entropy: Entropy) {
+        let session = Session::new(now, Arc::clone(&self.config.session), entropy);
+        match link {
+            Link::Main if matches!(self.state, State::Connecting { .. }) => {
+                self.session = Some(session);
+                self.enter(now, State::LoggingIn, "connected");
+            }
+            Link::Main => self.actions.push_back(Action::Hangup { link }),
+            Link::Fencer => match &mut self.fencer {
+                Some(fencer) => fencer.on_connected(session),
+                None => self.actions.push_back(Action::Hangup { link }),
+            },
+        }
+    }
+
+    /// Bytes arrived.
+    pub fn handle_bytes(&mut self, now: Instant, link: Link, input: &mut BytesMut) {
+        match link {
+            Link::Main => {
+                let Some(session) = &mut self.session else { return };
+                if let Err(error) = session.handle_bytes(now, input) {
+                    return self.on_session_error(now, &error);
+                }
+                self.drain_session(now);
+            }
+            Link::Fencer => {
+                if let Some(fencer) = &mut self.fencer {
+                    fencer.handle_bytes(now, input, self.config.lun);
+                    self.after_fencer(now);
+                }
+            }
+        }
+    }
+
+    /// The connection is gone, or could not be made.
+    pub fn on_closed(&mut self, now: Instant, link: Link, why: &str) {
+        match link {
+            Link::Main => {
+                if let Some(proof) = &mut self.proof {
+                    proof.main_closed = true;
+                }
+                if let Some(error) = self.session.as_ref().and_then(Session::on_closed) {
+                    self.on_session_error(now, &error);
+                } else if self.session.is_some() || matches!(self.state, State::Connecting { .. }) {
+                    self.lose(now, why);
+                }
+                self.judge_proof(now);
+            }
+            Link::Fencer => {
+                if let Some(fencer) = &mut self.fencer {
+                    fencer.on_closed(why);
+                    self.after_fencer(now);
+                }
+            }
+        }
+    }
+
+    /// Commands that it can take now.
+    #[must_use]
+    pub fn free_slots(&mut self) -> u32 {
+        let usable = matches!(self.state, State::Ready | State::Probation { .. });
+        if !usable || self.draining.is_some() || self.logging_out {
+            return 0;
+        }
+        let depth = self.config.queue_depth;
+        self.session.as_mut().and_then(Session::full_feature).map_or(0, |session| {
+            let used = u32::try_from(session.outstanding()).unwrap_or(u32::MAX);
+            session.free_slots().min(depth.saturating_sub(used))
+        })
+    }
+
+    /// Sends a command of the volume.
+    ///
+    /// # Panics
+    /// If [`Path::free_slots`] is 0.
+    pub fn submit(&mut self, now: Instant, mut task: Task) {
+        task.lun = self.config.lun;
+        let session = self.session.as_mut().and_then(Session::full_feature);
+        let session = session.expect("commands go to paths with free slots");
+        session.submit(now, task);
+        let deadline = now + self.config.detect.command;
+        self.stale_check.get_or_insert(deadline);
+    }
+
+    /// What the volume wants.
+    pub fn order(&mut self, now: Instant, order: Order) {
+        match order {
+            Order::Admit => self.on_admitted(now),
+            Order::Refuse { why } => self.disable(now, &why),
+            Order::Recheck => self.recheck(now, "the target says that the unit may have changed"),
+        }
+    }
+
+    /// Asks the target for a sign of life unless one is due already.
+    pub fn ping_if_quiet(&mut self, now: Instant) {
+        if let Some(session) = self.session.as_mut().and_then(Session::full_feature)
+            && session.oldest_ping().is_none()
+        {
+            session.ping(now);
+        }
+    }
+
+    /// Logs out; no new connection is made.
+    pub fn stop(&mut self, now: Instant) {
+        self.stopping = Some(now);
+        self.end_fencer();
+        match self.session.as_mut().and_then(Session::full_feature) {
+            Some(session) => {
+                session.logout(now);
+                self.logging_out = true;
+            }
+            None => self.stopped(now, "stopped"),
+        }
+    }
+
+    /// The next wish.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next news for the volume.
+    pub fn poll_message(&mut self) -> Option<Message> {
+        self.messages.pop_front()
+    }
+
+    /// When [`Path::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&mut self, now: Instant) -> Option<Deadline> {
+        let state = match self.state {
+            State::Down { retry_at } if self.fencer.is_none() => {
+                Some(Deadline::new(retry_at, "reconnect"))
+            }
+            State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
+            State::Probation { next, asked: None, .. } => Some(Deadline::new(next, "probation")),
+            State::Disabled { retry_at } => Some(Deadline::new(retry_at, "disabled path retry")),
+            State::Down { .. }
+            | State::LoggingIn
+            | State::Probing
+            | State::Probation { .. }
+            | State::Ready
+            | State::Suspect
+            | State::Stopped => None,
+        };
+        let probe = self.probe.as_ref().map(|probe| Deadline::new(probe.deadline(), "probe"));
+        let fencer = self.fencer.as_ref().and_then(Fencer::poll_timeout);
+        let proof = self.proof.as_ref().and_then(|proof| proof.deadline);
+        let proof = proof.map(|at| Deadline::new(at, "proof of a session group"));
+        let stale = self.stale_check.map(|at| Deadline::new(at, "command deadline"));
+        let drain = self.draining.map(|at| Deadline::new(at, "logout asked for by the target"));
+        let session = self.session.as_ref().and_then(Session::poll_timeout);
+        let health = self.health_deadline(now);
+        [state, probe, fencer, proof, stale, drain, session, health]
+            .into_iter()
+            .fold(None, Deadline::earlier)
+    }
+
+    fn health_deadline(&mut self, now: Instant) -> Option<Deadline> {
+        let detect = self.config.detect;
+        let session = self.session.as_mut()?;
+        let heard = session.last_received()?;
+        let session = session.full_feature()?;
+        let busy = session.outstanding() > 0;
+        Some(detect.next_check(now, session.oldest_ping(), heard, busy))
+    }
+}

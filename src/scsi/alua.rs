@@ -152,6 +152,7 @@ fn group(data: &[u8]) -> Option<(PortGroup, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
@@ -206,13 +207,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_is_too_odd_to_read(data in proptest::collection::vec(any::<u8>(), 0..100)) {
+        fn no_answer_is_too_odd_to_read(data in vec(any::<u8>(), 0..100)) {
             prop_assert_eq!(PortGroups::parse(&data).is_ok(), data.len() >= 4);
         }
 
         #[test]
         fn every_group_that_came_whole_is_read(
-            groups in proptest::collection::vec((any::<u16>(), 0..16u8, proptest::collection::vec(any::<u16>(), 0..5)), 0..6)
+            groups in vec((any::<u16>(), 0..16u8, vec(any::<u16>(), 0..5)), 0..6)
         ) {
             let mut body = Vec::new();
             for (id, state, ports) in &groups {

@@ -15,8 +15,8 @@
 //! trusted without a proof of sameness:
 //!
 //! - no name at all in page 83h, whatever the serial number;
-//! - a locally assigned NAA (3h) as the strongest name, all zero, or ending in zeroes where the vendor's
-//!   identifier should stand (LIO without a unit serial);
+//! - an NAA without a registered company (locally assigned, or company 0 as tgt has it) as the strongest
+//!   name, or one with zeroes where the company's own number should stand (LIO without a unit serial);
 //! - the defaults of tgt (`IET     00010001`, serial `beaf11`) and of FreeBSD's ctld (`MYDEVID   1`,
 //!   serial `MYSERIAL   1`).
 
@@ -174,7 +174,8 @@ impl LunIdentity {
         }
     }
 
-    /// Whether `wwid` names this unit, be it by a weaker name than [`LunIdentity::wwid`]. Case does not count.
+    /// Whether `wwid` names this unit, be it by a weaker name than [`LunIdentity::wwid`]. Case does not
+    /// count.
     #[must_use]
     pub fn is_named(&self, wwid: &str) -> bool {
         let wanted = wwid.trim();

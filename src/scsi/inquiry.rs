@@ -52,6 +52,7 @@ impl StandardInquiry {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
@@ -97,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_a_header_that_is_too_short_is_refused(data in proptest::collection::vec(any::<u8>(), 0..100)) {
+        fn only_a_header_that_is_too_short_is_refused(data in vec(any::<u8>(), 0..100)) {
             prop_assert_eq!(StandardInquiry::parse(&data).is_ok(), data.len() >= 5);
         }
     }

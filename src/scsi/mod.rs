@@ -6,6 +6,8 @@
 
 #![deny(clippy::indexing_slicing)]
 
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub mod alua;

@@ -270,6 +270,7 @@ impl fmt::Display for Sense {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
@@ -372,7 +373,7 @@ mod tests {
         }
 
         #[test]
-        fn no_sense_is_too_odd_to_read(bytes in proptest::collection::vec(any::<u8>(), 0..64), code in 0x70..0x74u8) {
+        fn no_sense_is_too_odd_to_read(bytes in vec(any::<u8>(), 0..64), code in 0x70..0x74u8) {
             let mut bytes = bytes;
             bytes.insert(0, code);
             let sense = Sense::parse(&bytes).unwrap();

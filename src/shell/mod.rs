@@ -1,6 +1,11 @@
 //! Everything asynchronous: sockets, time, tasks.
 
-pub mod client_socket;
 pub mod clock;
+pub mod daemon;
+pub mod config_file;
+pub mod dial;
 pub mod nbd_bind;
 pub mod nbd_listen;
+pub mod state;
+pub mod stream;
+pub mod volume_task;

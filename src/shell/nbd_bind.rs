@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,19 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
 }
 
+impl ListenAddress {
+    /// The TCP address of a host, be it a name; its first, if it has several.
+    ///
+    /// # Errors
+    /// If the name cannot be resolved.
+    pub fn resolve(host: &str, port: u16) -> Result<Self, BindError> {
+        let failed = |source| BindError::Resolve { host: host.to_owned(), source };
+        let mut found = (host, port).to_socket_addrs().map_err(failed)?;
+        let none = || failed(io::Error::new(io::ErrorKind::NotFound, "no address"));
+        found.next().map(Self::Tcp).ok_or_else(none)
+    }
+}
+
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -39,6 +52,14 @@ impl fmt::Display for ListenAddress {
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
+    /// The host name has no address.
+    #[error("tcp:{host}: cannot resolve: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// The resolver's error.
+        source: io::Error,
+    },
     /// The directory of a unix socket is not there.
     #[error("unix:{}: directory {} does not exist; create it first", path.display(), directory.display())]
     NoDirectory {

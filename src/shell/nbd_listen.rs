@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::client_socket::{ClientSocket, ClientStream, enlarge_buffers};
+use super::stream::{UnwatchedStream, Stream, enlarge_buffers};
 use super::clock;
 use super::nbd_bind::{BoundListener, ListenAddress, SocketFile};
 use crate::limits::NBD_HANDSHAKES_MAX;
@@ -38,7 +38,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 #[derive(Debug)]
 pub struct ReadyClient {
     /// Its socket, for the runtime that will serve it.
-    pub socket: ClientSocket,
+    pub socket: UnwatchedStream,
     /// What it sent already.
     pub leftover: BytesMut,
     /// The export as it was told about it.
@@ -136,7 +136,7 @@ impl NbdListener {
     }
 
     /// The next client and who it is. Trouble of the system is waited out.
-    async fn accept(&self) -> (ClientStream, String) {
+    async fn accept(&self) -> (Stream, String) {
         let mut silent = false;
         loop {
             match self.try_accept().await {
@@ -153,7 +153,7 @@ impl NbdListener {
         }
     }
 
-    async fn try_accept(&self) -> io::Result<(ClientStream, String)> {
+    async fn try_accept(&self) -> io::Result<(Stream, String)> {
         Ok(match &self.acceptor {
             Acceptor::Unix(listener) => {
                 let (socket, _) = listener.accept().await?;
@@ -165,7 +165,7 @@ impl NbdListener {
                     },
                     Err(_) => "unknown process".to_owned(),
                 };
-                (ClientStream::Unix(socket), peer)
+                (Stream::Unix(socket), peer)
             }
             Acceptor::Tcp(listener) => {
                 let (socket, peer) = listener.accept().await?;
@@ -178,14 +178,14 @@ impl NbdListener {
                 if let Err(error) = set {
                     debug!(%peer, %error, "NBD client left early");
                 }
-                (ClientStream::Tcp(socket), peer.to_string())
+                (Stream::Tcp(socket), peer.to_string())
             }
         })
     }
 }
 
 async fn negotiate(
-    stream: ClientStream,
+    stream: Stream,
     peer: String,
     exports: Arc<Vec<ExportInfo>>,
     clients: mpsc::Sender<ReadyClient>,
@@ -224,7 +224,7 @@ async fn negotiate(
 }
 
 async fn converse(
-    stream: &ClientStream,
+    stream: &Stream,
     handshake: &mut Handshake,
     input: &mut BytesMut,
 ) -> Result<HandshakeOutcome, NegotiationError> {

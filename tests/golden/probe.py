@@ -127,7 +127,8 @@ class Probe:
     def task_management(self, function, lun=0, referenced=0xFFFFFFFF):
         bhs = self._request(0x02, 0x80 | function, immediate=True, lun=lun)
         bhs[20:24] = referenced.to_bytes(4, "big")
-        bhs[32:36] = self.cmd_sn.to_bytes(4, "big")
+        if function == 1:
+            bhs[32:36] = self.cmd_sn.to_bytes(4, "big")
         self.send(bhs)
         return self.receive()
 

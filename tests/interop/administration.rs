@@ -16,16 +16,19 @@ fn discovery_shows_targets_portals_and_luns_with_size_and_identity() {
     tgtd.add_lun(2, 4096, 16);
     let portal = tgtd.portals()[0].to_string();
     let said = success(Command::new(program("iibadm")).args(["discover", &portal]));
-    for word in [
+    let names = [tgtd.name_of(1), tgtd.name_of(2)];
+    let words = [
         tgtd.target(),
         &portal,
         "8 MiB",
         "16 MiB",
         "512",
         "4096",
-        "iib-",
         "[[volume]]",
-    ] {
+        &names[0],
+        &names[1],
+    ];
+    for word in words {
         assert!(said.contains(word), "no {word:?} in:\n{said}");
     }
     assert_eq!(tgtd.sessions(), 0, "discovery left a session behind");

@@ -45,6 +45,20 @@ fn the_answer_of_tgt_to_send_targets_names_the_asked_portal_only() {
 }
 
 #[test]
+fn luns_have_the_names_that_they_were_given() {
+    let folder = scratch();
+    let mut tgtd = Tgtd::start(folder.path(), "iqn.2026-11.test:harness", 1);
+    tgtd.add_lun(1, 512, 8);
+    tgtd.add_lun(2, 512, 8);
+    assert_ne!(tgtd.name_of(1), tgtd.name_of(2));
+    for lun in [1, 2] {
+        let mut command = Command::new("iscsi-inq");
+        let said = success(command.args(["-e", "1", "-c", "131"]).arg(tgtd.url(lun)));
+        assert!(said.contains(&tgtd.name_of(lun)), "{said}");
+    }
+}
+
+#[test]
 fn tgt_demands_the_secrets_that_it_was_given() {
     let folder = scratch();
     let mut tgtd = Tgtd::start(folder.path(), "iqn.2026-11.test:harness", 1);

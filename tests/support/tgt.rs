@@ -22,6 +22,17 @@ pub(crate) struct Account {
     pub(crate) secret: &'static str,
 }
 
+/// 16 hexadecimal digits that stand in every name of a LUN with this identity: tgt makes the end of its NAA
+/// designator of the digits of its SCSI id.
+pub(crate) fn name_of(identity: &str) -> String {
+    let hash = identity
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    format!("{hash:016x}")
+}
+
 /// A tgtd of our own, listening on one loopback address per portal, with one target of id 1.
 pub(crate) struct Tgtd {
     folder: PathBuf,
@@ -29,7 +40,7 @@ pub(crate) struct Tgtd {
     portals: Vec<SocketAddrV4>,
     target: String,
     /// The tgtadm calls that made it what it is; repeated after a restart.
-    setup: Vec<Vec<String>>,
+    setup: Vec<String>,
 }
 
 impl Tgtd {
@@ -49,26 +60,10 @@ impl Tgtd {
             setup: Vec::new(),
         };
         tgtd.launch();
-        tgtd.admin(&[
-            "--mode",
-            "target",
-            "--op",
-            "new",
-            "--tid",
-            "1",
-            "--targetname",
-            target,
-        ]);
-        tgtd.admin(&[
-            "--mode",
-            "target",
-            "--op",
-            "bind",
-            "--tid",
-            "1",
-            "--initiator-address",
-            "ALL",
-        ]);
+        tgtd.admin(&format!(
+            "--mode target --op new --tid 1 --targetname {target}"
+        ));
+        tgtd.admin("--mode target --op bind --tid 1 --initiator-address ALL");
         tgtd
     }
 
@@ -90,8 +85,7 @@ impl Tgtd {
                 "tgtd ended at once: {ended:?}\n{}",
                 running.log()
             );
-            let show = ["--mode", "target", "--op", "show"];
-            self.tgtadm(&show)
+            self.tgtadm("--mode target --op show")
                 .output()
                 .is_ok_and(|output| output.status.success())
                 .then_some(())
@@ -104,132 +98,82 @@ impl Tgtd {
         self.folder.join("ipc")
     }
 
-    fn tgtadm(&self, arguments: &[&str]) -> Command {
+    fn tgtadm(&self, arguments: &str) -> Command {
         let mut command = Command::new("tgtadm");
         command
             .args(["-C", "1", "--lld", "iscsi"])
-            .args(arguments)
-            .env("TGT_IPC_SOCKET", self.ipc());
+            .args(arguments.split(' '));
+        command.env("TGT_IPC_SOCKET", self.ipc());
         command
     }
 
     /// Runs tgtadm and remembers the call for a restart.
-    fn admin(&mut self, arguments: &[&str]) {
+    fn admin(&mut self, arguments: &str) {
         success(&self.tgtadm(arguments));
-        self.setup.push(
-            arguments
-                .iter()
-                .map(|&argument| argument.to_owned())
-                .collect(),
-        );
+        self.setup.push(arguments.to_owned());
     }
 
-    /// Adds a LUN over a sparse file of `mebibytes`; returns the file. Each LUN gets identifiers of its own.
+    /// Adds a LUN over a sparse file of `mebibytes`; returns the file. Each LUN gets names of its own.
     pub(crate) fn add_lun(&mut self, lun: u8, block: u32, mebibytes: u64) -> PathBuf {
         let image = self.folder.join(format!("lun{lun}.img"));
         let file = std::fs::File::create(&image).expect("the backing file");
         file.set_len(mebibytes << 20)
             .expect("room for the backing file");
-        self.add_lun_over(
-            &image,
-            lun,
-            block,
-            &format!("{}-{lun}", self.folder.display()),
-        );
+        self.add_lun_over(&image, lun, block, &self.identity(lun));
         image
     }
 
-    /// Adds a LUN over an existing file, under a given SCSI id and serial number.
+    /// What [`Self::add_lun`] calls a LUN.
+    fn identity(&self, lun: u8) -> String {
+        format!("{}-{lun}", self.folder.display())
+    }
+
+    /// The digits in every name of a LUN of [`Self::add_lun`].
+    pub(crate) fn name_of(&self, lun: u8) -> String {
+        name_of(&self.identity(lun))
+    }
+
+    /// Adds a LUN over an existing file, under names that `identity` determines.
     pub(crate) fn add_lun_over(&mut self, image: &Path, lun: u8, block: u32, identity: &str) {
-        let (number, block, path) = (
-            lun.to_string(),
-            block.to_string(),
-            image.to_str().expect("a name"),
-        );
-        self.admin(&[
-            "--mode",
-            "logicalunit",
-            "--op",
-            "new",
-            "--tid",
-            "1",
-            "--lun",
-            &number,
-            "--backing-store",
-            path,
-            "--blocksize",
-            &block,
-        ]);
-        // tgt keeps 24 bytes of the id and 8 of the serial number.
-        let hash = identity
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-        let names = format!("scsi_id=iib-{hash:016x},scsi_sn={:08x}", hash >> 32);
-        self.admin(&[
-            "--mode",
-            "logicalunit",
-            "--op",
-            "update",
-            "--tid",
-            "1",
-            "--lun",
-            &number,
-            "--params",
-            &names,
-        ]);
+        let (image, name) = (image.display(), name_of(identity));
+        let unit = format!("--mode logicalunit --tid 1 --lun {lun}");
+        self.admin(&format!(
+            "{unit} --op new --backing-store {image} --blocksize {block}"
+        ));
+        self.admin(&format!(
+            "{unit} --op update --params scsi_id=lun-{name},scsi_sn={}",
+            &name[..8]
+        ));
     }
 
     pub(crate) fn remove_lun(&mut self, lun: u8) {
-        let lun = lun.to_string();
-        self.admin(&[
-            "--mode",
-            "logicalunit",
-            "--op",
-            "delete",
-            "--tid",
-            "1",
-            "--lun",
-            &lun,
-        ]);
+        self.admin(&format!(
+            "--mode logicalunit --op delete --tid 1 --lun {lun}"
+        ));
     }
 
     /// Sets a parameter of the target: `HeaderDigest`, `InitialR2T`, `nop_interval`, `RedirectAddress`, …
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.admin(&[
-            "--mode", "target", "--op", "update", "--tid", "1", "--name", name, "--value", value,
-        ]);
+        self.admin(&format!(
+            "--mode target --op update --tid 1 --name {name} --value {value}"
+        ));
     }
 
     /// Demands CHAP of initiators; with `outgoing`, also proves the target to them.
     pub(crate) fn require_chap(&mut self, incoming: Account, outgoing: Option<Account>) {
-        let accounts = [
-            (incoming, None),
-            (outgoing.unwrap_or(incoming), outgoing.map(|_| "--outgoing")),
-        ];
-        for (account, direction) in
-            accounts
-                .into_iter()
-                .take(if outgoing.is_some() { 2 } else { 1 })
-        {
-            let Account { user, secret } = account;
-            self.admin(&[
-                "--mode",
-                "account",
-                "--op",
-                "new",
-                "--user",
-                user,
-                "--password",
-                secret,
-            ]);
-            let mut bind = vec![
-                "--mode", "account", "--op", "bind", "--tid", "1", "--user", user,
-            ];
-            bind.extend(direction);
-            self.admin(&bind);
+        self.account(incoming, "");
+        if let Some(outgoing) = outgoing {
+            self.account(outgoing, " --outgoing");
         }
+    }
+
+    fn account(&mut self, Account { user, secret }: Account, direction: &str) {
+        self.admin(&format!(
+            "--mode account --op new --user {user} --password {secret}"
+        ));
+        self.admin(&format!(
+            "--mode account --op bind --tid 1 --user {user}{direction}"
+        ));
     }
 
     pub(crate) fn portals(&self) -> &[SocketAddrV4] {
@@ -247,7 +191,7 @@ impl Tgtd {
 
     /// How many sessions it has now.
     pub(crate) fn sessions(&self) -> usize {
-        let show = success(&self.tgtadm(&["--mode", "target", "--op", "show"]));
+        let show = success(&self.tgtadm("--mode target --op show"));
         show.lines()
             .filter(|line| line.trim_start().starts_with("I_T nexus:"))
             .count()
@@ -264,8 +208,7 @@ impl Tgtd {
         self.launch();
         super::pause(gap);
         for arguments in &self.setup {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            success(&self.tgtadm(&arguments));
+            success(&self.tgtadm(arguments));
         }
     }
 

@@ -141,6 +141,18 @@ fn a_core_that_touches_the_world_is_found() {
     }
     breaks(
         rules::cores,
+        "src/config/secret.rs",
+        "let us = nix::unistd::geteuid();",
+        &[],
+    );
+    breaks(
+        rules::cores,
+        "src/path/mod.rs",
+        "let us = nix::unistd::geteuid();",
+        &[1],
+    );
+    breaks(
+        rules::cores,
         "src/path/mod.rs",
         "// tokio\nuse std::net::IpAddr; fn asynchronous() {}",
         &[],
@@ -193,6 +205,15 @@ fn long_files_and_lines_are_found() {
         &[],
     );
     breaks(rules::lengths, "docs/a.md", &long, &[]);
+    breaks(rules::lengths, "src/a.rs", &format!("f(\"{long}\")"), &[]);
+    breaks(rules::lengths, "tests/run", &format!("f \"{long}\""), &[1]);
+    breaks(
+        rules::lengths,
+        "src/a.rs",
+        &format!("row(a,   {long}),"),
+        &[],
+    );
+    breaks(rules::lengths, "src/a.rs", &format!("// a  {long}"), &[1]);
     breaks(rules::lengths, "src/a.rs", &"x\n".repeat(600), &[]);
     breaks(rules::lengths, "src/a.rs", &"x\n".repeat(601), &[601]);
     breaks(rules::lengths, "src/a/tests.rs", &"x\n".repeat(601), &[]);

@@ -1,28 +1,58 @@
 //! Reading Rust text as far as the rules need: comments, strings, test modules and paths.
 
-/// The text with comments and the contents of string and character literals blanked out; lines stay where
-/// they are.
+/// What a stretch of Rust text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Code,
+    Comment,
+    Literal,
+}
+
+/// Takes Rust text apart; together the stretches are the text.
+fn parts(text: &str) -> Vec<(Part, &str)> {
+    let mut parts = Vec::new();
+    let (mut rest, mut after_word) = (text, false);
+    while let Some(first) = rest.chars().next() {
+        let (length, part) = match first {
+            '/' if rest.starts_with("//") => (rest.find('\n').unwrap_or(rest.len()), Part::Comment),
+            '/' if rest.starts_with("/*") => (block_comment(rest), Part::Comment),
+            '"' => (1 + quoted(&rest[1..]), Part::Literal),
+            'r' | 'b' | 'c' if !after_word && literal(rest).is_some() => {
+                (literal(rest).unwrap_or(1), Part::Literal)
+            }
+            '\'' if character(rest).is_some() => (character(rest).unwrap_or(1), Part::Literal),
+            _ => (first.len_utf8(), Part::Code),
+        };
+        let (head, tail) = rest.split_at(length);
+        after_word = part == Part::Code && is_word(first);
+        parts.push((part, head));
+        rest = tail;
+    }
+    parts
+}
+
+/// The text with comments and literals blanked out; lines and columns stay where they are.
 pub(crate) fn code_only(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let (skipped, kept) = match first {
-            '/' if rest.starts_with("//") => (rest.find('\n').unwrap_or(rest.len()), false),
-            '/' if rest.starts_with("/*") => (block_comment(rest), false),
-            '"' => (1 + quoted(&rest[1..]), false),
-            'r' | 'b' | 'c' if !out.ends_with(is_word) && literal(rest).is_some() => {
-                (literal(rest).unwrap_or(1), false)
+    for (part, stretch) in parts(text) {
+        match part {
+            Part::Code => out.push_str(stretch),
+            Part::Comment | Part::Literal => {
+                out.extend(stretch.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
             }
-            '\'' if character(rest).is_some() => (character(rest).unwrap_or(1), false),
-            _ => (first.len_utf8(), true),
-        };
-        let (head, tail) = rest.split_at(skipped);
-        if kept {
-            out.push_str(head);
-        } else {
-            out.extend(head.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
         }
-        rest = tail;
+    }
+    out
+}
+
+/// The text without what stands inside of literals; lines stay where they are.
+pub(crate) fn without_literals(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (part, stretch) in parts(text) {
+        match part {
+            Part::Code | Part::Comment => out.push_str(stretch),
+            Part::Literal => out.extend(stretch.chars().filter(|c| *c == '\n')),
+        }
     }
     out
 }

@@ -152,6 +152,19 @@ impl FullFeature {
         Some(task.progress(self.outbox.sent()))
     }
 
+    /// Every unresolved task and how far it is, in no particular order.
+    pub fn tasks(&self) -> impl Iterator<Item = (TaskId, TaskProgress)> {
+        let sent = self.outbox.sent();
+        self.table.iter().filter_map(move |(_, exchange)| match exchange {
+            Exchange::Task(task) => Some((task.id, task.progress(sent))),
+            Exchange::Management(_)
+            | Exchange::Ping(_)
+            | Exchange::Plug
+            | Exchange::Text
+            | Exchange::Logout => None,
+        })
+    }
+
     /// Asks the target to end the session (RFC 7143 11.14): further submissions are refused. At best
     /// nothing is outstanding; what is, is lost with the session.
     pub fn logout(&mut self, now: Instant) {

@@ -8,12 +8,13 @@
 //! are answered in the next request. When the target agrees to the transition to the full feature
 //! phase, the login is done. At any point the target may refuse, or send us elsewhere.
 //!
-//! Beneath, [`exchange`] carries texts of any length over PDUs of bounded length in both directions;
-//! above, [`states`] has one struct for each answer that may come next, and each consumes itself.
+//! Beneath, `exchange` carries texts of any length over PDUs of bounded length in both directions;
+//! above, `states` has one struct for each answer that may come next, and each consumes itself.
 //! Digests are never used by login PDUs: they begin with the first PDU of the full feature phase.
 
 #![deny(clippy::indexing_slicing)]
 
+mod chap;
 mod exchange;
 mod negotiation;
 mod peer;

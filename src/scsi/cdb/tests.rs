@@ -1,3 +1,4 @@
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
@@ -261,7 +262,7 @@ proptest! {
     }
 
     #[test]
-    fn an_unmap_list_is_read_back(ranges in proptest::collection::vec((0u64..1 << 50, 1u64..=0xffff_ffff), 0..40)) {
+    fn an_unmap_list_is_read_back(ranges in vec((0u64..1 << 50, 1u64..=0xffff_ffff), 0..40)) {
         let ranges: Vec<_> = ranges.into_iter().map(|(lba, blocks)| range(lba, blocks)).collect();
         let (_, list) = Command::unmap(&ranges);
         let expected: Vec<_> = ranges.iter().copied().map(Extent::of).collect();
@@ -269,7 +270,7 @@ proptest! {
     }
 
     #[test]
-    fn no_unmap_list_is_too_odd_to_read(list in proptest::collection::vec(any::<u8>(), 0..64)) {
+    fn no_unmap_list_is_too_odd_to_read(list in vec(any::<u8>(), 0..64)) {
         if let Some(extents) = Command::unmap_extents(&list) {
             prop_assert!(extents.len() * 16 + 8 <= list.len());
         }

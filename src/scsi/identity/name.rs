@@ -3,13 +3,13 @@
 use std::fmt;
 
 use super::super::vpd::Designator;
-use super::super::wire::text;
+use super::super::wire::{array, text};
 
 /// Kinds of names, strongest first: those that an authority makes unique, then those that a vendor does,
 /// then those that nobody does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NameKind {
-    /// NAA 2h, 5h or 6h: registered with IEEE.
+    /// NAA 2h, 5h or 6h: the company is registered with IEEE.
     Naa,
     /// EUI-64 based.
     Eui,
@@ -19,7 +19,7 @@ pub enum NameKind {
     NameString,
     /// T10 vendor identification and whatever the vendor adds.
     T10,
-    /// NAA 3h (locally assigned) or of an unknown type.
+    /// NAA 3h (locally assigned), of an unknown type, or with a company identifier of zero (tgt).
     LocalNaa,
 }
 
@@ -49,10 +49,8 @@ impl LunName {
     pub fn of(designator: &Designator) -> Option<Self> {
         let bytes = &designator.bytes;
         let kind = match designator.kind {
-            Designator::NAA => match designator.naa() {
-                Some(2 | 5 | 6) => NameKind::Naa,
-                _ => NameKind::LocalNaa,
-            },
+            Designator::NAA if is_registered_naa(bytes) => NameKind::Naa,
+            Designator::NAA => NameKind::LocalNaa,
             Designator::EUI64 => NameKind::Eui,
             Designator::UUID => NameKind::Uuid,
             Designator::NAME_STRING => NameKind::NameString,
@@ -89,6 +87,18 @@ impl LunName {
             NameKind::LocalNaa => true,
         }
     }
+}
+
+/// Whether the company identifier of 24 bits is set: behind the NAA in types 5h and 6h, behind 12 more bits
+/// in type 2h (SPC-5 7.7.6.6).
+fn is_registered_naa(bytes: &[u8]) -> bool {
+    let number = array(bytes, 0).map_or(0, u64::from_be_bytes);
+    let company = match number >> 60 {
+        2 => number >> 24 & 0x00ff_ffff,
+        5 | 6 => number >> 36 & 0x00ff_ffff,
+        _ => 0,
+    };
+    company != 0
 }
 
 fn all_zero(bytes: &[u8]) -> bool {

@@ -5,6 +5,9 @@ use std::fmt;
 use super::{CommandKind, PathTrouble, RETRY, RETRY_ELSEWHERE_LATER, Recheck, Verdict};
 use crate::errno::IoErrno;
 use crate::scsi::sense::SenseKey::{self, *};
+use crate::scsi::sense::SenseKey::{
+    AbortedCommand as Aborted, IllegalRequest as Illegal, UnitAttention as Attention,
+};
 
 /// One row: what an answer with CHECK CONDITION looks like, and what it means.
 #[derive(Clone, Copy, Debug)]
@@ -66,9 +69,16 @@ impl Code {
 const ALL: Kinds = Kinds::of(&CommandKind::ALL);
 /// They need space or fall outside of it.
 const WRITES: Kinds = Kinds::of(&[CommandKind::Write, CommandKind::WriteZeroes]);
-/// The program can live without them.
+/// The program can live without them where the unit does not know them.
 const OPTIONAL: Kinds = Kinds::of(&[
     CommandKind::Flush,
+    CommandKind::Trim,
+    CommandKind::WriteZeroes,
+    CommandKind::Other,
+]);
+/// The same where the unit dislikes how they are put. Not a flush: that it is refused in one form says
+/// nothing of whether there is a cache to flush.
+const FEATURES: Kinds = Kinds::of(&[
     CommandKind::Trim,
     CommandKind::WriteZeroes,
     CommandKind::Other,
@@ -118,6 +128,11 @@ const UNSUPPORTED: Verdict = Verdict::Unsupported;
 const PERM: Verdict = fail(IoErrno::Perm);
 const INVAL: Verdict = fail(IoErrno::Inval);
 const IO: Verdict = fail(IoErrno::Io);
+const NO_SPACE: Verdict = fail(IoErrno::NoSpc);
+const PROTECTED: Verdict = fail_and(IoErrno::Perm, Parameters);
+/// A write, or anything else, to a block that the unit does not have.
+const NO_BLOCK: Verdict = fail_and(IoErrno::NoSpc, Capacity);
+const BAD_BLOCK: Verdict = fail_and(IoErrno::Inval, Capacity);
 
 /// All rows, in order of precedence. The last row of each sense key is its default.
 #[rustfmt::skip]
@@ -127,23 +142,23 @@ pub static TABLE: &[Row] = &[
     row(Completed,      Any, ALL, GOOD, "completed"),
 
     // Unit attentions: something changed; the command was not carried out.
-    row(UnitAttention, Asc(0x28),         ALL, check(Identity),   "medium may have changed"),
-    row(UnitAttention, Asc(0x29),         ALL, check(Reset),      "power on, reset or nexus loss"),
-    row(UnitAttention, Asc(0x2f),         ALL, check(Reset),      "commands were cleared by another initiator"),
-    row(UnitAttention, Exact(0x2a, 0x03), ALL, check(Access),     "reservations preempted"),
-    row(UnitAttention, Exact(0x2a, 0x04), ALL, check(Access),     "reservations released"),
-    row(UnitAttention, Exact(0x2a, 0x05), ALL, check(Access),     "registrations preempted"),
-    row(UnitAttention, Exact(0x2a, 0x06), ALL, check(Access),     "access state changed"),
-    row(UnitAttention, Exact(0x2a, 0x07), ALL, check(Access),     "access state transition failed"),
-    row(UnitAttention, Exact(0x2a, 0x09), ALL, check(Capacity),   "capacity changed"),
-    row(UnitAttention, Asc(0x2a),         ALL, check(Parameters), "parameters changed"),
-    row(UnitAttention, Exact(0x04, 0x0a), ALL, check(Access),     "access state is changing"),
-    row(UnitAttention, Exact(0x04, 0x0b), ALL, check(Access),     "port group is in standby"),
-    row(UnitAttention, Exact(0x04, 0x0c), ALL, check(Access),     "port group is unavailable"),
-    row(UnitAttention, Asc(0x38),         ALL, check(Parameters), "provisioning threshold reached"),
-    row(UnitAttention, Asc(0x5d),         ALL, check(Parameters), "failure prediction threshold reached"),
-    row(UnitAttention, Asc(0x3f),         ALL, check(Identity),   "inquiry data, identifier or list of units changed"),
-    row(UnitAttention, Any,               ALL, check(Identity),   "unknown unit attention"),
+    row(Attention, Asc(0x28),         ALL, check(Identity),   "medium may have changed"),
+    row(Attention, Asc(0x29),         ALL, check(Reset),      "power on, reset or nexus loss"),
+    row(Attention, Asc(0x2f),         ALL, check(Reset),      "commands were cleared by another initiator"),
+    row(Attention, Exact(0x2a, 0x03), ALL, check(Access),     "reservations preempted"),
+    row(Attention, Exact(0x2a, 0x04), ALL, check(Access),     "reservations released"),
+    row(Attention, Exact(0x2a, 0x05), ALL, check(Access),     "registrations preempted"),
+    row(Attention, Exact(0x2a, 0x06), ALL, check(Access),     "access state changed"),
+    row(Attention, Exact(0x2a, 0x07), ALL, check(Access),     "access state transition failed"),
+    row(Attention, Exact(0x2a, 0x09), ALL, check(Capacity),   "capacity changed"),
+    row(Attention, Asc(0x2a),         ALL, check(Parameters), "parameters changed"),
+    row(Attention, Exact(0x04, 0x0a), ALL, check(Access),     "access state is changing"),
+    row(Attention, Exact(0x04, 0x0b), ALL, check(Access),     "port group is in standby"),
+    row(Attention, Exact(0x04, 0x0c), ALL, check(Access),     "port group is unavailable"),
+    row(Attention, Asc(0x38),         ALL, check(Parameters), "provisioning threshold reached"),
+    row(Attention, Asc(0x5d),         ALL, check(Parameters), "failure prediction threshold reached"),
+    row(Attention, Asc(0x3f),         ALL, check(Identity),   "inquiry data, name or list of units changed"),
+    row(Attention, Any,               ALL, check(Identity),   "unknown unit attention"),
 
     // Not ready: mostly this path's port group.
     row(NotReady, Exact(0x04, 0x0a), ALL, other(Transitioning), "access state is changing"),
@@ -165,36 +180,36 @@ pub static TABLE: &[Row] = &[
     row(HardwareError, Any, ALL, other(Hardware), "hardware error"),
 
     // What we asked for makes no sense to the unit.
-    row(IllegalRequest, Exact(0x20, 0x00), OPTIONAL, UNSUPPORTED,     "command is not known"),
-    row(IllegalRequest, Exact(0x20, 0x00), ALL,      INVAL,           "command is not known"),
-    row(IllegalRequest, Asc(0x20),         ALL,      PERM,            "access denied"),
-    row(IllegalRequest, Exact(0x21, 0x00), WRITES,   fail_and(IoErrno::NoSpc, Capacity), "block is beyond the end"),
-    row(IllegalRequest, Exact(0x21, 0x00), ALL,      fail_and(IoErrno::Inval, Capacity), "block is beyond the end"),
-    row(IllegalRequest, Asc(0x25),         ALL,      other(Gone),     "no such unit"),
-    row(IllegalRequest, Asc(0x68),         ALL,      other(Gone),     "unit is not configured"),
-    row(IllegalRequest, Asc(0x3f),         ALL,      other(Gone),     "target changed its units"),
-    row(IllegalRequest, Exact(0x1a, 0x00), OPTIONAL, UNSUPPORTED,     "parameter list length is refused"),
-    row(IllegalRequest, Exact(0x22, 0x00), OPTIONAL, UNSUPPORTED,     "function is not known"),
-    row(IllegalRequest, Asc(0x24),         OPTIONAL, UNSUPPORTED,     "field of the command is refused"),
-    row(IllegalRequest, Asc(0x26),         OPTIONAL, UNSUPPORTED,     "field of the parameter list is refused"),
-    row(IllegalRequest, Any,               ALL,      INVAL,           "illegal request"),
+    row(Illegal, Exact(0x20, 0x00), OPTIONAL, UNSUPPORTED,     "command is not known"),
+    row(Illegal, Exact(0x20, 0x00), ALL,      INVAL,           "command is not known"),
+    row(Illegal, Asc(0x20),         ALL,      PERM,            "access denied"),
+    row(Illegal, Exact(0x21, 0x00), WRITES,   NO_BLOCK,        "block is beyond the end"),
+    row(Illegal, Exact(0x21, 0x00), ALL,      BAD_BLOCK,       "block is beyond the end"),
+    row(Illegal, Asc(0x25),         ALL,      other(Gone),     "no such unit"),
+    row(Illegal, Asc(0x68),         ALL,      other(Gone),     "unit is not configured"),
+    row(Illegal, Asc(0x3f),         ALL,      other(Gone),     "target changed its units"),
+    row(Illegal, Exact(0x1a, 0x00), FEATURES, UNSUPPORTED,     "parameter list length is refused"),
+    row(Illegal, Exact(0x22, 0x00), FEATURES, UNSUPPORTED,     "function is not known"),
+    row(Illegal, Asc(0x24),         FEATURES, UNSUPPORTED,     "field of the command is refused"),
+    row(Illegal, Asc(0x26),         FEATURES, UNSUPPORTED,     "field of the parameter list is refused"),
+    row(Illegal, Any,               ALL,      INVAL,           "illegal request"),
 
     // No right, or no space, to write.
-    row(DataProtect, Exact(0x27, 0x07), ALL, fail(IoErrno::NoSpc), "no space left to allocate"),
-    row(DataProtect, Asc(0x27),         ALL, fail_and(IoErrno::Perm, Parameters), "write protected"),
-    row(DataProtect, Any,               ALL, PERM, "data protect"),
-    row(VolumeOverflow, Any, WRITES, fail(IoErrno::NoSpc), "volume overflow"),
-    row(VolumeOverflow, Any, ALL,    IO,                   "volume overflow"),
+    row(DataProtect, Exact(0x27, 0x07), ALL, NO_SPACE,  "no space left to allocate"),
+    row(DataProtect, Asc(0x27),         ALL, PROTECTED, "write protected"),
+    row(DataProtect, Any,               ALL, PERM,      "data protect"),
+    row(VolumeOverflow, Any, WRITES, NO_SPACE, "volume overflow"),
+    row(VolumeOverflow, Any, ALL,    IO,       "volume overflow"),
 
     // Aborted underway: by the transport, or by something that will pass.
-    row(AbortedCommand, Asc(0x10),         ALL, IO,                   "protection information does not match"),
-    row(AbortedCommand, Exact(0x04, 0x0a), ALL, other(Transitioning), "access state is changing"),
-    row(AbortedCommand, Asc(0x08),         ALL, other(Transport),     "unit does not answer its target"),
-    row(AbortedCommand, Asc(0x47),         ALL, other(Transport),     "data arrived damaged"),
-    row(AbortedCommand, Asc(0x48),         ALL, other(Transport),     "initiator detected an error"),
-    row(AbortedCommand, Asc(0x4a),         ALL, other(Transport),     "command phase error"),
-    row(AbortedCommand, Asc(0x4b),         ALL, other(Transport),     "data phase error"),
-    row(AbortedCommand, Any,               ALL, RETRY,                "aborted by the target"),
+    row(Aborted, Asc(0x10),         ALL, IO,                   "protection information does not match"),
+    row(Aborted, Exact(0x04, 0x0a), ALL, other(Transitioning), "access state is changing"),
+    row(Aborted, Asc(0x08),         ALL, other(Transport),     "unit does not answer its target"),
+    row(Aborted, Asc(0x47),         ALL, other(Transport),     "data arrived damaged"),
+    row(Aborted, Asc(0x48),         ALL, other(Transport),     "initiator detected an error"),
+    row(Aborted, Asc(0x4a),         ALL, other(Transport),     "command phase error"),
+    row(Aborted, Asc(0x4b),         ALL, other(Transport),     "data phase error"),
+    row(Aborted, Any,               ALL, RETRY,                "aborted by the target"),
 
     // Nothing that says what happened.
     row(NoSense,        Any, ALL, RETRY,                 "check condition without a sense key"),

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
@@ -113,12 +114,24 @@ fn an_unknown_command_switches_a_feature_off_but_fails_a_transfer() {
     };
     for (asc, ascq) in [(0x20, 0), (0x24, 0), (0x26, 0), (0x1a, 0), (0x22, 0)] {
         let of = |kind| of(kind, SenseKey::IllegalRequest, asc, ascq);
-        assert_eq!(of(CommandKind::Flush), Verdict::Unsupported);
         assert_eq!(of(CommandKind::Trim), Verdict::Unsupported);
         assert_eq!(of(CommandKind::WriteZeroes), Verdict::Unsupported);
         assert_eq!(of(CommandKind::Read), inval);
         assert_eq!(of(CommandKind::Write), inval);
     }
+}
+
+#[test]
+fn only_a_flush_that_is_unknown_altogether_counts_as_done() {
+    let of = |asc| of(CommandKind::Flush, SenseKey::IllegalRequest, asc, 0);
+    assert_eq!(of(0x20), Verdict::Unsupported);
+    assert_eq!(
+        of(0x24),
+        Verdict::Fail {
+            errno: IoErrno::Inval,
+            recheck: None
+        }
+    );
 }
 
 #[test]
@@ -194,7 +207,11 @@ fn a_judgement_reads_as_a_sentence() {
 
 proptest! {
     #[test]
-    fn every_answer_has_a_verdict(status in any::<u8>(), check in any::<bool>(), sense in proptest::collection::vec(any::<u8>(), 0..40)) {
+    fn every_answer_has_a_verdict(
+        status in any::<u8>(),
+        check in any::<bool>(),
+        sense in vec(any::<u8>(), 0..40),
+    ) {
         let status = if check { status::CHECK_CONDITION } else { status };
         let answer = answer(status, sense.into());
         for kind in CommandKind::ALL {

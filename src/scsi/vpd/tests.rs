@@ -1,3 +1,4 @@
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
@@ -199,7 +200,11 @@ fn provisioning_flags_are_read_one_by_one() {
 
 proptest! {
     #[test]
-    fn no_page_is_too_odd_to_read(code in any::<u8>(), body in proptest::collection::vec(any::<u8>(), 0..300), len in any::<u16>()) {
+    fn no_page_is_too_odd_to_read(
+        code in any::<u8>(),
+        body in vec(any::<u8>(), 0..300),
+        len in any::<u16>(),
+    ) {
         let mut data = page_of(code, &body);
         data[2..4].copy_from_slice(&len.to_be_bytes());
         let right = |page| code == page;
@@ -212,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn designators_never_hold_more_than_the_page(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn designators_never_hold_more_than_the_page(body in vec(any::<u8>(), 0..300)) {
         let page = DeviceIdentification::parse(&page_of(0x83, &body)).unwrap();
         let used: usize = page.designators.iter().map(|d| d.bytes.len() + 4).sum();
         prop_assert!(used <= body.len());

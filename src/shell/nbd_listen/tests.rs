@@ -93,7 +93,7 @@ async fn a_tcp_client_is_not_delayed_and_is_watched_while_idle() {
     client.write_all(&all).await.unwrap();
     let ready = server.clients.recv().await.unwrap();
     assert_eq!(ready.peer, client.local_addr().unwrap().to_string());
-    let ClientSocket::Tcp(socket) = ready.socket else {
+    let UnwatchedStream::Tcp(socket) = ready.socket else {
         panic!("{:?}", ready.socket);
     };
     assert!(socket.nodelay().unwrap());

@@ -57,11 +57,11 @@ mod tests {
             marks.note(sent, |itt| moved.push(itt.get()));
             moved
         };
-        assert_eq!(look(10), []);
+        assert_eq!(look(10), [0u32; 0]);
         assert_eq!(look(15), [1]);
-        assert_eq!(look(15), []);
+        assert_eq!(look(15), [0u32; 0]);
         assert_eq!(look(25), [1, 2]);
         assert_eq!(look(30), [2]);
-        assert_eq!(look(31), []);
+        assert_eq!(look(31), [0u32; 0]);
     }
 }

@@ -81,7 +81,6 @@ impl Exchange {
         self.stage = stage;
         self.transit = transit;
         self.outgoing = text.encode().into();
-        self.incoming.clear();
         self.next_segment()
     }
 

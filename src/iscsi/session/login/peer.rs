@@ -112,7 +112,7 @@ impl Peer {
             if self.replies.len() >= LOGIN_REPLIES_MAX {
                 return Err(PeerMisbehaved::TooManyKeys.into());
             }
-            tracing::debug!(key, value, "key of the target not understood");
+            tracing::debug!(key, value = %Excerpt::new(value), "key of the target not understood");
             self.replies.push(key, NOT_UNDERSTOOD);
         }
         Ok(())

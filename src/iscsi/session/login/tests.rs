@@ -1,10 +1,13 @@
 //! Logins against a scripted target.
 
+mod golden;
 mod operational;
 mod properties;
 mod refusals;
+mod refused_chap;
 mod security;
 mod transport;
+mod volunteered;
 
 use std::time::Duration;
 

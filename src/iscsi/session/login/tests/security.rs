@@ -1,18 +1,18 @@
 use super::*;
 use crate::iscsi::chap::{decode_binary, encode_binary};
-use crate::iscsi::error::{AuthenticationFailed, PeerMisbehaved};
+use crate::iscsi::error::AuthenticationFailed;
 use crate::iscsi::session::negotiated::Authentication;
 
-fn mutual() -> ChapConfig {
+pub(super) fn mutual() -> ChapConfig {
     let secret = Secret::new(TARGET_SECRET).unwrap();
     chap().mutual("array1", secret).unwrap()
 }
 
-fn md5_only(chap: ChapConfig) -> SessionConfig {
+pub(super) fn md5_only(chap: ChapConfig) -> SessionConfig {
     with_chap(chap.algorithms(&[ChapAlgorithm::Md5]).unwrap())
 }
 
-fn failed(step: Result<LoginStep, SessionError>) -> AuthenticationFailed {
+pub(super) fn failed(step: Result<LoginStep, SessionError>) -> AuthenticationFailed {
     let error = step.unwrap_err();
     let SessionError::AuthenticationFailed(error) = error else {
         panic!("{error:?}");
@@ -21,12 +21,12 @@ fn failed(step: Result<LoginStep, SessionError>) -> AuthenticationFailed {
 }
 
 /// Up to the point where the target has asked for CHAP and got the list of algorithms.
-fn asked_for_chap(config: SessionConfig) -> Dialogue {
+pub(super) fn asked_for_chap(config: SessionConfig) -> Dialogue {
     Dialogue::start(config).then(false, &[("AuthMethod", "CHAP")])
 }
 
 /// Up to the initiator's response to a challenge of this text, by this algorithm.
-fn challenged(config: SessionConfig, algorithm: &str, challenge: &str) -> Dialogue {
+pub(super) fn challenged(config: SessionConfig, algorithm: &str, challenge: &str) -> Dialogue {
     let pairs = [
         ("CHAP_A", algorithm),
         ("CHAP_I", "90"),
@@ -253,125 +253,6 @@ fn our_challenge_depends_on_the_sessions_entropy_and_is_as_long_as_a_response() 
     assert_eq!(challenge(1).len(), ChapAlgorithm::Sha1.response_len());
     assert_ne!(challenge(1), challenge(2));
     assert_ne!(challenge(1), vec![1; 20]);
-}
-
-#[test]
-fn a_target_that_skips_chap_is_refused_unless_the_operator_allowed_it() {
-    for pairs in [
-        &[("AuthMethod", "None")][..],
-        &[("AuthMethod", "Irrelevant")],
-    ] {
-        let error = failed(Dialogue::start(with_chap(chap())).answer(false, pairs));
-        assert_eq!(error, AuthenticationFailed::Skipped);
-    }
-    let allowed = || with_chap(chap().allow_none(true));
-    for (transit, pairs) in [
-        (true, &[("AuthMethod", "None")][..]),
-        (true, &[]),
-        (false, &[("AuthMethod", "None")]),
-    ] {
-        let mut dialogue = Dialogue::start(allowed()).then(transit, pairs);
-        if !transit {
-            assert_eq!(dialogue.request.flags.stage, Stage::Security);
-            dialogue = dialogue.then(true, &[]);
-        }
-        let negotiated = dialogue.done(&[]).negotiated;
-        assert_eq!(negotiated.authentication, Authentication::None);
-    }
-}
-
-#[test]
-fn a_target_that_chooses_chap_and_leaves_the_stage_at_once_is_refused() {
-    let config = with_chap(chap().allow_none(true));
-    let error = failed(Dialogue::start(config).answer(true, &[("AuthMethod", "CHAP")]));
-    assert_eq!(error, AuthenticationFailed::Skipped);
-}
-
-#[test]
-fn a_target_cannot_leave_the_stage_with_its_challenge() {
-    let dialogue = asked_for_chap(with_chap(chap()));
-    let mut response = dialogue.response(false);
-    response.flags.transit = Some(Stage::Operational);
-    let error = dialogue.respond(response, &[]).unwrap_err();
-    assert_eq!(error, PeerMisbehaved::StageTransition.into());
-}
-
-#[test]
-fn a_target_that_demands_chap_where_none_is_configured_is_said_to() {
-    for pairs in [&[("AuthMethod", "CHAP")][..], &[("AuthMethod", "Reject")]] {
-        let error = failed(Dialogue::start(config()).answer(false, pairs));
-        assert_eq!(error, AuthenticationFailed::CredentialsMissing);
-    }
-    let dialogue = Dialogue::start(config());
-    let mut response = dialogue.response(false);
-    response.status = LoginStatus::AUTHENTICATION_FAILURE;
-    let error = failed(dialogue.respond(response, &[]));
-    assert_eq!(error, AuthenticationFailed::CredentialsMissing);
-}
-
-#[test]
-fn a_target_without_chap_is_said_to_have_no_common_method() {
-    for word in ["Reject", "NotUnderstood"] {
-        let error = Dialogue::start(with_chap(chap())).answer(false, &[("AuthMethod", word)]);
-        assert_eq!(failed(error), AuthenticationFailed::NoCommonMethod);
-    }
-    let error = Dialogue::start(with_chap(chap())).answer(false, &[("AuthMethod", "KRB5")]);
-    let error = error.unwrap_err().to_string();
-    assert!(error.contains("AuthMethod=KRB5"), "{error}");
-}
-
-#[test]
-fn an_algorithm_that_was_not_offered_is_refused() {
-    for (number, named) in [("7", 7), ("4", 4), ("0x105", 0x105)] {
-        let pairs = [("CHAP_A", number), ("CHAP_I", "1"), ("CHAP_C", "0x01")];
-        let error = failed(asked_for_chap(md5_only(chap())).answer(false, &pairs));
-        assert_eq!(error, AuthenticationFailed::AlgorithmNotOffered(named));
-    }
-}
-
-/// LIO before Linux 3.15 and Synology accept nothing but CHAP_A=5: they refuse, or just close.
-#[test]
-fn a_target_that_fails_on_a_list_of_algorithms_is_to_be_tried_with_md5_alone() {
-    let refuse = |dialogue: Dialogue, status| {
-        let mut response = dialogue.response(false);
-        response.status = status;
-        dialogue.respond(response, &[]).unwrap_err()
-    };
-    let list = || asked_for_chap(with_chap(chap()));
-    let reject = list().answer(false, &[("CHAP_A", "Reject")]).unwrap_err();
-    for error in [
-        refuse(list(), LoginStatus::AUTHENTICATION_FAILURE),
-        refuse(list(), LoginStatus::INITIATOR_ERROR),
-        list().login.on_closed().unwrap(),
-        reject,
-    ] {
-        assert!(error.retry_with_md5_only(), "{error:?}");
-        assert!(!error.needs_operator());
-    }
-    let retry = with_chap(chap()).with_md5_only().unwrap();
-    assert_eq!(asked_for_chap(retry).says("CHAP_A").unwrap(), "5");
-
-    let single = || asked_for_chap(md5_only(chap()));
-    let error = refuse(single(), LoginStatus::AUTHENTICATION_FAILURE);
-    assert!(!error.retry_with_md5_only() && error.needs_operator());
-    assert_eq!(single().login.on_closed(), None);
-    let error = refuse(single(), LoginStatus::NOT_FOUND);
-    assert_eq!(error, SessionError::LoginRefused(LoginStatus::NOT_FOUND));
-    let error = refuse(list(), LoginStatus::OUT_OF_RESOURCES);
-    assert!(!error.retry_with_md5_only() && !error.needs_operator());
-}
-
-#[test]
-fn a_wrong_secret_is_reported_as_the_targets_refusal() {
-    let dialogue = challenged(with_chap(chap()), "5", "0x0102");
-    assert_eq!(dialogue.login.on_closed(), None);
-    let mut response = dialogue.response(false);
-    response.status = LoginStatus::AUTHENTICATION_FAILURE;
-    let error = dialogue.respond(response, &[]).unwrap_err();
-    assert!(error.needs_operator() && !error.retry_with_md5_only());
-    let text = error.to_string();
-    assert!(text.contains("wrong CHAP user name or secret"), "{text}");
-    assert!(text.contains("0201h"), "{text}");
 }
 
 #[test]

@@ -1,53 +1,84 @@
-//! A client's socket: unix or TCP, tied to a runtime or on its way to another one.
+//! Stream sockets: TCP to portals, TCP or unix to NBD clients; tied to a runtime or on their way to another one.
 
 use std::io::{self, IoSlice};
 use std::net::TcpStream as StdTcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use nix::sys::socket::{setsockopt, sockopt};
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, Interest};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::limits::NBD_SOCKET_BUFFER;
 use crate::out_queue::OutQueue;
+
+/// Room that a read is offered; large reads need few system calls, and a buffer is given back when its last slice is.
+const READ_ROOM: usize = 256 << 10;
+
+/// Less room than this, and a new buffer is taken.
+const READ_ROOM_MIN: usize = 16 << 10;
 
 /// Slices of one vectored write; the kernel takes no more than 1024 (`UIO_MAXIOV`).
 const SLICES_MAX: usize = 64;
 
 /// A connected, non-blocking socket that no runtime watches.
 #[derive(Debug)]
-pub enum ClientSocket {
+pub enum UnwatchedStream {
     /// A unix stream socket.
     Unix(StdUnixStream),
     /// A TCP connection.
     Tcp(StdTcpStream),
 }
 
-impl ClientSocket {
+impl UnwatchedStream {
     /// Has the calling task's runtime watch it.
     ///
     /// # Errors
     /// If the runtime cannot.
-    pub fn watch(self) -> io::Result<ClientStream> {
+    pub fn watch(self) -> io::Result<Stream> {
         Ok(match self {
-            Self::Unix(socket) => ClientStream::Unix(UnixStream::from_std(socket)?),
-            Self::Tcp(socket) => ClientStream::Tcp(TcpStream::from_std(socket)?),
+            Self::Unix(socket) => Stream::Unix(UnixStream::from_std(socket)?),
+            Self::Tcp(socket) => Stream::Tcp(TcpStream::from_std(socket)?),
         })
     }
 }
 
-/// A client's socket in the runtime that it was made in.
+/// A connected stream socket in the runtime that it was made in.
 #[derive(Debug)]
-pub enum ClientStream {
+pub enum Stream {
     /// A unix stream socket.
     Unix(UnixStream),
     /// A TCP connection.
     Tcp(TcpStream),
 }
 
-impl ClientStream {
+impl Stream {
+    /// Reads once into `input`. Ready with 0 is the end of the stream.
+    pub fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        input: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        if input.capacity() - input.len() < READ_ROOM_MIN {
+            input.reserve(READ_ROOM);
+        }
+        match self {
+            Self::Tcp(stream) => poll_read_into(stream, context, input),
+            Self::Unix(stream) => poll_read_into(stream, context, input),
+        }
+    }
+
+    /// Ready when a write may make progress.
+    pub fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_write_ready(context),
+            Self::Unix(stream) => stream.poll_write_ready(context),
+        }
+    }
+
     /// Waits until it can be read or written, as `interest` says.
     ///
     /// # Errors
@@ -119,12 +150,20 @@ impl ClientStream {
     ///
     /// # Errors
     /// If the runtime cannot let go.
-    pub fn unwatch(self) -> io::Result<ClientSocket> {
+    pub fn unwatch(self) -> io::Result<UnwatchedStream> {
         Ok(match self {
-            Self::Unix(socket) => ClientSocket::Unix(socket.into_std()?),
-            Self::Tcp(socket) => ClientSocket::Tcp(socket.into_std()?),
+            Self::Unix(socket) => UnwatchedStream::Unix(socket.into_std()?),
+            Self::Tcp(socket) => UnwatchedStream::Tcp(socket.into_std()?),
         })
     }
+}
+
+fn poll_read_into<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    context: &mut Context<'_>,
+    input: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    tokio_util::io::poll_read_buf(Pin::new(stream), context, input)
 }
 
 /// Asks the kernel for buffers that hold whole large requests: a unix socket blocks its writer early

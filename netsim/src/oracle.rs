@@ -1,0 +1,369 @@
+//! The judge of a workload: may this read have returned this?
+//!
+//! Each block is a register. Every write of a run has a number of its own and blocks say which
+//! write they are from, so each *value* of a register is known by its write. The oracle sees when
+//! each request begins and ends, on a logical clock that counts these events.
+//!
+//! For each value it keeps two times over all its operations (the write that made it and the reads
+//! that returned it): the **first end**, when the value was certainly there, and the **last
+//! start**, when it certainly still was, or was not there yet. Two values contradict each other if
+//! each has an operation that started after the other's first end: the register would have to go
+//! back and forth. A history of a register with unique values is linearizable if and only if no two
+//! of its values contradict each other (Gibbons and Korach, "Testing shared memories", 1997; the
+//! condition is theirs, of zones, written as one inequality). From that follows all that we demand:
+//! no read returns an older value after a newer one was acknowledged, or was seen.
+//!
+//! A write that failed or whose outcome is unknown has no end: it may take effect at any time, or
+//! never, but once it was seen, it has.
+//!
+//! What a block held before the run is a value too; the first read learns it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::block::{Content, Stamp};
+
+/// How many violations are kept in full; further ones are counted.
+const VIOLATIONS_MAX: usize = 32;
+
+/// One write, from its beginning to its end.
+#[derive(Debug)]
+#[must_use = "a write that never ends blocks nothing, but is never judged either"]
+pub struct WriteTicket {
+    sequence: u64,
+    writer: u32,
+    lba: u64,
+    blocks: u64,
+}
+
+impl WriteTicket {
+    /// The number of the write within its run.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+/// One read, from its beginning to its end.
+#[derive(Debug)]
+#[must_use = "a read that never ends keeps old values alive"]
+pub struct ReadTicket {
+    started: u64,
+    lba: u64,
+    blocks: u64,
+}
+
+/// Which rule a read broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// It returned a value that a newer one had replaced: `newer` is the newer one's write.
+    Reverted {
+        /// The write that was there already; `None`: the content from before the run.
+        newer: Option<u64>,
+    },
+    /// It returned a write of another block, volume or run.
+    Misplaced,
+    /// It returned a block that is not whole.
+    Damaged,
+    /// A block that nobody wrote changed.
+    Changed,
+}
+
+/// One broken rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The block.
+    pub lba: u64,
+    /// What the read returned.
+    pub found: Content,
+    /// The rule.
+    pub rule: Rule,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "block {}: a read returned ", self.lba)?;
+        match self.found {
+            Content::Stamped(stamp) => write!(
+                f,
+                "write {} of worker {} to block {}",
+                stamp.sequence, stamp.writer, stamp.lba
+            )?,
+            Content::Damaged(stamp) => write!(
+                f,
+                "a block that begins as write {} of worker {} to block {}",
+                stamp.sequence, stamp.writer, stamp.lba
+            )?,
+            Content::Zeroes => f.write_str("zeroes")?,
+            Content::Other(_) => f.write_str("content of unknown origin")?,
+        }
+        match self.rule {
+            Rule::Reverted { newer: Some(newer) } => {
+                write!(f, ", although write {newer} had replaced it")
+            }
+            Rule::Reverted { newer: None } => {
+                f.write_str(", although the content from before the run was seen after it")
+            }
+            Rule::Misplaced => f.write_str(", which does not belong there"),
+            Rule::Damaged => f.write_str(", and it is torn or damaged"),
+            Rule::Changed => f.write_str(", but it held something else before and nobody wrote it"),
+        }
+    }
+}
+
+/// Which value of a register: the number of its write, or 0 for what was there before the run.
+type ValueId = u64;
+const BEFORE: ValueId = 0;
+
+#[derive(Clone, Copy, Debug)]
+struct Value {
+    id: ValueId,
+    first_end: u64,
+    last_start: u64,
+}
+
+impl Value {
+    fn contradicts(&self, other: &Self) -> bool {
+        self.first_end < other.last_start && other.first_end < self.last_start
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Register {
+    values: Vec<Value>,
+    reads_in_flight: u32,
+    /// What it held before the run, once known.
+    before: Option<Content>,
+}
+
+/// The judge of one run on one volume.
+#[derive(Debug)]
+pub struct Oracle {
+    run: u64,
+    volume: u32,
+    clock: u64,
+    next_sequence: u64,
+    registers: BTreeMap<u64, Register>,
+    violations: Vec<Violation>,
+    violation_count: u64,
+    blocks_checked: u64,
+}
+
+impl Oracle {
+    /// A judge for run `run` on volume `volume`.
+    #[must_use]
+    pub fn new(run: u64, volume: u32) -> Self {
+        Self {
+            run,
+            volume,
+            clock: 1,
+            next_sequence: BEFORE + 1,
+            registers: BTreeMap::new(),
+            violations: Vec::new(),
+            violation_count: 0,
+            blocks_checked: 0,
+        }
+    }
+
+    /// Blocks that reads returned and that were judged.
+    #[must_use]
+    pub fn blocks_checked(&self) -> u64 {
+        self.blocks_checked
+    }
+
+    /// How many blocks broke a rule.
+    #[must_use]
+    pub fn violation_count(&self) -> u64 {
+        self.violation_count
+    }
+
+    /// The first violations in full.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// A write is about to be submitted.
+    pub fn write_begins(&mut self, writer: u32, lba: u64, blocks: u64) -> WriteTicket {
+        let now = self.tick();
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        for at in lba..lba + blocks {
+            self.register(at).values.push(Value {
+                id: sequence,
+                first_end: u64::MAX,
+                last_start: now,
+            });
+        }
+        WriteTicket {
+            sequence,
+            writer,
+            lba,
+            blocks,
+        }
+    }
+
+    /// Fills `data` with the blocks of a write.
+    ///
+    /// # Panics
+    /// If `data` is not as long as the write's blocks.
+    pub fn fill(&self, ticket: &WriteTicket, block_size: usize, data: &mut [u8]) {
+        let blocks = data.len() / block_size;
+        assert_eq!(blocks as u64, ticket.blocks, "a buffer of the write's size");
+        for (block, lba) in data.chunks_mut(block_size).zip(ticket.lba..) {
+            let stamp = Stamp {
+                run: self.run,
+                volume: self.volume,
+                writer: ticket.writer,
+                lba,
+                sequence: ticket.sequence,
+            };
+            stamp.fill(block);
+        }
+    }
+
+    /// A write was answered; not `acknowledged` means that its outcome is unknown.
+    pub fn write_ends(&mut self, ticket: WriteTicket, acknowledged: bool) {
+        let now = self.tick();
+        for at in ticket.lba..ticket.lba + ticket.blocks {
+            let register = self.register(at);
+            if acknowledged {
+                let mut values = register.values.iter_mut();
+                if let Some(value) = values.find(|value| value.id == ticket.sequence) {
+                    value.first_end = value.first_end.min(now);
+                }
+            }
+            register.forget_replaced(now);
+        }
+    }
+
+    /// A read is about to be submitted.
+    pub fn read_begins(&mut self, lba: u64, blocks: u64) -> ReadTicket {
+        let started = self.tick();
+        for at in lba..lba + blocks {
+            self.register(at).reads_in_flight += 1;
+        }
+        ReadTicket {
+            started,
+            lba,
+            blocks,
+        }
+    }
+
+    /// A read was answered: with `data` if it succeeded. Returns how many blocks broke a rule.
+    pub fn read_ends(&mut self, ticket: ReadTicket, block_size: usize, data: Option<&[u8]>) -> u64 {
+        let now = self.tick();
+        let mut broken = 0;
+        let mut blocks = data.map(|data| data.chunks(block_size));
+        for lba in ticket.lba..ticket.lba + ticket.blocks {
+            if let Some(blocks) = &mut blocks {
+                let found = Content::of(blocks.next().unwrap_or_default());
+                let judged = self.judge(lba, found, ticket.started, now);
+                if let Err(rule) = judged {
+                    broken += 1;
+                    self.report(Violation { lba, found, rule });
+                }
+                self.blocks_checked += 1;
+            }
+            let register = self.register(lba);
+            register.reads_in_flight -= 1;
+            register.forget_replaced(now);
+        }
+        broken
+    }
+
+    fn judge(&mut self, lba: u64, found: Content, started: u64, now: u64) -> Result<(), Rule> {
+        let (run, volume) = (self.run, self.volume);
+        let next_sequence = self.next_sequence;
+        let register = self.register(lba);
+        let id = match found {
+            Content::Stamped(stamp) if stamp.run == run => {
+                let known = (BEFORE + 1..next_sequence).contains(&stamp.sequence);
+                if stamp.lba != lba || stamp.volume != volume || !known {
+                    return Err(Rule::Misplaced);
+                }
+                stamp.sequence
+            }
+            Content::Damaged(stamp) if stamp.run == run => return Err(Rule::Damaged),
+            other @ (Content::Stamped(_)
+            | Content::Damaged(_)
+            | Content::Zeroes
+            | Content::Other(_)) => {
+                let before = *register.before.get_or_insert(other);
+                if before != other {
+                    return Err(match other {
+                        Content::Stamped(_) => Rule::Misplaced,
+                        Content::Damaged(_) => Rule::Damaged,
+                        Content::Zeroes | Content::Other(_) => Rule::Changed,
+                    });
+                }
+                BEFORE
+            }
+        };
+        register.saw(id, started, now)
+    }
+
+    fn report(&mut self, violation: Violation) {
+        self.violation_count += 1;
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(violation);
+        }
+    }
+
+    fn register(&mut self, lba: u64) -> &mut Register {
+        self.registers.entry(lba).or_insert_with(|| Register {
+            values: vec![Value {
+                id: BEFORE,
+                first_end: 0,
+                last_start: 0,
+            }],
+            ..Register::default()
+        })
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+}
+
+impl Register {
+    /// A read that began at `started` and ends `now` returned value `id`.
+    fn saw(&mut self, id: ValueId, started: u64, now: u64) -> Result<(), Rule> {
+        let newer = |id| Rule::Reverted {
+            newer: (id != BEFORE).then_some(id),
+        };
+        let Some(index) = self.values.iter().position(|value| value.id == id) else {
+            // Forgotten, so it was replaced for good; by what is known now at the latest.
+            let newest = self.values.iter().map(|value| value.id).max();
+            return Err(newer(newest.unwrap_or(BEFORE)));
+        };
+        let mut value = self.values[index];
+        value.last_start = value.last_start.max(started);
+        value.first_end = value.first_end.min(now);
+        let mut others = self.values.iter().filter(|other| other.id != id);
+        if let Some(other) = others.find(|other| value.contradicts(other)) {
+            return Err(newer(other.id));
+        }
+        self.values[index] = value;
+        Ok(())
+    }
+
+    /// Forgets values that no read from now on may return: those that another value, which was
+    /// there by now, began after. While a read is in flight, it may still return them.
+    fn forget_replaced(&mut self, now: u64) {
+        if self.reads_in_flight > 0 || self.values.len() < 2 {
+            return;
+        }
+        let values = std::mem::take(&mut self.values);
+        let replaced = |value: &Value| {
+            values.iter().any(|other| {
+                other.id != value.id && value.first_end < other.last_start && other.first_end <= now
+            })
+        };
+        self.values = values.iter().filter(|v| !replaced(v)).copied().collect();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! The daemon.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use iiblockdaemon::config::Config;
+use iiblockdaemon::shell::config_file;
+use iiblockdaemon::shell::daemon::Daemon;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Userspace, multipath-aware, high-availability iSCSI initiator: exports each LUN as one NBD device.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/iiblockdaemon/multipath.toml")]
+    config: PathBuf,
+    /// What is logged: error, warn, info, debug, trace, or `module=level` directives.
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "IIBLOCKDAEMON_LOG")]
+    log: String,
+    /// Check the configuration and exit.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = match EnvFilter::builder().parse(&arguments.log) {
+        Ok(filter) => filter,
+        Err(error) => {
+            say(&format!("--log {}: {error}", arguments.log));
+            return ExitCode::from(2);
+        }
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let config = match config_file::load(&arguments.config) {
+        Ok(config) => config,
+        Err(errors) => {
+            say(&errors.to_string());
+            return ExitCode::from(2);
+        }
+    };
+    if arguments.check {
+        return ExitCode::SUCCESS;
+    }
+    match run(&config) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(3),
+        Err(error) => {
+            say(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a program speaks to its user there")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Runs until SIGTERM or SIGINT; whether everything stopped cleanly.
+fn run(config: &Config) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let daemon = Daemon::start(config)?;
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: answering, flushing and logging out");
+        Ok(daemon.stop().await)
+    })
+}

@@ -1,0 +1,257 @@
+//! A [`StatusReport`] as text for a terminal.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::human::{bytes, count, duration, millis};
+use super::report::{PathReport, PathState, StatusReport, VolumeReport, VolumeState};
+
+/// The whole report, ending with a newline.
+#[must_use]
+pub fn text(report: &StatusReport) -> String {
+    let daemon = &report.daemon;
+    let mut out = format!(
+        "iiblockdaemon {}, process {}, up {}, {}\n",
+        printable(&daemon.version),
+        daemon.pid,
+        millis(daemon.uptime_ms),
+        printable(&daemon.initiator_name),
+    );
+    for volume in &report.volumes {
+        out.push('\n');
+        out.push_str(&volume_text(volume));
+    }
+    out
+}
+
+/// The report as indented JSON, ending with a newline.
+#[must_use]
+pub fn json(report: &StatusReport) -> String {
+    let mut out = serde_json::to_string_pretty(report).expect("a report is always representable");
+    out.push('\n');
+    out
+}
+
+fn volume_text(volume: &VolumeReport) -> String {
+    let ready = volume
+        .paths
+        .iter()
+        .filter(|path| path.state == PathState::Ready)
+        .count();
+    let mut out = format!(
+        "{}: {}, {ready} of {} ready\n",
+        printable(&volume.name),
+        state(volume),
+        count(number(volume.paths.len()), "path"),
+    );
+    let mut line = |name: &str, value: &str| {
+        let _infallible = writeln!(out, "  {name:<9} {value}");
+    };
+    line("size", &size(volume));
+    line(
+        "identity",
+        &volume
+            .wwid
+            .as_deref()
+            .map_or("not known yet".to_owned(), printable),
+    );
+    line("export", &export(volume));
+    line("policy", &printable(&volume.policy));
+    line("fence", volume.fence.describe());
+    line("now", &now(volume));
+    line("so far", &totals(volume));
+    out.push_str(&table(&volume.paths));
+    out
+}
+
+fn state(volume: &VolumeReport) -> String {
+    let since = volume.no_path_ms.map(millis);
+    match (volume.state, since) {
+        (VolumeState::NoPath, Some(since)) => format!("NO PATH for {since}, I/O waits"),
+        (VolumeState::Failing, Some(since)) => format!("NO PATH for {since}, I/O FAILS"),
+        (state, _) => state.to_string(),
+    }
+}
+
+fn size(volume: &VolumeReport) -> String {
+    match (volume.size_bytes, volume.block_size) {
+        (Some(size), Some(block)) => {
+            let shown = bytes(size);
+            format!("{shown} ({size} bytes, blocks of {block})")
+        }
+        _ => "not known yet".to_owned(),
+    }
+}
+
+fn export(volume: &VolumeReport) -> String {
+    let exports: Vec<String> = volume
+        .exports
+        .iter()
+        .map(|export| printable(export))
+        .collect();
+    let read_only = if volume.read_only { ", read-only" } else { "" };
+    let clients = count(volume.clients, "client");
+    format!("{}{read_only}, {clients}", exports.join(", "))
+}
+
+fn now(volume: &VolumeReport) -> String {
+    format!(
+        "{} in progress; {} queued; {} held; {}",
+        count(volume.ios_in_progress, "request"),
+        count(volume.commands_queued, "command"),
+        count(volume.writes_held, "write"),
+        count(volume.ghosts, "ghost"),
+    )
+}
+
+fn totals(volume: &VolumeReport) -> String {
+    let totals = &volume.totals;
+    format!(
+        "{} ({}), {} ({}), {}, {}; {}; {}; slowest {}",
+        count(totals.reads, "read"),
+        bytes(totals.read_bytes),
+        count(totals.writes, "write"),
+        bytes(totals.written_bytes),
+        if totals.flushes == 1 {
+            "1 flush".to_owned()
+        } else {
+            format!("{} flushes", totals.flushes)
+        },
+        count(totals.trims, "trim"),
+        count(totals.errors, "error"),
+        if totals.retries == 1 {
+            "1 retry".to_owned()
+        } else {
+            format!("{} retries", totals.retries)
+        },
+        millis(totals.slowest_ms),
+    )
+}
+
+const HEAD: [&str; 10] = [
+    "PATH",
+    "STATE",
+    "FOR",
+    "SESSION",
+    "IN FLIGHT",
+    "COMMANDS",
+    "BYTES",
+    "RETRIES",
+    "RTT",
+    "WHY",
+];
+
+/// Columns that hold numbers stand to the right.
+const RIGHT: [bool; 10] = [
+    false, false, true, true, true, true, true, true, true, false,
+];
+
+fn table(paths: &[PathReport]) -> String {
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(paths.iter().map(row));
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
+    let mut out = String::new();
+    for row in &rows {
+        let mut line = String::from("  ");
+        for ((cell, width), right) in row.iter().zip(&widths).zip(RIGHT) {
+            let padding = " ".repeat(width - cell.chars().count());
+            let (before, after) = if right {
+                (padding.as_str(), "")
+            } else {
+                ("", padding.as_str())
+            };
+            let _infallible = write!(line, "{before}{cell}{after}  ");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn row(path: &PathReport) -> [String; 10] {
+    let rtt = path.last_rtt_us.map(Duration::from_micros);
+    let fencing = if path.fencing { " (fencing)" } else { "" };
+    [
+        printable(&path.name),
+        format!("{}{fencing}", path.state),
+        millis(path.since_ms),
+        path.incarnation.to_string(),
+        path.in_flight.to_string(),
+        path.commands.to_string(),
+        bytes(path.bytes),
+        path.retries.to_string(),
+        rtt.map_or_else(|| "-".to_owned(), duration),
+        printable(&path.why),
+    ]
+}
+
+fn number(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+/// Text that a target or a file chose must not steer the terminal.
+fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::report;
+    use super::*;
+
+    #[test]
+    fn a_report_reads_like_this() {
+        let expected = "\
+iiblockdaemon 0.1.0, process 4711, up 2h10m, iqn.2026-11.com.example:db1
+
+db: degraded, 1 of 2 paths ready
+  size      10.0GiB (10737418240 bytes, blocks of 512)
+  identity  naa.6001405f2d3c4b5a69788796a5b4c3d2
+  export    unix:/run/iiblockdaemon/db.sock, 1 client
+  policy    failover, failback after 30s
+  fence     reinstatement over another path
+  now       3 requests in progress; 0 commands queued; 1 write held; 2 ghosts
+  so far    1000 reads (3.9MiB), 1 write (4.0KiB), 1 flush, 0 trims; 0 errors; 4 retries; slowest 812ms
+  PATH                     STATE             FOR  SESSION  IN FLIGHT  COMMANDS   BYTES  RETRIES    RTT  WHY
+  10.0.1.10:3260 via eth1  ready           2h10m        1          3      1001  3.9MiB        0  180us
+  10.0.2.10:3260 via eth2  down (fencing)   4.0s        7          0       250  1.0MiB        4      -  connection refused
+";
+        assert_eq!(text(&report()), expected);
+    }
+
+    #[test]
+    fn a_volume_without_a_path_says_what_becomes_of_io() {
+        let mut report = report();
+        let volume = &mut report.volumes[0];
+        volume.no_path_ms = Some(20_000);
+        volume.state = VolumeState::NoPath;
+        assert!(text(&report).contains("\ndb: NO PATH for 20s, I/O waits, 1 of 2 paths ready\n"));
+        report.volumes[0].state = VolumeState::Failing;
+        assert!(text(&report).contains("\ndb: NO PATH for 20s, I/O FAILS, "));
+        assert_eq!(report.worst(), Some(VolumeState::Failing));
+    }
+
+    #[test]
+    fn what_a_target_says_cannot_steer_the_terminal() {
+        let mut report = report();
+        report.volumes[0].paths[0].why = "\x1b[2Jgone\nforged: line".to_owned();
+        let shown = text(&report);
+        assert!(!shown.contains('\x1b'), "{shown}");
+        assert!(
+            shown.contains("\u{fffd}[2Jgone\u{fffd}forged: line"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn the_json_is_the_report() {
+        let parsed: StatusReport = serde_json::from_str(&json(&report())).unwrap();
+        assert_eq!(parsed, report());
+        assert!(json(&report()).contains("\"state\": \"degraded\""));
+    }
+}

@@ -1,0 +1,103 @@
+//! When to connect again: at once after a loss, then doubling up to a cap with full jitter, for ever.
+
+use std::time::{Duration, Instant};
+
+/// The first wait after a failed attempt.
+const FIRST: Duration = Duration::from_millis(50);
+
+/// No wait is longer, so that a path is back at most this long after its portal.
+const CAP: Duration = Duration::from_secs(5);
+
+/// So long in use, and the next loss starts from the beginning.
+const HEALTHY: Duration = Duration::from_secs(30);
+
+/// Seeded, so that a run can be repeated and many paths do not march in step.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    failures: u32,
+    up_since: Option<Instant>,
+    state: u64,
+}
+
+impl Backoff {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { failures: 0, up_since: None, state: seed }
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    fn random(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// The path went into use.
+    pub(super) fn on_up(&mut self, now: Instant) {
+        self.up_since = Some(now);
+    }
+
+    /// An attempt failed, or a session was lost: how long to wait.
+    pub(super) fn on_down(&mut self, now: Instant) -> Duration {
+        let was_healthy = self
+            .up_since
+            .take()
+            .is_some_and(|since| now.saturating_duration_since(since) >= HEALTHY);
+        if was_healthy {
+            self.failures = 0;
+        }
+        let exponent = self.failures;
+        self.failures = self.failures.saturating_add(1);
+        if exponent == 0 {
+            return Duration::ZERO;
+        }
+        let ceiling = FIRST.saturating_mul(1 << (exponent - 1).min(16)).min(CAP);
+        let millis = u64::try_from(ceiling.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(millis / 2 + self.random() % (millis / 2 + 1))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "any instant serves as the origin of a test's time")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_cap_and_never_end() {
+        let mut backoff = Backoff::new(7);
+        let now = Instant::now();
+        assert_eq!(backoff.on_down(now), Duration::ZERO);
+        let mut last_ceiling = FIRST;
+        for _ in 0..100 {
+            let wait = backoff.on_down(now);
+            assert!(wait >= last_ceiling / 2 && wait <= last_ceiling, "{wait:?} of {last_ceiling:?}");
+            last_ceiling = (last_ceiling * 2).min(CAP);
+        }
+        assert_eq!(last_ceiling, CAP);
+    }
+
+    #[test]
+    fn only_a_long_time_in_use_starts_from_the_beginning() {
+        let mut backoff = Backoff::new(7);
+        let now = Instant::now();
+        for _ in 0..5 {
+            backoff.on_down(now);
+        }
+        backoff.on_up(now);
+        assert!(backoff.on_down(now + HEALTHY / 2) > Duration::ZERO, "a flapping path waits");
+        backoff.on_up(now);
+        assert_eq!(backoff.on_down(now + HEALTHY), Duration::ZERO);
+    }
+
+    #[test]
+    fn two_seeds_do_not_march_in_step() {
+        let waits = |seed| {
+            let mut backoff = Backoff::new(seed);
+            let now = Instant::now();
+            (0..20).map(|_| backoff.on_down(now)).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(1), waits(1));
+        assert_ne!(waits(1), waits(2));
+    }
+}

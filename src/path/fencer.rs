@@ -1,0 +1,267 @@
+//! The fencer: a short-lived session of a path's own initiator port through a sibling path's portal.
+//!
+//! A login with the lost session's ISID and TSIH 0 reinstates it: the target ends the old session's tasks before the
+//! new one works (RFC 7143 6.3.5). That holds for every portal of the same target portal group, so a path whose portal
+//! is out of reach can be fenced through a sibling. After the login the fencer sends TEST UNIT READY until the unit
+//! attentions are gone, and then one with the ORDERED attribute: a target that lets the old session's commands run on in
+//! its backing store (tgt does) answers that one only after them.
+//!
+//! Equal portal group tags do not prove that two portals share their sessions (every tgt calls itself group 1). So a
+//! path that joins proves it first, before it carries anything: while its main session is up, the fencer logs in through
+//! the sibling; the target must then close the main session's connection.
+
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use crate::deadline::Deadline;
+use crate::ids::{Lun, PathId, TaskId};
+use crate::iscsi::session::{Event, Session};
+use crate::scsi::cdb::Command;
+use crate::task::{Completion, DataTransfer, Task, TaskAttribute};
+
+/// The TCP connection and the commands of a fencer may take so long each. Logins have their own limit.
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After the fencer's login the target has so long to close the main session's connection.
+pub(super) const PROOF_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Unit attentions and busy answers in a row that are taken before the barrier is given up.
+const ATTEMPTS_MAX: u32 = 16;
+
+/// Sends TEST UNIT READY until no unit attention is left, then one ordered: everything older has then ended.
+#[derive(Debug, Default)]
+pub(super) struct Barrier {
+    attempts: u32,
+    ordered: bool,
+}
+
+/// What a [`Barrier`] wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BarrierStep {
+    /// Send TEST UNIT READY with this attribute.
+    Send(TaskAttribute),
+    /// Nothing older is executing.
+    Passed,
+    /// The target only answers with unit attentions or BUSY.
+    Stuck,
+}
+
+impl Barrier {
+    /// The first command's attribute.
+    pub(super) fn first() -> TaskAttribute {
+        TaskAttribute::Simple
+    }
+
+    /// The answer to the last one: `settled` unless it was a unit attention, BUSY or TASK SET FULL.
+    pub(super) fn on_answer(&mut self, settled: bool) -> BarrierStep {
+        self.attempts += 1;
+        match (settled, self.ordered) {
+            (true, true) => BarrierStep::Passed,
+            (true, false) => {
+                self.ordered = true;
+                BarrierStep::Send(TaskAttribute::Ordered)
+            }
+            (false, _) if self.attempts >= ATTEMPTS_MAX => BarrierStep::Stuck,
+            (false, true) => BarrierStep::Send(TaskAttribute::Ordered),
+            (false, false) => BarrierStep::Send(TaskAttribute::Simple),
+        }
+    }
+}
+
+/// Whether an answer to TEST UNIT READY shows that the command took its turn (SAM-5 5.3.1).
+pub(super) fn is_settled(completion: &Completion) -> bool {
+    use crate::scsi::sense::{Sense, SenseKey};
+    use crate::scsi::verdict::status;
+    match completion.status {
+        status::BUSY | status::TASK_SET_FULL => false,
+        status::CHECK_CONDITION => Sense::parse(&completion.sense)
+            .is_some_and(|sense| sense.key != SenseKey::UnitAttention),
+        _ => true,
+    }
+}
+
+/// TEST UNIT READY.
+pub(super) fn test_unit_ready(id: TaskId, lun: Lun, attribute: TaskAttribute) -> Task {
+    Task { id, lun, cdb: Command::TestUnitReady.cdb(), attribute, data: DataTransfer::None }
+}
+
+/// Why a fencer runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To end the path's lost sessions.
+    Fence,
+    /// To learn whether it could.
+    Proof,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Dialing { deadline: Instant },
+    LoggingIn,
+    Barrier { barrier: Barrier, deadline: Instant },
+    LoggingOut,
+    Ended,
+}
+
+/// What happened to a fencer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum FencerEvent {
+    LoggedIn,
+    Passed,
+    Ended,
+    Failed(String),
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Fencer {
+    pub(super) via: PathId,
+    pub(super) purpose: Purpose,
+    phase: Phase,
+    session: Option<Session>,
+    next_task: u64,
+    events: std::collections::VecDeque<FencerEvent>,
+}
+
+/// What a proof has seen so far.
+#[derive(Debug)]
+pub(super) struct Proof {
+    pub(super) via: PathId,
+    pub(super) main_closed: bool,
+    pub(super) fencer_in: bool,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Fencer {
+    /// A fencer whose connection is being made through `via`.
+    pub(super) fn new(now: Instant, via: PathId, purpose: Purpose) -> Self {
+        Self {
+            via,
+            purpose,
+            phase: Phase::Dialing { deadline: now + STEP_TIMEOUT },
+            session: None,
+            next_task: 0,
+            events: std::collections::VecDeque::new(),
+        }
+    }
+
+    pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
+        self.session.as_mut()
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<FencerEvent> {
+        self.events.pop_front()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Deadline> {
+        let step = match self.phase {
+            Phase::Dialing { deadline } => Some(Deadline::new(deadline, "fencer connect")),
+            Phase::Barrier { deadline, .. } => Some(Deadline::new(deadline, "fencer barrier")),
+            Phase::LoggingIn | Phase::LoggingOut | Phase::Ended => None,
+        };
+        Deadline::earlier(step, self.session.as_ref().and_then(Session::poll_timeout))
+    }
+
+    pub(super) fn on_connected(&mut self, session: Session) {
+        if matches!(self.phase, Phase::Dialing { .. }) {
+            self.session = Some(session);
+            self.phase = Phase::LoggingIn;
+        }
+    }
+
+    pub(super) fn on_closed(&mut self, why: &str) {
+        match self.phase {
+            Phase::LoggingOut => self.end(FencerEvent::Ended),
+            Phase::Ended => {}
+            Phase::Dialing { .. } | Phase::LoggingIn | Phase::Barrier { .. } => {
+                self.end(FencerEvent::Failed(why.to_owned()));
+            }
+        }
+    }
+
+    fn end(&mut self, event: FencerEvent) {
+        self.session = None;
+        self.phase = Phase::Ended;
+        self.events.push_back(event);
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if let Phase::Dialing { deadline } | Phase::Barrier { deadline, .. } = self.phase
+            && deadline <= now
+        {
+            return self.end(FencerEvent::Failed("no answer in time".to_owned()));
+        }
+        if let Some(session) = &mut self.session
+            && let Err(error) = session.handle_timeout(now)
+        {
+            self.end(FencerEvent::Failed(error.to_string()));
+        }
+    }
+
+    pub(super) fn handle_bytes(&mut self, now: Instant, input: &mut BytesMut, lun: Lun) {
+        let Some(session) = &mut self.session else { return };
+        if let Err(error) = session.handle_bytes(now, input) {
+            return self.end(FencerEvent::Failed(error.to_string()));
+        }
+        while let Some(event) = self.session.as_mut().and_then(Session::poll_event) {
+            self.on_event(now, event, lun);
+        }
+    }
+
+    fn on_event(&mut self, now: Instant, event: Event, lun: Lun) {
+        match event {
+            Event::LoggedIn(_) => {
+                let deadline = now + STEP_TIMEOUT;
+                self.phase = Phase::Barrier { barrier: Barrier::default(), deadline };
+                self.events.push_back(FencerEvent::LoggedIn);
+                self.send(now, lun, Barrier::first());
+            }
+            Event::Completed(_, completion) => {
+                let Phase::Barrier { barrier, .. } = &mut self.phase else { return };
+                match barrier.on_answer(is_settled(&completion)) {
+                    BarrierStep::Send(attribute) => self.send(now, lun, attribute),
+                    BarrierStep::Passed => {
+                        self.events.push_back(FencerEvent::Passed);
+                        self.log_out(now);
+                    }
+                    BarrierStep::Stuck => {
+                        self.end(FencerEvent::Failed("only unit attentions".to_owned()));
+                    }
+                }
+            }
+            Event::Redirected { .. } => {
+                self.end(FencerEvent::Failed("the portal redirects logins".to_owned()));
+            }
+            Event::LoggedOut { .. } => self.end(FencerEvent::Ended),
+            Event::Failed(..)
+            | Event::Aborted(..)
+            | Event::TaskManagement { .. }
+            | Event::PingAnswered { .. }
+            | Event::Async(..)
+            | Event::Targets(..)
+            | Event::TargetsRefused(..) => {}
+        }
+    }
+
+    fn send(&mut self, now: Instant, lun: Lun, attribute: TaskAttribute) {
+        let id = TaskId(self.next_task);
+        self.next_task += 1;
+        match self.session.as_mut().and_then(Session::full_feature) {
+            Some(session) if session.free_slots() > 0 => {
+                session.submit(now, test_unit_ready(id, lun, attribute));
+            }
+            _ => self.end(FencerEvent::Failed("the target's command window is closed".to_owned())),
+        }
+    }
+
+    pub(super) fn log_out(&mut self, now: Instant) {
+        match self.session.as_mut().and_then(Session::full_feature) {
+            Some(session) => {
+                session.logout(now);
+                self.phase = Phase::LoggingOut;
+            }
+            None => self.end(FencerEvent::Ended),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Is the path, or the target, silent? Asked with the other paths as the control group.
+//!
+//! A ping (NOP-Out) goes out when the session has been quiet for a while, sooner when answers are due. While it
+//! is unanswered:
+//!
+//! | for | and | verdict |
+//! | --- | --- | --- |
+//! | half of `network` | | `Suspect`: new commands go elsewhere, the other paths are pinged |
+//! | `network` | another path was heard after this one had become suspect | `Lost`: this path is what is sick |
+//! | `target` | another path is usable | `Lost` |
+//! | any time | no other path is usable, or all are silent | `Suspect`: the target is what is sick, or there is nothing better |
+//!
+//! The last row's end is the commands' own deadline (`command`).
+
+use std::time::{Duration, Instant};
+
+use crate::deadline::Deadline;
+
+/// A path's detection times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detect {
+    /// Silence of one path while others answer: the path is lost.
+    pub network: Duration,
+    /// Silence of a target that others need not contradict.
+    pub target: Duration,
+    /// A command without progress is aborted.
+    pub command: Duration,
+}
+
+/// A quiet session without tasks is pinged so often.
+const IDLE_PING: Duration = Duration::from_secs(1);
+
+/// What the volume's other paths show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peers {
+    /// When any of them was last heard.
+    pub heard: Option<Instant>,
+    /// Whether any of them may carry I/O.
+    pub usable: bool,
+}
+
+/// What the silence means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    Well,
+    Suspect,
+    Lost(&'static str),
+}
+
+impl Detect {
+    fn suspect_after(&self) -> Duration {
+        self.network / 2
+    }
+
+    /// A session in full-feature phase is pinged after so much quiet.
+    fn ping_after(&self, busy: bool) -> Duration {
+        if busy { (self.network / 4).min(IDLE_PING) } else { IDLE_PING }
+    }
+
+    /// Whether a ping is due: quiet since `heard`, none outstanding.
+    pub(super) fn ping_due(&self, now: Instant, heard: Instant, busy: bool) -> bool {
+        heard + self.ping_after(busy) <= now
+    }
+
+    /// What it means that the ping sent at `pinged` is unanswered.
+    pub(super) fn judge(&self, now: Instant, pinged: Instant, peers: Peers) -> Judgement {
+        let silent = now.saturating_duration_since(pinged);
+        if silent < self.suspect_after() {
+            return Judgement::Well;
+        }
+        let contradicted = peers.heard.is_some_and(|heard| heard >= pinged + self.suspect_after());
+        if silent >= self.network && contradicted && peers.usable {
+            return Judgement::Lost("silent while another path answers");
+        }
+        if silent >= self.target && peers.usable {
+            return Judgement::Lost("silent for the target timeout");
+        }
+        Judgement::Suspect
+    }
+
+    /// When the judgement may change next, or a ping is due.
+    pub(super) fn next_check(
+        &self,
+        now: Instant,
+        pinged: Option<Instant>,
+        heard: Instant,
+        busy: bool,
+    ) -> Deadline {
+        let Some(pinged) = pinged else {
+            return Deadline::new(heard + self.ping_after(busy), "ping");
+        };
+        let steps = [self.suspect_after(), self.network, self.target];
+        match steps.into_iter().map(|step| pinged + step).filter(|&at| at > now).min() {
+            Some(at) => Deadline::new(at, "unanswered ping"),
+            None => Deadline::new(now + self.suspect_after(), "silent path"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "any instant serves as the origin of a test's time")]
+mod tests {
+    use super::*;
+
+    const DETECT: Detect = Detect {
+        network: Duration::from_millis(700),
+        target: Duration::from_secs(5),
+        command: Duration::from_secs(30),
+    };
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_path_silent_alone_is_lost_after_the_network_time() {
+        let t0 = Instant::now();
+        let peers = |heard| Peers { heard: Some(t0 + ms(heard)), usable: true };
+        assert_eq!(DETECT.judge(t0 + ms(349), t0, peers(340)), Judgement::Well);
+        assert_eq!(DETECT.judge(t0 + ms(350), t0, peers(350)), Judgement::Suspect);
+        assert_eq!(DETECT.judge(t0 + ms(699), t0, peers(690)), Judgement::Suspect);
+        assert!(matches!(DETECT.judge(t0 + ms(700), t0, peers(360)), Judgement::Lost(_)));
+    }
+
+    #[test]
+    fn a_peer_heard_only_just_before_it_froze_too_is_no_contradiction() {
+        let t0 = Instant::now();
+        let peers = Peers { heard: Some(t0 + ms(3)), usable: true };
+        assert_eq!(DETECT.judge(t0 + ms(4_999), t0, peers), Judgement::Suspect);
+    }
+
+    #[test]
+    fn the_last_path_is_never_lost_on_suspicion() {
+        let t0 = Instant::now();
+        let alone = Peers { heard: Some(t0 + ms(9_000)), usable: false };
+        assert_eq!(DETECT.judge(t0 + ms(60_000), t0, alone), Judgement::Suspect);
+        assert_eq!(DETECT.judge(t0 + ms(60_000), t0, Peers::default()), Judgement::Suspect);
+    }
+
+    #[test]
+    fn a_judged_session_is_checked_again_within_a_bound() {
+        let t0 = Instant::now();
+        let mut now = t0;
+        for _ in 0..20 {
+            let next = DETECT.next_check(now, Some(t0), t0, true).at;
+            assert!(next > now && next <= now + DETECT.target);
+            now = next;
+        }
+    }
+}

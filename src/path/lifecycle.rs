@@ -1,0 +1,402 @@
+//! Transitions: connecting, losing, admitting, disabling, fencing, proving.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::ids::{Incarnation, TaskId};
+use crate::iscsi::error::SessionError;
+use crate::iscsi::session::{Event, Session};
+
+use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose};
+use super::message::{FenceKind, Message, Standing};
+use super::probe::{self, Probe};
+use super::{
+    Action, CONNECT_TIMEOUT, DISABLED_RETRY, FLAP_WINDOW, Link, Path, State,
+};
+
+/// Probes that a path which was lost must answer before it is `Ready` again.
+const PROBATION_PROBES: u32 = 3;
+
+/// The longest probation, for flapping paths.
+const PROBATION_PROBES_MAX: u32 = 100;
+
+/// Between two probes of a probation.
+const PROBATION_INTERVAL: Duration = Duration::from_millis(100);
+
+impl State {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Down { .. } => "Down",
+            Self::Connecting { .. } => "Connecting",
+            Self::LoggingIn => "LoggingIn",
+            Self::Probing => "Probing",
+            Self::Probation { .. } => "Probation",
+            Self::Ready => "Ready",
+            Self::Suspect => "Suspect",
+            Self::Disabled { .. } => "Disabled",
+            Self::Stopped => "Stopped",
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        match self {
+            Self::Probation { .. } => Standing::Probation,
+            Self::Ready => Standing::Ready,
+            Self::Suspect => Standing::Suspect,
+            Self::Down { .. }
+            | Self::Connecting { .. }
+            | Self::LoggingIn
+            | Self::Probing
+            | Self::Disabled { .. }
+            | Self::Stopped => Standing::Unusable,
+        }
+    }
+
+    /// The table of the module's documentation.
+    fn may_become(&self, next: &Self) -> bool {
+        match next {
+            Self::Down { .. } | Self::Disabled { .. } | Self::Stopped => true,
+            Self::Connecting { .. } => matches!(self, Self::Down { .. } | Self::Disabled { .. }),
+            Self::LoggingIn => matches!(self, Self::Connecting { .. }),
+            Self::Probing => matches!(
+                self,
+                Self::LoggingIn | Self::Probing | Self::Probation { .. } | Self::Ready | Self::Suspect
+            ),
+            Self::Probation { .. } => matches!(self, Self::Probing),
+            Self::Ready => {
+                matches!(self, Self::Probing | Self::Probation { .. } | Self::Suspect)
+            }
+            Self::Suspect => matches!(self, Self::Ready),
+        }
+    }
+}
+
+impl Path {
+    /// The one function that makes transitions.
+    pub(super) fn enter(&mut self, now: Instant, next: State, why: &str) {
+        let (from, to) = (self.state.name(), next.name());
+        assert!(self.state.may_become(&next), "no transition from {from} to {to}");
+        let (before, after) = (self.state.standing(), next.standing());
+        let news = from != to || why != self.why;
+        self.state = next;
+        if news {
+            let loud = !matches!(to, "Connecting" | "LoggingIn") && !(from == "Connecting" && to == "Down");
+            if loud || why != self.why {
+                tracing::info!(path = %self.config.name, incarnation = %self.incarnation, from, to, why, "path");
+            } else {
+                tracing::debug!(path = %self.config.name, incarnation = %self.incarnation, from, to, why, "path");
+            }
+            self.since = now;
+            why.clone_into(&mut self.why);
+        }
+        if before != after && self.admitted {
+            let incarnation = self.incarnation;
+            self.messages.push_back(Message::Standing { incarnation, standing: after });
+        }
+    }
+
+    /// Starts the next attempt after a loss: by turns a fence through a sibling, if one is wanted and there is a
+    /// sibling, and a connection of its own.
+    pub(super) fn connect(&mut self, now: Instant) {
+        if self.fencer.is_some() {
+            return;
+        }
+        if let Some(at) = self.not_before.take_if(|at| *at > now) {
+            return self.enter(now, State::Down { retry_at: at }, "the target asked for a pause");
+        }
+        if let Some(via) = self.surroundings.fence_route
+            && self.surroundings.wants_fence
+            && !self.fenced_last
+        {
+            self.fenced_last = true;
+            tracing::info!(path = %self.config.name, through = %via, "fencing the lost sessions through a sibling path");
+            return self.start_fencer(now, via, Purpose::Fence);
+        }
+        self.fenced_last = false;
+        self.incarnation = self.incarnation.next();
+        let to = self.redirect.take();
+        self.enter(now, State::Connecting { deadline: now + CONNECT_TIMEOUT }, &self.why.clone());
+        self.actions.push_back(Action::Dial { link: Link::Main, via: self.id, to });
+    }
+
+    fn start_fencer(&mut self, now: Instant, via: crate::ids::PathId, purpose: Purpose) {
+        self.fencer = Some(Fencer::new(now, via, purpose));
+        self.actions.push_back(Action::Dial { link: Link::Fencer, via, to: None });
+    }
+
+    /// The session, or the attempt at one, is over.
+    pub(super) fn lose(&mut self, now: Instant, why: &str) {
+        let wait = self.resolve(now);
+        if self.stopping.is_some() {
+            return self.stopped(now, why);
+        }
+        self.enter(now, State::Down { retry_at: now + wait }, why);
+    }
+
+    /// Ends the session and resolves its tasks; how long to wait before the next.
+    fn resolve(&mut self, now: Instant) -> Duration {
+        self.actions.push_back(Action::Hangup { link: Link::Main });
+        self.probe = None;
+        self.aborting.clear();
+        self.stale_check = None;
+        self.draining = None;
+        self.logging_out = false;
+        self.keep_results();
+        let tasks = self.session.take().map(Session::into_lost).unwrap_or_default();
+        if std::mem::take(&mut self.admitted) {
+            if self.last_loss.is_some_and(|at| now.saturating_duration_since(at) < FLAP_WINDOW) {
+                self.flaps = self.flaps.saturating_add(1);
+            } else {
+                self.flaps = 0;
+            }
+            self.last_loss = Some(now);
+            let tasks = tasks.into_iter().filter(|(task, _)| !probe::is_ours(*task)).collect();
+            self.messages.push_back(Message::Lost { incarnation: self.incarnation, tasks });
+        }
+        self.backoff.on_down(now)
+    }
+
+    /// Hands on what the session has reported of the volume's tasks: those are no longer its to lose.
+    fn keep_results(&mut self) {
+        let incarnation = self.incarnation;
+        while let Some(event) = self.session.as_mut().and_then(Session::poll_event) {
+            let message = match event {
+                Event::Completed(task, completion) if !probe::is_ours(task) => {
+                    Message::Completed { incarnation, task, completion }
+                }
+                Event::Failed(task, _) | Event::Aborted(task) if !probe::is_ours(task) => {
+                    Message::Failed { incarnation, task }
+                }
+                _ => continue,
+            };
+            self.messages.push_back(message);
+        }
+    }
+
+    pub(super) fn stopped(&mut self, now: Instant, why: &str) {
+        self.enter(now, State::Stopped, why);
+    }
+
+    pub(super) fn disable(&mut self, now: Instant, why: &str) {
+        let _ = self.resolve(now);
+        if self.stopping.is_some() {
+            return self.stopped(now, why);
+        }
+        if self.why != why {
+            tracing::warn!(path = %self.config.name, why, "path disabled: this needs an administrator");
+        }
+        self.enter(now, State::Disabled { retry_at: now + DISABLED_RETRY }, why);
+    }
+
+    pub(super) fn on_session_error(&mut self, now: Instant, error: &SessionError) {
+        let why = error.to_string();
+        if error.retry_with_md5_only()
+            && let Some(plainer) = self.config.session.with_md5_only()
+        {
+            tracing::info!(path = %self.config.name, why, "the target fails on a list of CHAP algorithms: offering MD5 alone");
+            self.config.session = Arc::new(plainer);
+            return self.lose(now, &why);
+        }
+        if error.needs_operator() {
+            self.disable(now, &why);
+        } else {
+            self.lose(now, &why);
+        }
+    }
+
+    /// Full feature phase: what is there?
+    pub(super) fn on_logged_in(&mut self, now: Instant) {
+        self.redirects = 0;
+        self.enter(now, State::Probing, "logged in");
+        self.probe = Some(Probe::new(now));
+        self.drive_probe(now, None);
+    }
+
+    /// The unit may have changed: no new commands until it was identified again.
+    pub(super) fn recheck(&mut self, now: Instant, why: &str) {
+        if matches!(self.state, State::Probation { .. } | State::Ready | State::Suspect) {
+            self.enter(now, State::Probing, why);
+            self.probe = Some(Probe::new(now));
+            self.drive_probe(now, None);
+        }
+    }
+
+    /// The volume took the unit for its own.
+    pub(super) fn on_admitted(&mut self, now: Instant) {
+        if !matches!(self.state, State::Probing) || self.probe.is_some() {
+            return;
+        }
+        let first = !self.admitted;
+        if first
+            && let Some(via) = self.surroundings.proof_route
+            && self.proof.is_none()
+        {
+            self.proof = Some(Proof { via, main_closed: false, fencer_in: false, deadline: None });
+            return self.start_fencer(now, via, Purpose::Proof);
+        }
+        self.go_into_use(now);
+    }
+
+    fn go_into_use(&mut self, now: Instant) {
+        let first = !std::mem::replace(&mut self.admitted, true);
+        if first {
+            self.backoff.on_up(now);
+            self.fenced_last = false;
+        }
+        if !first || self.last_loss.is_none() {
+            return self.enter(now, State::Ready, "identified");
+        }
+        let left = PROBATION_PROBES
+            .saturating_mul(1 << self.flaps.min(8))
+            .min(PROBATION_PROBES_MAX);
+        self.enter(now, State::Probation { left, next: now, asked: None }, "identified; proving itself");
+    }
+
+    /// A probe of the probation is due.
+    pub(super) fn drive_probation(&mut self, now: Instant) {
+        let State::Probation { left, next, asked } = &mut self.state else { return };
+        if asked.is_some() || *next > now {
+            return;
+        }
+        *asked = Some(now);
+        *next = now + PROBATION_INTERVAL;
+        let last = *left == 1;
+        self.send_probation(now, last);
+    }
+
+    /// A probe of the probation was answered.
+    pub(super) fn on_probation_answer(&mut self, now: Instant, good: bool) {
+        let State::Probation { left, asked, .. } = &mut self.state else { return };
+        *asked = None;
+        if !good {
+            return self.lose(now, "a probe of the probation failed");
+        }
+        *left -= 1;
+        if *left == 0 {
+            self.enter(now, State::Ready, "probation passed");
+        } else {
+            self.drive_probation(now);
+        }
+    }
+
+    pub(super) fn end_fencer(&mut self) {
+        if self.fencer.take().is_some() {
+            self.actions.push_back(Action::Hangup { link: Link::Fencer });
+        }
+        self.proof = None;
+    }
+
+    /// Acts on what the fencer met.
+    pub(super) fn after_fencer(&mut self, now: Instant) {
+        while let Some(event) = self.fencer.as_mut().and_then(Fencer::poll_event) {
+            let purpose = self.fencer.as_ref().map(|fencer| fencer.purpose);
+            match event {
+                FencerEvent::LoggedIn => {
+                    if let Some(proof) = &mut self.proof {
+                        proof.fencer_in = true;
+                        proof.deadline = Some(now + PROOF_TIMEOUT);
+                    }
+                }
+                FencerEvent::Passed => {
+                    if purpose == Some(Purpose::Fence) {
+                        self.fenced(self.incarnation);
+                    }
+                }
+                FencerEvent::Ended | FencerEvent::Failed(_) => self.on_fencer_ended(now, &event),
+            }
+        }
+        self.judge_proof(now);
+    }
+
+    fn on_fencer_ended(&mut self, now: Instant, event: &FencerEvent) {
+        let Some(fencer) = self.fencer.take() else { return };
+        self.actions.push_back(Action::Hangup { link: Link::Fencer });
+        if let FencerEvent::Failed(why) = event {
+            tracing::info!(path = %self.config.name, through = %fencer.via, why, "fencing login failed");
+            if let Some(proof) = self.proof.take_if(|proof| !proof.fencer_in) {
+                self.proven = Some((proof.via, false));
+                if matches!(self.state, State::Probing) {
+                    self.go_into_use(now);
+                }
+            }
+        }
+        if let State::Down { retry_at } = &mut self.state {
+            *retry_at = (*retry_at).min(now);
+        }
+    }
+
+    /// Everything up to this session has ended at the target.
+    pub(super) fn fenced(&mut self, upto: Incarnation) {
+        self.messages.push_back(Message::Fenced { upto, by: FenceKind::Reinstatement });
+    }
+
+    /// Whether a proof is decided.
+    pub(super) fn judge_proof(&mut self, now: Instant) {
+        let Some(proof) = &self.proof else { return };
+        let proven = proof.fencer_in && proof.main_closed;
+        let refuted = !proven && proof.deadline.is_some_and(|at| at <= now);
+        if !proven && !refuted {
+            return;
+        }
+        let via = proof.via;
+        self.proof = None;
+        self.proven = Some((via, proven));
+        if proven {
+            tracing::info!(path = %self.config.name, sibling = %via, "portals share their sessions: each can fence the other's");
+        } else {
+            tracing::info!(path = %self.config.name, sibling = %via, "portals do not share their sessions: only its own portal can fence this path");
+            if matches!(self.state, State::Probing) {
+                self.go_into_use(now);
+            }
+        }
+    }
+
+    /// Acts on what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.stopping.is_some_and(|at| at + self.config.session.logout_timeout <= now) {
+            self.end_fencer();
+            if !matches!(self.state, State::Stopped) {
+                self.lose(now, "no answer to the logout");
+            }
+            return;
+        }
+        if let Some(fencer) = &mut self.fencer {
+            fencer.handle_timeout(now);
+        }
+        self.after_fencer(now);
+        if let Some(session) = &mut self.session
+            && let Err(error) = session.handle_timeout(now)
+        {
+            return self.on_session_error(now, &error);
+        }
+        match self.state {
+            State::Down { retry_at } | State::Disabled { retry_at } if retry_at <= now => {
+                self.connect(now);
+            }
+            State::Connecting { deadline } if deadline <= now => {
+                self.lose(now, "no answer to the TCP connect");
+            }
+            State::Probation { .. } => self.drive_probation(now),
+            State::Down { .. }
+            | State::Disabled { .. }
+            | State::Connecting { .. }
+            | State::LoggingIn
+            | State::Probing
+            | State::Ready
+            | State::Suspect
+            | State::Stopped => {}
+        }
+        if self.probe.as_ref().is_some_and(|probe| probe.deadline() <= now) {
+            return self.lose(now, "a probe was not answered in time");
+        }
+        self.check_health(now);
+        self.check_stale(now);
+        self.check_draining(now);
+    }
+
+    /// A new task id for a command of the path itself.
+    pub(super) fn own_task(&mut self) -> TaskId {
+        self.next_probe_task += 1;
+        probe::own_task(self.next_probe_task)
+    }
+}

@@ -1,0 +1,157 @@
+//! What a path tells its volume, and what a volume may order. All that the two know of each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ids::{Disposition, Incarnation, TaskId};
+use crate::scsi::identity::LunIdentity;
+use crate::task::Completion;
+use crate::units::Geometry;
+
+/// How the logical unit unmaps blocks (SBC-4 5.35, 5.54).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrimMethod {
+    /// Not at all.
+    None,
+    /// UNMAP, up to so many blocks and descriptors a command.
+    Unmap {
+        /// MAXIMUM UNMAP LBA COUNT; at least 1.
+        blocks_max: u32,
+        /// OPTIMAL UNMAP GRANULARITY in blocks; at least 1.
+        granularity: u32,
+        /// UNMAP GRANULARITY ALIGNMENT in blocks; 0 if not given.
+        alignment: u32,
+    },
+    /// WRITE SAME(16) with the UNMAP bit.
+    WriteSame,
+}
+
+/// What the logical unit can do, and within which limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Writes honour the FUA bit (DPOFUA of the MODE SENSE header).
+    pub fua: bool,
+    /// There is a volatile write cache (WCE of the caching page).
+    pub write_cache: bool,
+    /// Writes are refused (WP of the MODE SENSE header).
+    pub write_protected: bool,
+    /// A rotating medium (VPD B1h).
+    pub rotational: bool,
+    /// Most blocks of one READ or WRITE; at least 1.
+    pub transfer_blocks_max: u32,
+    /// Preferred I/O size in bytes, a power of two.
+    pub preferred_bytes: u32,
+    /// How blocks are unmapped.
+    pub trim: TrimMethod,
+    /// Most blocks of one WRITE SAME; 0 if the command is not to be used.
+    pub write_same_blocks_max: u32,
+    /// Unmapped blocks read as zeroes (LBPRZ), so WRITE SAME may unmap.
+    pub unmapped_reads_zero: bool,
+}
+
+/// A logical unit as one path found it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unit {
+    /// Who it is.
+    pub identity: LunIdentity,
+    /// Its size.
+    pub geometry: Geometry,
+    /// What it can do.
+    pub features: Features,
+    /// The target that the path logged in to.
+    pub target: String,
+    /// Target portal group tag, if the target told one.
+    pub portal_group: Option<u16>,
+}
+
+/// May the volume send I/O on a path?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// No.
+    Unusable,
+    /// What is in flight may finish; new I/O only goes elsewhere.
+    Suspect,
+    /// Only if no path is `Ready`.
+    Probation,
+    /// Yes.
+    Ready,
+}
+
+/// What ended a ghost's possibility to execute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FenceKind {
+    /// The session was reinstated and its tasks were waited for.
+    Reinstatement,
+    /// So much time passed that the target is assumed to be done.
+    Quiesce,
+}
+
+/// A path's news for its volume.
+#[derive(Debug)]
+pub enum Message {
+    /// The probes of this incarnation are done: the volume answers with [`Order::Admit`] or [`Order::Refuse`].
+    Identified {
+        /// The session that was probed.
+        incarnation: Incarnation,
+        /// What was found.
+        unit: Arc<Unit>,
+    },
+    /// Whether the path may be used has changed.
+    Standing {
+        /// The session that this holds for.
+        incarnation: Incarnation,
+        /// What holds now.
+        standing: Standing,
+    },
+    /// The session is gone. Its tasks, in the order of their submission, with what is known of each.
+    Lost {
+        /// The session that is gone.
+        incarnation: Incarnation,
+        /// Every task that it had not answered.
+        tasks: Vec<(TaskId, Disposition)>,
+    },
+    /// Sessions up to this one cannot execute anything any more.
+    Fenced {
+        /// The last fenced session.
+        upto: Incarnation,
+        /// How.
+        by: FenceKind,
+    },
+    /// A task was answered.
+    Completed {
+        /// The session that answered.
+        incarnation: Incarnation,
+        /// The task.
+        task: TaskId,
+        /// The answer.
+        completion: Completion,
+    },
+    /// A task ended without a SCSI status; it is not executing any more, and may have been executed.
+    Failed {
+        /// The session that it ended in.
+        incarnation: Incarnation,
+        /// The task.
+        task: TaskId,
+    },
+}
+
+/// What a volume wants of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The unit is the volume's: go into use.
+    Admit,
+    /// The unit is not the volume's: stay out of use.
+    Refuse {
+        /// Both identities, and what to do.
+        why: String,
+    },
+    /// Identity, size or access may have changed: probe again before further use.
+    Recheck,
+}
+
+/// A path's answer times, for status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoundTrip {
+    /// The last ping's.
+    pub last: Option<Duration>,
+}

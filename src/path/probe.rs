@@ -1,0 +1,414 @@
+//! What is behind this path? Asked before it carries anything, in every session, and again when the unit may have changed.
+//!
+//! The steps, one command at a time; a unit attention or BUSY repeats a step:
+//!
+//! 1. TEST UNIT READY until the unit attentions of the login are gone, then one ORDERED: everything that the path's
+//!    earlier sessions had running has ended with its answer (`fencer.rs`).
+//! 2. INQUIRY: is it a disk? VPD 00h, 80h, 83h: which one? READ CAPACITY(16), else (10): how large?
+//! 3. VPD B0h, B1h, B2h and MODE SENSE: what can it do? Optional, with cautious defaults.
+
+use std::time::{Duration, Instant};
+
+use crate::ids::TaskId;
+use crate::iscsi::session::Session;
+use crate::limits;
+use crate::scsi::capacity::{Capacity, ShortCapacity};
+use crate::scsi::cdb::{Command, DataLength, INQUIRY_ALLOCATION, VPD_ALLOCATION};
+use crate::scsi::identity::LunIdentity;
+use crate::scsi::inquiry::StandardInquiry;
+use crate::scsi::mode::{self, ModeParameters};
+use crate::scsi::sense::{Sense, SenseKey};
+use crate::scsi::verdict::status;
+use crate::scsi::vpd::{self, BlockLimits, DeviceIdentification, Provisioning, Rotation, page};
+use crate::task::{Completion, DataTransfer, Task, TaskAttribute};
+
+use super::fencer::{Barrier, BarrierStep, is_settled};
+use super::message::{Features, Message, TrimMethod, Unit};
+use super::{Path, State};
+
+/// All steps together may take so long.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Repeats of one step for unit attentions or BUSY.
+const REPEATS_MAX: u32 = 16;
+
+/// Blocks read by the last probe of a probation: full-sized segments, which a path MTU black hole swallows.
+const FULL_SIZE_READ: u64 = 256 << 10;
+
+/// WRITE SAME of so many blocks where the target states no limit, as Linux's sd does.
+const WRITE_SAME_DEFAULT: u32 = 0x7f_ffff;
+
+/// Task ids of the path's own commands; the volume's never have this bit.
+const OWN: u64 = 1 << 63;
+
+pub(super) fn own_task(number: u64) -> TaskId {
+    TaskId(OWN | number)
+}
+
+pub(super) fn is_ours(task: TaskId) -> bool {
+    task.0 & OWN != 0
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Barrier(TaskAttribute),
+    Inquiry,
+    Pages,
+    Serial,
+    Identification,
+    Capacity16,
+    Capacity10,
+    Limits,
+    Characteristics,
+    Provisioning,
+    Mode6,
+    Mode10,
+}
+
+/// What the answers said so far.
+#[derive(Debug, Default)]
+struct Findings {
+    inquiry: Option<StandardInquiry>,
+    pages: Vec<u8>,
+    serial: Option<String>,
+    identification: Option<DeviceIdentification>,
+    capacity: Option<Capacity>,
+    limits: BlockLimits,
+    rotational: bool,
+    provisioning: Option<Provisioning>,
+    mode: Option<ModeParameters>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Probe {
+    deadline: Instant,
+    step: Step,
+    barrier: Barrier,
+    repeats: u32,
+    findings: Findings,
+}
+
+/// What a probe wants next.
+enum Next {
+    Send(Step),
+    Fenced(Step),
+    Done,
+    Fail(String),
+    /// Nothing but an administrator can mend it.
+    Hopeless(String),
+}
+
+impl Probe {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            deadline: now + PROBE_TIMEOUT,
+            step: Step::Barrier(Barrier::first()),
+            barrier: Barrier::default(),
+            repeats: 0,
+            findings: Findings::default(),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    fn on_answer(&mut self, completion: Option<&Completion>) -> Next {
+        let Some(completion) = completion else {
+            return self.repeat("a probe failed without a SCSI status");
+        };
+        if let Step::Barrier(_) = self.step {
+            return match self.barrier.on_answer(is_settled(completion)) {
+                BarrierStep::Send(attribute) => Next::Send(Step::Barrier(attribute)),
+                BarrierStep::Stuck => Next::Fail("only unit attentions or BUSY".to_owned()),
+                BarrierStep::Passed => match not_there(completion) {
+                    Some(why) => Next::Hopeless(why),
+                    None => Next::Fenced(Step::Inquiry),
+                },
+            };
+        }
+        if !is_settled(completion) {
+            return self.repeat("only unit attentions or BUSY");
+        }
+        self.repeats = 0;
+        let good = completion.status == status::GOOD;
+        let data = completion.data.to_bytes();
+        self.read(good, &data, completion)
+    }
+
+    fn repeat(&mut self, why: &str) -> Next {
+        self.repeats += 1;
+        if self.repeats > REPEATS_MAX {
+            return Next::Fail(why.to_owned());
+        }
+        Next::Send(self.step)
+    }
+
+    fn read(&mut self, good: bool, data: &[u8], completion: &Completion) -> Next {
+        let found = &mut self.findings;
+        match self.step {
+            Step::Barrier(_) => Next::Fail("the barrier is not read here".to_owned()),
+            Step::Inquiry => match StandardInquiry::parse(data) {
+                Ok(inquiry) if good && inquiry.is_disk() => {
+                    found.inquiry = Some(inquiry);
+                    Next::Send(Step::Pages)
+                }
+                Ok(inquiry) if good => Next::Hopeless(no_disk(&inquiry)),
+                _ => Next::Fail(format!("INQUIRY failed: {}", describe(completion))),
+            },
+            Step::Pages => {
+                found.pages = vpd::supported_pages(data).ok().filter(|_| good).unwrap_or_default();
+                self.after(Step::Pages)
+            }
+            Step::Serial => {
+                found.serial = vpd::serial(data).ok().filter(|_| good).flatten();
+                self.after(Step::Serial)
+            }
+            Step::Identification => {
+                found.identification = DeviceIdentification::parse(data).ok().filter(|_| good);
+                self.after(Step::Identification)
+            }
+            Step::Capacity16 => match Capacity::parse(data) {
+                Ok(capacity) if good => {
+                    found.capacity = Some(capacity);
+                    self.after(Step::Capacity16)
+                }
+                Err(error) if good => Next::Hopeless(error.to_string()),
+                _ => Next::Send(Step::Capacity10),
+            },
+            Step::Capacity10 => match ShortCapacity::parse(data) {
+                Ok(ShortCapacity::Fits(geometry)) if good => {
+                    found.capacity = Some(geometry.into());
+                    self.after(Step::Capacity16)
+                }
+                Err(error) if good => Next::Hopeless(error.to_string()),
+                _ => Next::Fail(format!("READ CAPACITY failed: {}", describe(completion))),
+            },
+            Step::Limits => {
+                found.limits = BlockLimits::parse(data).ok().filter(|_| good).unwrap_or_default();
+                self.after(Step::Limits)
+            }
+            Step::Characteristics => {
+                found.rotational = good && matches!(Rotation::parse(data), Ok(Rotation::Rpm(_)));
+                self.after(Step::Characteristics)
+            }
+            Step::Provisioning => {
+                found.provisioning = Provisioning::parse(data).ok().filter(|_| good);
+                self.after(Step::Provisioning)
+            }
+            Step::Mode6 => match ModeParameters::parse_6(data) {
+                Ok(mode) if good => {
+                    found.mode = Some(mode);
+                    Next::Done
+                }
+                _ => Next::Send(Step::Mode10),
+            },
+            Step::Mode10 => {
+                found.mode = ModeParameters::parse_10(data).ok().filter(|_| good);
+                Next::Done
+            }
+        }
+    }
+
+    /// The next step after `step` that the unit supports.
+    fn after(&self, step: Step) -> Next {
+        const ORDER: [(Step, Option<u8>); 8] = [
+            (Step::Pages, None),
+            (Step::Serial, Some(page::SERIAL)),
+            (Step::Identification, Some(page::IDENTIFICATION)),
+            (Step::Capacity16, None),
+            (Step::Limits, Some(page::BLOCK_LIMITS)),
+            (Step::Characteristics, Some(page::BLOCK_CHARACTERISTICS)),
+            (Step::Provisioning, Some(page::PROVISIONING)),
+            (Step::Mode6, None),
+        ];
+        let supported = |needed: Option<u8>| needed.is_none_or(|code| self.findings.pages.contains(&code));
+        let next = ORDER
+            .iter()
+            .skip_while(|(other, _)| *other != step)
+            .skip(1)
+            .find(|(_, needed)| supported(*needed));
+        next.map_or(Next::Done, |&(next, _)| Next::Send(next))
+    }
+
+    /// The unit as found; `None` before the steps that tell who it is.
+    fn unit(&self, target: String, portal_group: Option<u16>) -> Option<Unit> {
+        let inquiry = self.findings.inquiry.as_ref()?;
+        let capacity = self.findings.capacity?;
+        let designators = self.findings.identification.as_ref().map(|found| found.designators.as_slice());
+        let identity = LunIdentity::new(
+            inquiry,
+            designators.unwrap_or_default(),
+            self.findings.serial.clone(),
+            capacity.geometry,
+        );
+        let features = self.features(&capacity);
+        Some(Unit { identity, geometry: capacity.geometry, features, target, portal_group })
+    }
+
+    fn features(&self, capacity: &Capacity) -> Features {
+        let (blocks, mode) = (&self.findings.limits, self.findings.mode);
+        let block_size = capacity.geometry.block_size();
+        let unlimited = |limit: u32| if limit == 0 { u32::MAX } else { limit };
+        let provisioning = self.findings.provisioning.unwrap_or_default();
+        let write_same_max = u32::try_from(blocks.write_same_max).unwrap_or(u32::MAX);
+        let write_same = if write_same_max == 0 { WRITE_SAME_DEFAULT } else { write_same_max };
+        let trim = if provisioning.unmap && blocks.unmap_blocks_max > 0 {
+            TrimMethod::Unmap {
+                blocks_max: blocks.unmap_blocks_max,
+                granularity: blocks.unmap_granularity.max(1),
+                alignment: blocks.unmap_alignment.unwrap_or(0),
+            }
+        } else if provisioning.write_same_16 {
+            TrimMethod::WriteSame
+        } else {
+            TrimMethod::None
+        };
+        let physical = u32::try_from(capacity.physical_block_size()).unwrap_or(block_size);
+        let preferred = physical.max(4096).min(limits::TRANSFER_MAX);
+        Features {
+            fua: mode.is_some_and(|mode| mode.fua),
+            write_cache: mode.is_none_or(|mode| mode.write_cache != Some(false)),
+            write_protected: mode.is_some_and(|mode| mode.write_protected),
+            rotational: self.findings.rotational,
+            transfer_blocks_max: unlimited(blocks.transfer_max)
+                .min((limits::TRANSFER_MAX / block_size).max(1)),
+            preferred_bytes: preferred,
+            trim,
+            write_same_blocks_max: write_same,
+            unmapped_reads_zero: provisioning.reads_zeroes || capacity.reads_zeroes,
+        }
+    }
+}
+
+fn no_disk(inquiry: &StandardInquiry) -> String {
+    if inquiry.qualifier == 0 {
+        return format!(
+            "the logical unit is no disk: {} {} of device type {:#04x}; correct `lun`",
+            inquiry.vendor, inquiry.product, inquiry.device_type
+        );
+    }
+    "no logical unit with this number; correct `lun` (`iibadm discover PORTAL` lists them)".to_owned()
+}
+
+/// LOGICAL UNIT NOT SUPPORTED.
+fn not_there(completion: &Completion) -> Option<String> {
+    let sense = Sense::parse(&completion.sense).filter(|_| completion.status == status::CHECK_CONDITION)?;
+    (sense.key == SenseKey::IllegalRequest && sense.asc == 0x25).then(|| {
+        "no logical unit with this number; correct `lun` (`iibadm discover PORTAL` lists them)".to_owned()
+    })
+}
+
+/// An answer in words, for messages.
+fn describe(completion: &Completion) -> String {
+    match Sense::parse(&completion.sense) {
+        Some(sense) if completion.status == status::CHECK_CONDITION => sense.to_string(),
+        _ => format!("SCSI status {:#04x}", completion.status),
+    }
+}
+
+fn command(step: Step) -> Command {
+    let vpd = |code| Command::Inquiry { page: Some(code), allocation: VPD_ALLOCATION };
+    match step {
+        Step::Barrier(_) => Command::TestUnitReady,
+        Step::Inquiry => Command::Inquiry { page: None, allocation: INQUIRY_ALLOCATION },
+        Step::Pages => vpd(page::SUPPORTED),
+        Step::Serial => vpd(page::SERIAL),
+        Step::Identification => vpd(page::IDENTIFICATION),
+        Step::Capacity16 => Command::ReadCapacity16,
+        Step::Capacity10 => Command::ReadCapacity10,
+        Step::Limits => vpd(page::BLOCK_LIMITS),
+        Step::Characteristics => vpd(page::BLOCK_CHARACTERISTICS),
+        Step::Provisioning => vpd(page::PROVISIONING),
+        Step::Mode6 => Command::ModeSense6 { page: mode::CACHING_PAGE, allocation: 192 },
+        Step::Mode10 => Command::ModeSense10 { page: mode::CACHING_PAGE, allocation: 192 },
+    }
+}
+
+impl Path {
+    /// Sends the probe's first command, or reads an answer and sends the next.
+    pub(super) fn drive_probe(&mut self, now: Instant, answer: Option<Option<Completion>>) {
+        let Some(probe) = &mut self.probe else { return };
+        let next = match answer {
+            None => Next::Send(probe.step),
+            Some(completion) => probe.on_answer(completion.as_ref()),
+        };
+        match next {
+            Next::Send(step) => self.send_step(now, step),
+            Next::Fenced(step) => {
+                let before = crate::ids::Incarnation(self.incarnation.0 - 1);
+                self.fenced(before);
+                self.send_step(now, step);
+            }
+            Next::Done => self.on_probed(now),
+            Next::Fail(why) => self.lose(now, &why),
+            Next::Hopeless(why) => self.disable(now, &why),
+        }
+    }
+
+    fn send_step(&mut self, now: Instant, step: Step) {
+        let Some(probe) = &mut self.probe else { return };
+        probe.step = step;
+        let attribute = match step {
+            Step::Barrier(attribute) => attribute,
+            _ => TaskAttribute::Simple,
+        };
+        self.send_own(now, &command(step), attribute);
+    }
+
+    /// A probe of the probation: is the unit there, and do full-sized segments pass?
+    pub(super) fn send_probation(&mut self, now: Instant, full_size: bool) {
+        let read = self.geometry.and_then(|geometry| {
+            let bytes = FULL_SIZE_READ.min(geometry.bytes());
+            Some((geometry, geometry.range(0, bytes).ok()?))
+        });
+        match read {
+            Some((geometry, range)) if full_size => {
+                let command = Command::transfer(crate::scsi::cdb::Direction::Read, range, false);
+                self.send_sized(now, &command, TaskAttribute::Simple, geometry.block_size());
+            }
+            _ => self.send_own(now, &Command::TestUnitReady, TaskAttribute::Simple),
+        }
+    }
+
+    fn send_own(&mut self, now: Instant, command: &Command, attribute: TaskAttribute) {
+        self.send_sized(now, command, attribute, 512);
+    }
+
+    fn send_sized(
+        &mut self,
+        now: Instant,
+        command: &Command,
+        attribute: TaskAttribute,
+        block_size: u32,
+    ) {
+        let id = self.own_task();
+        let data = match command.data_length(block_size) {
+            DataLength::In(length) => DataTransfer::In(length),
+            DataLength::None | DataLength::Out(_) => DataTransfer::None,
+        };
+        let task = Task { id, lun: self.config.lun, cdb: command.cdb(), attribute, data };
+        match self.session.as_mut().and_then(Session::full_feature) {
+            Some(session) if session.free_slots() > 0 => session.submit(now, task),
+            _ => self.lose(now, "the target's command window is closed"),
+        }
+    }
+
+    /// All steps are done: the volume is to judge.
+    fn on_probed(&mut self, now: Instant) {
+        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else { return };
+        let portal_group = session.negotiated().target_portal_group_tag;
+        let Some(probe) = self.probe.take() else { return };
+        let target = self.target_name();
+        match probe.unit(target, portal_group) {
+            Some(unit) => {
+                self.geometry = Some(unit.geometry);
+                let (incarnation, unit) = (self.incarnation, std::sync::Arc::new(unit));
+                self.messages.push_back(Message::Identified { incarnation, unit });
+                debug_assert!(matches!(self.state, State::Probing));
+            }
+            None => self.lose(now, "the unit did not tell who it is"),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! A path's state for the administrator.
+
+use std::time::{Duration, Instant};
+
+use crate::ids::Incarnation;
+
+use super::{Path, State};
+
+/// The states of a path, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the states are those of the module's table")]
+pub enum PathState {
+    Down,
+    Connecting,
+    LoggingIn,
+    Probing,
+    Probation,
+    Ready,
+    Suspect,
+    Disabled,
+    Stopped,
+}
+
+/// A path's state.
+#[derive(Clone, Debug)]
+pub struct PathStatus {
+    /// Portal and NIC.
+    pub name: String,
+    /// The state.
+    pub state: PathState,
+    /// Why it is in that state.
+    pub why: String,
+    /// For how long.
+    pub since: Duration,
+    /// Its present or last session.
+    pub incarnation: Incarnation,
+    /// A fencing login through a sibling is under way.
+    pub fencing: bool,
+    /// Round trip of the last ping.
+    pub last_rtt: Option<Duration>,
+}
+
+impl Path {
+    /// Its state at `now`.
+    #[must_use]
+    pub fn status(&self, now: Instant) -> PathStatus {
+        let state = match self.state {
+            State::Down { .. } => PathState::Down,
+            State::Connecting { .. } => PathState::Connecting,
+            State::LoggingIn => PathState::LoggingIn,
+            State::Probing => PathState::Probing,
+            State::Probation { .. } => PathState::Probation,
+            State::Ready => PathState::Ready,
+            State::Suspect => PathState::Suspect,
+            State::Disabled { .. } => PathState::Disabled,
+            State::Stopped => PathState::Stopped,
+        };
+        PathStatus {
+            name: self.config.name.clone(),
+            state,
+            why: self.why.clone(),
+            since: now.saturating_duration_since(self.since),
+            incarnation: self.incarnation,
+            fencing: self.fencer.is_some(),
+            last_rtt: self.last_rtt,
+        }
+    }
+}

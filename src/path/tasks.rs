@@ -1,0 +1,183 @@
+//! The session in use: its events, its health, its stuck commands.
+
+use std::time::{Duration, Instant};
+
+use crate::iscsi::pdu::TmfResponse;
+use crate::iscsi::session::{AsyncEvent, Event, Session, TaskFunction};
+use crate::limits;
+use crate::task::Completion;
+
+use super::fencer;
+use super::health::Judgement;
+use super::message::Message;
+use super::probe;
+use super::{Path, State};
+
+/// ABORT TASK must be answered within so long; then the session is dropped.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Path {
+    /// Acts on the session's events.
+    pub(super) fn drain_session(&mut self, now: Instant) {
+        while let Some(event) = self.session.as_mut().and_then(Session::poll_event) {
+            self.on_event(now, event);
+        }
+        if matches!(self.state, State::Suspect)
+            && !self.logging_out
+            && let Some(session) = self.session.as_mut().and_then(Session::full_feature)
+            && session.oldest_ping().is_none()
+        {
+            self.enter(now, State::Ready, "answers again");
+        }
+    }
+
+    fn on_event(&mut self, now: Instant, event: Event) {
+        let incarnation = self.incarnation;
+        match event {
+            Event::LoggedIn(_) => self.on_logged_in(now),
+            Event::Redirected { to, permanent } => {
+                self.redirects += 1;
+                if self.redirects > limits::REDIRECTS_MAX {
+                    self.redirects = 0;
+                    return self.lose(now, "too many login redirects in a row");
+                }
+                tracing::info!(path = %self.config.name, %to, permanent, "the portal redirects the login");
+                self.lose(now, &format!("redirected to {to}"));
+                self.redirect = Some(to);
+                if let State::Down { retry_at } = &mut self.state {
+                    *retry_at = now;
+                }
+            }
+            Event::Completed(task, completion) if probe::is_ours(task) => {
+                self.on_own_answer(now, Some(completion));
+            }
+            Event::Completed(task, completion) => {
+                self.aborting.remove(&task);
+                self.messages.push_back(Message::Completed { incarnation, task, completion });
+            }
+            Event::Failed(task, failure) if probe::is_ours(task) => {
+                tracing::debug!(path = %self.config.name, ?failure, "a probe failed");
+                self.on_own_answer(now, None);
+            }
+            Event::Failed(task, failure) => {
+                tracing::info!(path = %self.config.name, ?failure, "a command failed without a SCSI status");
+                self.aborting.remove(&task);
+                self.messages.push_back(Message::Failed { incarnation, task });
+            }
+            Event::Aborted(task) => {
+                self.aborting.remove(&task);
+                if !probe::is_ours(task) {
+                    self.messages.push_back(Message::Failed { incarnation, task });
+                }
+            }
+            Event::TaskManagement { response, .. } => {
+                if response != TmfResponse::Complete && response != TmfResponse::TaskDoesNotExist {
+                    self.lose(now, "the target refused ABORT TASK");
+                }
+            }
+            Event::PingAnswered { rtt } => self.last_rtt = Some(rtt),
+            Event::Async(event) => self.on_async(now, event),
+            Event::LoggedOut { time2wait } => {
+                self.not_before = Some(now + time2wait);
+                self.lose(now, "logged out");
+            }
+            Event::Targets(_) | Event::TargetsRefused(_) => {}
+        }
+    }
+
+    fn on_own_answer(&mut self, now: Instant, completion: Option<Completion>) {
+        if self.probe.is_some() {
+            self.drive_probe(now, Some(completion));
+        } else {
+            let good = completion.is_some_and(|completion| fencer::is_settled(&completion));
+            self.on_probation_answer(now, good);
+        }
+    }
+
+    fn on_async(&mut self, now: Instant, event: AsyncEvent) {
+        tracing::info!(path = %self.config.name, ?event, "async message from the target");
+        match event {
+            AsyncEvent::Scsi { .. } => self.recheck(now, "the target reported an event"),
+            AsyncEvent::LogoutRequested { within } | AsyncEvent::Renegotiate { within } => {
+                self.draining = Some(now + within);
+                self.check_draining(now);
+            }
+            AsyncEvent::ConnectionDropped { time2wait, .. }
+            | AsyncEvent::SessionDropped { time2wait, .. } => {
+                self.not_before = Some(now + time2wait);
+                self.lose(now, "the target announced that it drops the session");
+            }
+            AsyncEvent::TasksTerminated { .. } | AsyncEvent::Other { .. } => {}
+        }
+    }
+
+    /// The target asked for a logout: when everything in flight has ended, or at its deadline.
+    pub(super) fn check_draining(&mut self, now: Instant) {
+        let Some(deadline) = self.draining else { return };
+        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else { return };
+        if session.outstanding() == 0 || deadline <= now {
+            self.draining = None;
+            session.logout(now);
+            self.logging_out = true;
+            if matches!(self.state, State::Ready) {
+                self.enter(now, State::Suspect, "logging out on the target's request");
+            }
+        }
+    }
+
+    pub(super) fn check_health(&mut self, now: Instant) {
+        let (detect, peers) = (self.config.detect, self.surroundings.peers);
+        let Some(session) = &mut self.session else { return };
+        let Some(heard) = session.last_received() else { return };
+        let Some(session) = session.full_feature() else { return };
+        let Some(pinged) = session.oldest_ping() else {
+            if detect.ping_due(now, heard, session.outstanding() > 0) {
+                session.ping(now);
+            }
+            return;
+        };
+        match detect.judge(now, pinged, peers) {
+            Judgement::Well => {}
+            Judgement::Suspect => {
+                if matches!(self.state, State::Ready) {
+                    self.enter(now, State::Suspect, "silent");
+                }
+            }
+            Judgement::Lost(why) => self.lose(now, why),
+        }
+    }
+
+    /// Aborts commands without progress for the command timeout; drops the session if that is not answered.
+    pub(super) fn check_stale(&mut self, now: Instant) {
+        if self.stale_check.is_none_or(|at| at > now) {
+            return;
+        }
+        self.stale_check = None;
+        let limit = self.config.detect.command;
+        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else { return };
+        let mut next: Option<Instant> = None;
+        let mut stuck = Vec::new();
+        for (task, progress) in session.tasks() {
+            if let Some(&since) = self.aborting.get(&task) {
+                next = next.into_iter().chain([since + ABORT_TIMEOUT]).min();
+                continue;
+            }
+            let due = progress.last_progress_at + limit;
+            if due <= now {
+                stuck.push(task);
+            } else {
+                next = next.into_iter().chain([due]).min();
+            }
+        }
+        for &task in &stuck {
+            tracing::warn!(path = %self.config.name, ?task, timeout = ?limit, "a command makes no progress: ABORT TASK");
+            session.manage(now, TaskFunction::AbortTask(task));
+            self.aborting.insert(task, now);
+            next = next.into_iter().chain([now + ABORT_TIMEOUT]).min();
+        }
+        self.stale_check = next;
+        if self.aborting.values().any(|&since| since + ABORT_TIMEOUT <= now) {
+            self.lose(now, "no answer to ABORT TASK");
+        }
+    }
+}

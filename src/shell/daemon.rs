@@ -1,0 +1,318 @@
+//! The daemon: starts a task for each volume, exports those that are identified, stops in order.
+//!
+//! Volumes run on threads of their own, each with a runtime; listening, handshakes, control and signals run on the
+//! runtime that [`Daemon::start`] is called in.
+
+mod assemble;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use futures::future::join_all;
+use policies::PolicySpec;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Config};
+use crate::engine::EngineStatus;
+use crate::limits;
+use crate::nbd::ExportInfo;
+use crate::units::Geometry;
+
+use super::clock;
+use super::dial::Source;
+use super::nbd_bind::{BindError, BoundListener, ListenAddress};
+use super::nbd_listen::{NbdListener, ReadyClient};
+use super::state::{StateDir, StateError, VolumeState};
+use super::volume_task::{Ask, Stopped, VolumeHandle, VolumeTask};
+
+pub use assemble::AssembleError;
+
+/// An NBD socket gives whoever opens it the whole disk: it is its owner's alone.
+const SOCKET_MODE: u32 = 0o600;
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A volume's settings.
+    #[error("volume {volume}: {error}")]
+    Assemble {
+        /// The volume.
+        volume: String,
+        /// What is wrong.
+        error: AssembleError,
+    },
+    /// A volume's NBD address.
+    #[error("volume {volume}: {error}")]
+    Bind {
+        /// The volume.
+        volume: String,
+        /// What is wrong.
+        error: BindError,
+    },
+    /// A thread or runtime.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// One volume at work.
+#[derive(Debug)]
+struct Running {
+    name: String,
+    policy: PolicySpec,
+    shared: bool,
+    listen: Vec<String>,
+    stop_timeout: std::time::Duration,
+    handle: VolumeHandle,
+    state: Arc<Mutex<VolumeState>>,
+}
+
+/// A volume's state with its settings.
+#[derive(Clone, Debug)]
+pub struct VolumeReport {
+    /// Its name.
+    pub name: String,
+    /// Its policy.
+    pub policy: PolicySpec,
+    /// Other hosts write to it.
+    pub shared: bool,
+    /// Where NBD clients reach it.
+    pub listen: Vec<String>,
+    /// Its state; `None` if it has ended.
+    pub status: Option<EngineStatus>,
+}
+
+/// All volumes at work. Stop it with [`Daemon::stop`]; dropped, it ends without logging out.
+#[derive(Debug)]
+pub struct Daemon {
+    started: Instant,
+    volumes: Vec<Running>,
+    dir: Arc<StateDir>,
+    stop: CancellationToken,
+    listeners: TaskTracker,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+/// What a volume's thread is given.
+type Job = Box<dyn FnOnce() -> VolumeTask + Send>;
+
+impl Daemon {
+    /// Starts every volume of the configuration. Paths connect in the background, for ever.
+    ///
+    /// # Errors
+    /// Only what concerns this host: the state directory, an address to listen on.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let dir = Arc::new(StateDir::open(&config.daemon.state_dir)?);
+        let (stop, listeners) = (CancellationToken::new(), TaskTracker::new());
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.min(config.volumes.len()).max(1);
+        let mut jobs: Vec<Vec<Job>> = (0..threads).map(|_| Vec::new()).collect();
+        let mut volumes = Vec::new();
+        for (index, volume) in config.volumes.iter().enumerate() {
+            let (running, job) = start_volume(config, volume, &dir, &stop, &listeners)?;
+            jobs[index % threads].push(job);
+            volumes.push(running);
+        }
+        let threads = jobs.into_iter().enumerate().map(|(index, jobs)| spawn(index, jobs));
+        let threads = threads.collect::<Result<_, _>>()?;
+        Ok(Self { started: clock::now(), volumes, dir, stop, listeners, threads })
+    }
+
+    /// When it started.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Every volume's state.
+    pub async fn report(&self) -> Vec<VolumeReport> {
+        join_all(self.volumes.iter().map(|volume| async {
+            VolumeReport {
+                name: volume.name.clone(),
+                policy: volume.policy,
+                shared: volume.shared,
+                listen: volume.listen.clone(),
+                status: volume.handle.status().await,
+            }
+        }))
+        .await
+    }
+
+    /// Takes no new clients and requests, answers what was asked, flushes, logs out. `true` if all of that was done
+    /// for every volume.
+    pub async fn stop(self) -> bool {
+        self.stop.cancel();
+        self.listeners.close();
+        self.listeners.wait().await;
+        let stopped = join_all(self.volumes.iter().map(|volume| self.stop_volume(volume))).await;
+        for thread in self.threads {
+            // A thread ends when its volumes have; joining it elsewhere keeps this runtime free.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        stopped.into_iter().all(|clean| clean)
+    }
+
+    async fn stop_volume(&self, volume: &Running) -> bool {
+        let (done, stopped) = oneshot::channel();
+        let limit = volume.stop_timeout;
+        volume.handle.ask(Ask::Stop { limit, done }).await;
+        let stopped = stopped.await.unwrap_or(Stopped { clean: false, unanswered: 0 });
+        if stopped.clean {
+            let mut state = volume.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            state.clean = true;
+            if let Err(error) = self.dir.store(&volume.name, &state) {
+                tracing::error!(volume = volume.name, %error, "cannot note the clean exit");
+                return false;
+            }
+            tracing::info!(volume = volume.name, "stopped cleanly");
+        } else {
+            let unanswered = stopped.unanswered;
+            tracing::warn!(
+                volume = volume.name,
+                unanswered,
+                "not everything was answered, flushed and logged out in time: after the next start, writes wait until this run is fenced"
+            );
+        }
+        stopped.clean
+    }
+}
+
+fn spawn(index: usize, jobs: Vec<Job>) -> std::io::Result<thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name(format!("volumes-{index}")).spawn(move || {
+        let local = LocalSet::new();
+        let _guard = runtime.enter();
+        for job in jobs {
+            local.spawn_local(job().run());
+        }
+        runtime.block_on(local);
+    })
+}
+
+fn start_volume(
+    config: &Config,
+    volume: &config::Volume,
+    dir: &Arc<StateDir>,
+    stop: &CancellationToken,
+    listeners: &TaskTracker,
+) -> Result<(Running, Job), StartError> {
+    let known = dir.load(&volume.name)?;
+    let unclean = known.as_ref().is_some_and(|state| !state.clean);
+    if unclean {
+        tracing::warn!(
+            volume = volume.name,
+            "the last run did not end cleanly: reads are served at once, writes when its sessions are fenced"
+        );
+    }
+    let mut state = known.unwrap_or_default();
+    state.clean = false;
+    dir.store(&volume.name, &state)?;
+    let bound = volume.export.nbd.iter().map(|listen| bind(listen)).collect::<Result<Vec<_>, _>>();
+    let bound = bound.map_err(|error| StartError::Bind { volume: volume.name.clone(), error })?;
+    let assembled = assemble::assemble(&config.daemon, volume, &state, unclean)
+        .map_err(|error| StartError::Assemble { volume: volume.name.clone(), error })?;
+    let sources: Vec<Source> = volume
+        .paths
+        .iter()
+        .map(|path| Source { nic: path.nic.clone(), address: path.source })
+        .collect();
+    let span = tracing::info_span!("volume", name = volume.name);
+    let (handle, inbox) = VolumeTask::channel();
+    let job: Job = Box::new(move || {
+        VolumeTask::new(assembled.engine(clock::now()), sources, inbox, span)
+    });
+    let state = Arc::new(Mutex::new(state));
+    let running = Running {
+        name: volume.name.clone(),
+        policy: volume.policy,
+        shared: volume.shared,
+        listen: volume.export.nbd.iter().map(ToString::to_string).collect(),
+        stop_timeout: volume.stop_timeout,
+        handle: handle.clone(),
+        state: Arc::clone(&state),
+    };
+    let keeper = Keeper {
+        name: volume.name.clone(),
+        handle,
+        dir: Arc::clone(dir),
+        state,
+        stop: stop.clone(),
+        listeners: listeners.clone(),
+    };
+    listeners.spawn(keeper.run(bound));
+    Ok((running, job))
+}
+
+fn bind(listen: &config::Listen) -> Result<BoundListener, BindError> {
+    BoundListener::bind(&match listen {
+        config::Listen::Unix(path) => ListenAddress::Unix { path: path.clone(), mode: SOCKET_MODE },
+        config::Listen::Tcp { host, port } => ListenAddress::resolve(host, *port)?,
+    })
+}
+
+/// Exports a volume once its unit is known.
+struct Keeper {
+    name: String,
+    handle: VolumeHandle,
+    dir: Arc<StateDir>,
+    state: Arc<Mutex<VolumeState>>,
+    stop: CancellationToken,
+    listeners: TaskTracker,
+}
+
+impl Keeper {
+    async fn run(self, bound: Vec<BoundListener>) {
+        let mut online = self.handle.online();
+        let found = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return,
+            found = online.wait_for(Option::is_some) => match found {
+                Ok(found) => found.clone(),
+                Err(_) => return,
+            },
+        };
+        let Some((export, wwid, geometry)) = found else { return };
+        if let Err(error) = self.remember(wwid, geometry) {
+            tracing::error!(volume = self.name, %error, "not exported: the unit's identity cannot be kept");
+            return;
+        }
+        let exports: Arc<Vec<ExportInfo>> = Arc::new(vec![export]);
+        let (clients, ready) = mpsc::channel(limits::NBD_CLIENTS_MAX);
+        for bound in bound {
+            match NbdListener::new(bound) {
+                Ok(listener) => {
+                    let table = Arc::new(Arc::clone(&exports));
+                    self.listeners.spawn(listener.run(table, clients.clone(), self.stop.clone()));
+                }
+                Err(error) => tracing::error!(volume = self.name, %error, "cannot listen"),
+            }
+        }
+        drop(clients);
+        self.attach(ready).await;
+    }
+
+    /// Pins what the volume is, before anybody can write to it.
+    fn remember(&self, wwid: String, geometry: Geometry) -> Result<(), StateError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.wwid.is_none() {
+            tracing::info!(volume = self.name, wwid, "logical unit pinned on first use");
+        }
+        (state.wwid, state.block_size, state.blocks) =
+            (Some(wwid), geometry.block_size(), geometry.blocks());
+        self.dir.store(&self.name, &state)
+    }
+
+    async fn attach(&self, mut ready: mpsc::Receiver<ReadyClient>) {
+        while let Some(client) = ready.recv().await {
+            if !self.handle.ask(Ask::Attach(Box::new(client))).await {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! From checked configuration to the cores' own settings.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config;
+use crate::engine::{Engine, ExportConfig};
+use crate::iscsi::chap::{ChapAlgorithm, Secret, SecretError};
+use crate::iscsi::isid::Isid;
+use crate::iscsi::name::{IscsiName, NameError, PortalAddr, PortalAddrError};
+use crate::iscsi::session::config::{
+    AuthConfig, ChapConfig, ChapConfigError, DigestChoice, Offer, SessionConfig, SessionKind,
+};
+use crate::path::{Detect, PathConfig};
+use crate::units::Geometry;
+use crate::volume::{NoPath, Pin, VolumeConfig};
+
+use super::VolumeState;
+
+/// A login may take so long: reinstatement on some targets waits for the old session's commands.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A logout may take so long.
+const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A setting that the check let pass and the protocol layer refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// An iSCSI name.
+    #[error("{name}: {error}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong.
+        error: NameError,
+    },
+    /// A portal.
+    #[error("portal {portal}: {error}")]
+    Portal {
+        /// The portal.
+        portal: String,
+        /// What is wrong.
+        error: PortalAddrError,
+    },
+    /// A secret.
+    #[error("auth.{auth}: {error}")]
+    Secret {
+        /// The section.
+        auth: String,
+        /// What is wrong.
+        error: SecretError,
+    },
+    /// Credentials.
+    #[error("auth.{auth}: {error}")]
+    Chap {
+        /// The section.
+        auth: String,
+        /// What is wrong.
+        error: ChapConfigError,
+    },
+}
+
+/// Everything that an engine is made of.
+pub(super) struct Assembled {
+    export: ExportConfig,
+    volume: VolumeConfig,
+    paths: Vec<PathConfig>,
+}
+
+impl Assembled {
+    pub(super) fn engine(self, now: Instant) -> Engine {
+        Engine::new(now, self.export, self.volume, self.paths)
+    }
+}
+
+pub(super) fn assemble(
+    daemon: &config::Daemon,
+    volume: &config::Volume,
+    state: &VolumeState,
+    unclean: bool,
+) -> Result<Assembled, AssembleError> {
+    let initiator = name(&daemon.initiator_name)?;
+    let auth = match &volume.auth {
+        None => AuthConfig::None,
+        Some(auth) => AuthConfig::Chap(chap(auth)?),
+    };
+    let paths = volume
+        .paths
+        .iter()
+        .map(|path| path_config(volume, path, &initiator, &auth))
+        .collect::<Result<_, _>>()?;
+    let remembered = state.wwid.clone().zip(Geometry::new(state.block_size, state.blocks));
+    Ok(Assembled {
+        export: ExportConfig { name: volume.name.clone(), read_only: volume.export.read_only },
+        volume: VolumeConfig {
+            weights: volume.paths.iter().map(|path| path.weight).collect(),
+            shared: volume.shared,
+            no_path: match volume.no_path {
+                config::NoPath::Fail => NoPath::Fail,
+                config::NoPath::Queue(limit) => NoPath::Queue(limit),
+                config::NoPath::QueueForever => NoPath::QueueForever,
+            },
+            quiesce: volume.fence.quiesce,
+            reinstate: volume.fence.reinstate,
+            pin: Pin { configured: volume.wwid.clone(), remembered },
+            unclean,
+            policy: policies::build(volume.policy, seed(&volume.name)),
+        },
+        paths,
+    })
+}
+
+fn name(text: &str) -> Result<IscsiName, AssembleError> {
+    text.parse().map_err(|error| AssembleError::Name { name: text.to_owned(), error })
+}
+
+/// The same in every run, different for every volume and path.
+fn seed(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn path_config(
+    volume: &config::Volume,
+    path: &config::Path,
+    initiator: &IscsiName,
+    auth: &AuthConfig,
+) -> Result<PathConfig, AssembleError> {
+    let portal = path.portal.to_string();
+    let portal: PortalAddr =
+        portal.parse().map_err(|error| AssembleError::Portal { portal, error })?;
+    let iscsi = &volume.iscsi;
+    let session = SessionConfig {
+        initiator_name: initiator.clone(),
+        kind: SessionKind::Normal { target: name(&path.target)? },
+        isid: Isid::from_wire(path.isid),
+        auth: auth.clone(),
+        offer: Offer {
+            header_digest: digest(iscsi.header_digest),
+            data_digest: digest(iscsi.data_digest),
+            max_recv_data_segment_length: iscsi.max_recv_data_segment_length,
+            first_burst_length: iscsi.first_burst_length,
+            max_burst_length: iscsi.max_burst_length,
+            immediate_data: iscsi.immediate_data,
+            initial_r2t: iscsi.initial_r2t,
+            max_outstanding_r2t: iscsi.max_outstanding_r2t,
+            ..Offer::default()
+        },
+        login_timeout: LOGIN_TIMEOUT,
+        logout_timeout: LOGOUT_TIMEOUT,
+    };
+    Ok(PathConfig {
+        name: path.to_string(),
+        portal,
+        session: Arc::new(session),
+        lun: path.lun,
+        queue_depth: u32::from(iscsi.queue_depth),
+        detect: Detect {
+            network: volume.detect.network,
+            target: volume.detect.target,
+            command: volume.detect.command,
+        },
+        seed: seed(&path.isid),
+    })
+}
+
+fn digest(choice: config::DigestChoice) -> DigestChoice {
+    match choice {
+        config::DigestChoice::None => DigestChoice::None,
+        config::DigestChoice::Crc32c => DigestChoice::Crc32c,
+        config::DigestChoice::PreferCrc32c => DigestChoice::PreferCrc32c,
+        config::DigestChoice::PreferNone => DigestChoice::PreferNone,
+    }
+}
+
+/// Credentials as the protocol layer wants them.
+///
+/// # Errors
+/// What the protocol forbids.
+pub(crate) fn chap(auth: &config::Auth) -> Result<ChapConfig, AssembleError> {
+    let secret = |text: &config::SecretText| {
+        Secret::new(text.expose())
+            .map_err(|error| AssembleError::Secret { auth: auth.name.clone(), error })
+    };
+    let failed = |error| AssembleError::Chap { auth: auth.name.clone(), error };
+    let algorithms: Vec<ChapAlgorithm> = auth
+        .algorithms
+        .iter()
+        .map(|algorithm| match algorithm {
+            config::ChapAlgorithm::Sha3_256 => ChapAlgorithm::Sha3_256,
+            config::ChapAlgorithm::Sha256 => ChapAlgorithm::Sha256,
+            config::ChapAlgorithm::Sha1 => ChapAlgorithm::Sha1,
+            config::ChapAlgorithm::Md5 => ChapAlgorithm::Md5,
+        })
+        .collect();
+    let mut chap = ChapConfig::new(&auth.username, secret(&auth.secret)?)
+        .and_then(|chap| chap.algorithms(&algorithms))
+        .map_err(failed)?
+        .allow_none(auth.allow_none);
+    if let Some(target) = &auth.target {
+        chap = chap.mutual(&target.username, secret(&target.secret)?).map_err(failed)?;
+    }
+    Ok(chap)
+}

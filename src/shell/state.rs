@@ -1,0 +1,162 @@
+//! What outlives the process: for each volume which unit it was, and whether the last run ended cleanly.
+//!
+//! One JSON file per volume in `state_dir`, replaced as a whole. A lock file keeps a second daemon away from the same
+//! directory: it would log in with the same ISIDs and end the first one's sessions.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+/// The state directory cannot be used; names the file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A system call failed.
+    #[error("{path}: {error}; `state_dir` must be a directory that the daemon can write to")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// Another daemon has it.
+    #[error(
+        "{path}: another iiblockdaemon uses this state directory; stop it, or give this one a `state_dir` of its own"
+    )]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A file is not what we wrote.
+    #[error(
+        "{path}: not a state file of this program: {error}; restore it, or remove it once nothing of the last run \
+         can still be under way at the target: the volume's logical unit is then pinned anew"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        error: serde_json::Error,
+    },
+}
+
+/// What is kept of one volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeState {
+    /// Canonical identifier of its unit, once one was admitted.
+    pub wwid: Option<String>,
+    /// Logical block size in bytes of that unit.
+    pub block_size: u32,
+    /// Blocks of that unit.
+    pub blocks: u64,
+    /// The last run drained, flushed and logged out; its sessions cannot execute anything any more.
+    pub clean: bool,
+}
+
+/// The state directory, held by this process.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl StateDir {
+    /// Makes the directory if there is none, and takes its lock.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error| StateError::Io { path, error }
+        };
+        fs::create_dir_all(path).map_err(failed(path))?;
+        let name = path.join("lock");
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&name)
+            .map_err(failed(&name))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateError::Locked { path: name }),
+            Err((_, errno)) => Err(StateError::Io { path: name, error: errno.into() }),
+        }
+    }
+
+    fn file(&self, volume: &str) -> PathBuf {
+        self.path.join(format!("volume-{volume}.json"))
+    }
+
+    /// What is known of a volume; `None` if it was never in use.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn load(&self, volume: &str) -> Result<Option<VolumeState>, StateError> {
+        let path = self.file(volume);
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| StateError::Damaged { path, error }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StateError::Io { path, error }),
+        }
+    }
+
+    /// Replaces what is known of a volume; on stable storage when it returns.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn store(&self, volume: &str, state: &VolumeState) -> Result<(), StateError> {
+        let path = self.file(volume);
+        let replace = || -> io::Result<()> {
+            let new = path.with_extension("json.new");
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            serde_json::to_writer(&mut file, state)?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        replace().map_err(|error| StateError::Io { path: path.clone(), error })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_daemon_is_kept_away_until_the_first_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = StateDir::open(dir.path()).unwrap();
+        assert!(matches!(StateDir::open(dir.path()), Err(StateError::Locked { .. })));
+        drop(first);
+        StateDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn what_was_stored_is_loaded_and_damage_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        assert_eq!(state.load("db").unwrap(), None);
+        let kept = VolumeState {
+            wwid: Some("naa.6001405f2d3c4b5a".into()),
+            block_size: 512,
+            blocks: 8,
+            clean: true,
+        };
+        state.store("db", &kept).unwrap();
+        assert_eq!(state.load("db").unwrap(), Some(kept));
+        fs::write(dir.path().join("volume-db.json"), "{").unwrap();
+        let error = state.load("db").unwrap_err().to_string();
+        assert!(error.contains("volume-db.json"), "{error}");
+    }
+}

@@ -1,0 +1,63 @@
+//! What becomes of the attempts of a lost session.
+//!
+//! | attempt was | action |
+//! | --- | --- |
+//! | any, `Unsent` | back to its place in the queue |
+//! | read or flush, `Indeterminate` | back to its place in the queue |
+//! | write, trim, write zeroes, `Indeterminate` | back to its place in the queue, **and** a ghost is recorded |
+//!
+//! The command keeps its turn, so it goes out before younger ones. It may go to any usable path, the same one in
+//! a later session included: the ghost rule makes a second execution harmless.
+
+use std::time::Instant;
+
+use crate::ids::{Disposition, Incarnation, PathId, TaskId};
+use crate::path::message::Standing;
+
+use super::Volume;
+
+impl Volume {
+    pub(super) fn on_lost(
+        &mut self,
+        now: Instant,
+        path: PathId,
+        incarnation: Incarnation,
+        tasks: Vec<(TaskId, Disposition)>,
+    ) {
+        let (mut unsent, mut indeterminate, mut ghosts) = (0u32, 0u32, 0u32);
+        for (task, disposition) in tasks {
+            let attempt = self.take_attempt(now, path, incarnation, task);
+            match disposition {
+                Disposition::Unsent => unsent += 1,
+                Disposition::Indeterminate => {
+                    indeterminate += 1;
+                    ghosts += u32::from(self.record_ghost(now, &attempt));
+                }
+            }
+            self.ready.insert(attempt.command);
+        }
+        let route = self.roster.route_mut(path);
+        assert_eq!(route.in_flight, 0, "every attempt of a lost session is resolved");
+        route.standing = Standing::Unusable;
+        route.incarnation = incarnation;
+        route.counters.losses += 1;
+        if unsent + indeterminate > 0 {
+            route.counters.retries += u64::from(unsent + indeterminate);
+            tracing::info!(
+                %path, %incarnation, unsent, indeterminate, ghosts,
+                "commands of the lost session go to other paths"
+            );
+        }
+        self.on_roster(now);
+    }
+
+    /// Whether the attempt left a ghost.
+    fn record_ghost(&mut self, now: Instant, attempt: &super::Attempt) -> bool {
+        let command = &self.commands[&attempt.command];
+        let Some(range) = command.op.written_range() else { return false };
+        self.ledger.record(now, attempt.path, attempt.incarnation, range);
+        let io = self.ios.get_mut(&command.io).expect("commands belong to an io");
+        io.ghosts.push((attempt.path, attempt.incarnation));
+        true
+    }
+}

@@ -1,0 +1,229 @@
+//! What an answer means for its command, and a command's end for its io.
+
+use std::time::{Duration, Instant};
+
+use crate::errno::IoErrno;
+use crate::ids::{Incarnation, PathId, TaskId};
+use crate::limits;
+use crate::path::message::Order;
+use crate::payload::Payload;
+use crate::scsi::verdict::{Judgement, PathTrouble, Recheck, RetryPath, Verdict, judge};
+use crate::task::Completion;
+
+use super::command::{self, Op};
+use super::request::{IoError, Request};
+use super::{Attempt, CommandOrder, Volume, io_view};
+
+/// The first pause before a command is tried again; it doubles.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How a command may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// So many times.
+    Times(u32),
+    /// As long as the trouble may take to pass: [`limits::RETRY_WINDOW`] from the io's arrival.
+    Window,
+}
+
+impl Volume {
+    /// Takes an attempt out: it has an answer, or its session was lost.
+    pub(super) fn take_attempt(
+        &mut self,
+        now: Instant,
+        path: PathId,
+        incarnation: Incarnation,
+        task: TaskId,
+    ) -> Attempt {
+        let attempt = self.attempts.remove(&task).expect("an attempt is resolved once");
+        assert_eq!((attempt.path, attempt.incarnation), (path, incarnation), "of its own session");
+        self.roster.route_mut(path).on_end(attempt.bytes);
+        let io = io_view(&self.commands[&attempt.command].op, attempt.bytes);
+        self.config.policy.on_complete(now, path.0, &io, attempt.sent);
+        attempt
+    }
+
+    /// The target answered.
+    pub(super) fn on_completed(&mut self, now: Instant, attempt: &Attempt, completion: Completion) {
+        let order = attempt.command;
+        let command = &self.commands[&order];
+        let judgement = judge(&completion, command.op.kind());
+        let route = self.roster.route_mut(attempt.path);
+        route.counters.commands += 1;
+        if judgement.verdict == Verdict::Good {
+            let whole = !matches!(command.op, Op::Read(_))
+                || completion.data.len() == usize::try_from(attempt.bytes).unwrap_or(usize::MAX);
+            if whole {
+                route.counters.bytes += u64::from(attempt.bytes);
+                return self.finish(now, order, Ok(completion.data));
+            }
+            tracing::warn!(
+                path = %attempt.path, got = completion.data.len(), wanted = attempt.bytes,
+                "the target called a short read good"
+            );
+            return self.again(now, attempt, true, true, Patience::Times(limits::RETRYABLE_MAX));
+        }
+        tracing::debug!(path = %attempt.path, %judgement, "answer");
+        self.on_verdict(now, attempt, &judgement);
+    }
+
+    fn on_verdict(&mut self, now: Instant, attempt: &Attempt, judgement: &Judgement) {
+        let order = attempt.command;
+        let times = Patience::Times(limits::RETRYABLE_MAX);
+        match judgement.verdict {
+            Verdict::Good => {}
+            Verdict::Retry { path, backoff } => {
+                self.again(now, attempt, path == RetryPath::Other, backoff, times);
+            }
+            Verdict::OtherPath(trouble) => {
+                let patience = match trouble {
+                    PathTrouble::Hardware => Patience::Times(1),
+                    PathTrouble::Transport => times,
+                    PathTrouble::Transitioning
+                    | PathTrouble::Standby
+                    | PathTrouble::Unavailable
+                    | PathTrouble::NotReady
+                    | PathTrouble::Offline
+                    | PathTrouble::Gone => Patience::Window,
+                };
+                if trouble == PathTrouble::Gone {
+                    self.orders.push_back((attempt.path, Order::Recheck));
+                }
+                self.again(now, attempt, true, true, patience);
+            }
+            Verdict::Recheck(what) => {
+                tracing::info!(path = %attempt.path, %judgement, "unit attention");
+                if what == Recheck::CacheLost {
+                    tracing::error!(path = %attempt.path, %judgement, "the target lost an acknowledged write");
+                } else {
+                    self.orders.push_back((attempt.path, Order::Recheck));
+                }
+                let patience = Patience::Times(limits::UNIT_ATTENTIONS_MAX);
+                self.again(now, attempt, false, false, patience);
+            }
+            Verdict::Fail { errno, recheck } => {
+                if recheck.is_some() {
+                    self.orders.push_back((attempt.path, Order::Recheck));
+                }
+                self.fail(now, attempt, judgement, errno);
+            }
+            Verdict::Unsupported => self.on_unsupported(now, order, attempt, judgement),
+            Verdict::Conflict => self.fail(now, attempt, judgement, IoErrno::Io),
+            Verdict::ShrinkQueue => {
+                self.roster.route_mut(attempt.path).squeeze(now);
+                self.again(now, attempt, false, true, Patience::Window);
+            }
+        }
+    }
+
+    fn fail(&mut self, now: Instant, attempt: &Attempt, judgement: &Judgement, errno: IoErrno) {
+        let op = &self.commands[&attempt.command].op;
+        tracing::warn!(
+            path = %attempt.path, kind = ?op.kind(), lba = op.lba(), %judgement,
+            "the logical unit fails a command"
+        );
+        self.roster.route_mut(attempt.path).counters.errors += 1;
+        let lba = judgement.sense.and_then(|sense| sense.information);
+        let inside = lba.filter(|&lba| op.covers(lba));
+        self.finish(now, attempt.command, Err(IoError { errno, lba: inside }));
+    }
+
+    /// A command that the unit does not know is not sent again; what was asked is reached some other way.
+    fn on_unsupported(
+        &mut self,
+        now: Instant,
+        order: CommandOrder,
+        attempt: &Attempt,
+        judgement: &Judgement,
+    ) {
+        let command = &self.commands[&order];
+        let request = &self.ios[&command.io].request;
+        match (&command.op, request) {
+            (Op::Sync, _) => {
+                self.no_sync = true;
+                self.finish(now, order, Ok(Payload::new()));
+            }
+            (Op::Unmap(_) | Op::WriteSame { .. }, Request::Trim { .. }) => {
+                self.no_trim = true;
+                self.finish(now, order, Ok(Payload::new()));
+            }
+            (&Op::WriteSame { range, .. }, _) => {
+                self.no_write_same = true;
+                let (io, request) = (command.io, Request::WriteZeroes { range, may_unmap: false, fua: false });
+                let unit = self.unit.clone().expect("commands come after the unit");
+                let mut features = unit.features.clone();
+                features.write_same_blocks_max = 0;
+                let ops = command::split(&request, unit.geometry, &features);
+                self.enqueue(io, ops);
+                self.finish(now, order, Ok(Payload::new()));
+            }
+            (Op::Read(_) | Op::Write { .. } | Op::Unmap(_), _) => {
+                self.fail(now, attempt, judgement, IoErrno::Inval);
+            }
+        }
+    }
+
+    /// The attempt ended without a SCSI status; nothing of it is executing.
+    pub(super) fn on_failed(&mut self, now: Instant, attempt: &Attempt) {
+        self.again(now, attempt, true, true, Patience::Times(limits::RETRYABLE_MAX));
+    }
+
+    /// Queues a command for another attempt, in its old place, or gives it up.
+    fn again(
+        &mut self,
+        now: Instant,
+        attempt: &Attempt,
+        elsewhere: bool,
+        pause: bool,
+        patience: Patience,
+    ) {
+        let order = attempt.command;
+        self.roster.route_mut(attempt.path).counters.retries += 1;
+        let command = self.commands.get_mut(&order).expect("an attempt's command exists");
+        command.retries += 1;
+        command.avoid = elsewhere.then_some(attempt.path);
+        let accepted = self.ios[&command.io].accepted;
+        let over = match patience {
+            Patience::Times(times) => command.retries > times,
+            Patience::Window => now.saturating_duration_since(accepted) > limits::RETRY_WINDOW,
+        };
+        if over {
+            tracing::warn!(path = %attempt.path, retries = command.retries, "a command is given up");
+            self.roster.route_mut(attempt.path).counters.errors += 1;
+            return self.finish(now, order, Err(IoError { errno: IoErrno::Io, lba: None }));
+        }
+        let first_elsewhere = elsewhere && command.retries == 1 && self.roster.has_other(attempt.path);
+        if pause && !first_elsewhere {
+            let doubled = PAUSE.saturating_mul(1 << command.retries.saturating_sub(1).min(16));
+            self.delayed.insert((now + doubled.min(PAUSE_MAX), order));
+        } else {
+            self.ready.insert(order);
+        }
+    }
+
+    /// A command's end.
+    fn finish(&mut self, now: Instant, order: CommandOrder, result: Result<Payload, IoError>) {
+        let command = self.commands.remove(&order).expect("a command ends once");
+        let id = command.io;
+        let io = self.ios.get_mut(&id).expect("commands belong to an io");
+        match result {
+            Ok(data) => io.parts[command.part] = data,
+            Err(error) => {
+                io.error.get_or_insert(error);
+            }
+        }
+        io.commands_left -= 1;
+        if io.commands_left > 0 {
+            return;
+        }
+        if std::mem::take(&mut io.sync_after) && io.error.is_none() && !self.no_sync {
+            return self.enqueue(id, vec![Op::Sync]);
+        }
+        let io = self.take_io(id);
+        self.answer(now, id, io);
+        self.start_waiting(now);
+    }
+}

@@ -1,0 +1,199 @@
+//! Writes that overlap never fly together.
+//!
+//! A write-like io (write, trim, write zeroes) *holds* its range from its start to its answer. One that
+//! overlaps a held range, or the range of an io that waits before it, waits: so overlapping writes execute
+//! in the order of their arrival, and a waiting io is never overtaken by a later one that overlaps it.
+//! The caller says which ranges are haunted (`fence.rs`); those wait as well.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::ids::IoId;
+use crate::units::BlockRange;
+
+/// The ranges that are being written, and the ios that wait for them.
+#[derive(Debug, Default)]
+pub(super) struct RangeTable {
+    /// First block → (block after the last, io). Disjoint.
+    held: BTreeMap<u64, (u64, IoId)>,
+    /// In order of arrival.
+    waiting: VecDeque<(IoId, BlockRange)>,
+}
+
+impl RangeTable {
+    /// Whether `range` overlaps one that is held.
+    fn is_held(&self, range: BlockRange) -> bool {
+        self.held
+            .range(..range.end())
+            .next_back()
+            .is_some_and(|(_, &(end, _))| end > range.lba())
+    }
+
+    /// Takes the range for `io`, or queues it: `true` if it may start now.
+    pub(super) fn acquire(
+        &mut self,
+        io: IoId,
+        range: BlockRange,
+        haunted: impl Fn(BlockRange) -> bool,
+    ) -> bool {
+        let blocked = self.is_held(range)
+            || self.waiting.iter().any(|(_, other)| other.overlaps(range))
+            || haunted(range);
+        if blocked {
+            self.waiting.push_back((io, range));
+        } else {
+            self.hold(io, range);
+        }
+        !blocked
+    }
+
+    fn hold(&mut self, io: IoId, range: BlockRange) {
+        let before = self.held.insert(range.lba(), (range.end(), io));
+        assert!(before.is_none(), "held ranges are disjoint");
+    }
+
+    /// Gives back the range that `io` holds.
+    pub(super) fn release(&mut self, io: IoId, range: BlockRange) {
+        let held = self.held.remove(&range.lba());
+        assert_eq!(held, Some((range.end(), io)), "an io releases the range that it holds");
+    }
+
+    /// Starts every waiting io that may start now; they are returned in order of arrival.
+    pub(super) fn start_waiting(&mut self, haunted: impl Fn(BlockRange) -> bool) -> Vec<IoId> {
+        let mut started = Vec::new();
+        let mut still: VecDeque<(IoId, BlockRange)> = VecDeque::new();
+        for (io, range) in std::mem::take(&mut self.waiting) {
+            let blocked = self.is_held(range)
+                || still.iter().any(|(_, other)| other.overlaps(range))
+                || haunted(range);
+            if blocked {
+                still.push_back((io, range));
+            } else {
+                self.hold(io, range);
+                started.push(io);
+            }
+        }
+        self.waiting = still;
+        started
+    }
+
+    /// Whether an io waits.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Number of ios that wait.
+    pub(super) fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Forgets an io that waits; `false` if it did not.
+    pub(super) fn forget_waiting(&mut self, io: IoId) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|&(other, _)| other != io);
+        self.waiting.len() < before
+    }
+
+    /// Number of ranges held.
+    #[cfg(test)]
+    fn held_count(&self) -> usize {
+        self.held.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::units::Geometry;
+
+    fn range(lba: u64, blocks: u64) -> BlockRange {
+        Geometry::new(512, 1 << 20).unwrap().range(lba * 512, blocks * 512).unwrap()
+    }
+
+    fn calm(_: BlockRange) -> bool {
+        false
+    }
+
+    #[test]
+    fn disjoint_writes_fly_together() {
+        let mut table = RangeTable::default();
+        assert!(table.acquire(IoId(1), range(0, 8), calm));
+        assert!(table.acquire(IoId(2), range(8, 8), calm));
+        assert!(!table.has_waiting());
+    }
+
+    #[test]
+    fn overlapping_writes_start_in_the_order_of_their_arrival() {
+        let mut table = RangeTable::default();
+        assert!(table.acquire(IoId(1), range(0, 8), calm));
+        assert!(!table.acquire(IoId(2), range(4, 8), calm));
+        assert!(!table.acquire(IoId(3), range(8, 8), calm), "overlaps the waiting one");
+        assert!(table.acquire(IoId(4), range(100, 1), calm));
+        table.release(IoId(1), range(0, 8));
+        assert_eq!(table.start_waiting(calm), [IoId(2)]);
+        table.release(IoId(2), range(4, 8));
+        assert_eq!(table.start_waiting(calm), [IoId(3)]);
+    }
+
+    #[test]
+    fn a_haunted_range_waits_until_it_is_not() {
+        let mut table = RangeTable::default();
+        let ghost = range(10, 2);
+        assert!(!table.acquire(IoId(1), range(8, 4), |r| r.overlaps(ghost)));
+        assert!(table.start_waiting(|r| r.overlaps(ghost)).is_empty());
+        assert_eq!(table.start_waiting(calm), [IoId(1)]);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Acquire(u64, u64),
+        ReleaseNth(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0u64..24, 1u64..6).prop_map(|(lba, len)| Step::Acquire(lba, len)),
+            (0usize..8).prop_map(Step::ReleaseNth),
+        ];
+        proptest::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        /// Against a slow oracle: a list in order of arrival, where an io runs if no earlier unfinished one overlaps it.
+        #[test]
+        fn agrees_with_the_slow_oracle(steps in steps()) {
+            let mut table = RangeTable::default();
+            let mut unfinished: Vec<(IoId, BlockRange)> = Vec::new();
+            let mut running: Vec<IoId> = Vec::new();
+            for (number, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Acquire(lba, len) => {
+                        let (io, r) = (IoId(number as u64), range(lba, len));
+                        let free = !unfinished.iter().any(|(_, other)| other.overlaps(r));
+                        unfinished.push((io, r));
+                        prop_assert_eq!(table.acquire(io, r, calm), free);
+                        if free { running.push(io); }
+                    }
+                    Step::ReleaseNth(n) if !running.is_empty() => {
+                        let io = running.remove(n % running.len());
+                        let at = unfinished.iter().position(|&(i, _)| i == io).unwrap();
+                        let (_, r) = unfinished.remove(at);
+                        table.release(io, r);
+                        let mut expected = Vec::new();
+                        for (i, &(io, r)) in unfinished.iter().enumerate() {
+                            if !running.contains(&io) && !unfinished[..i].iter().any(|(_, o)| o.overlaps(r)) {
+                                expected.push(io);
+                            }
+                        }
+                        let started = table.start_waiting(calm);
+                        prop_assert_eq!(&started, &expected);
+                        running.extend(started);
+                    }
+                    Step::ReleaseNth(_) => {}
+                }
+                prop_assert_eq!(table.held_count(), running.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A volume's state for the administrator.
+
+use std::time::{Duration, Instant};
+
+use crate::ids::{Incarnation, PathId};
+use crate::path::message::Standing;
+
+use super::request::Request;
+use super::roster::RouteCounters;
+use super::Volume;
+
+/// Counters since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VolumeCounters {
+    /// Read requests.
+    pub reads: u64,
+    /// Write requests.
+    pub writes: u64,
+    /// Flush requests.
+    pub flushes: u64,
+    /// Trim and write-zeroes requests.
+    pub trims: u64,
+    /// Bytes asked to be read.
+    pub read_blocks: u64,
+    /// Bytes asked to be written.
+    pub written_blocks: u64,
+    /// Requests answered.
+    pub answered: u64,
+    /// Requests answered with an error.
+    pub errors: u64,
+    /// Fences that laid ghosts.
+    pub fenced: u64,
+    /// Lost sessions whose ghosts were let go by time alone.
+    pub quiesced: u64,
+    /// The longest time from a request to its answer.
+    pub slowest: Duration,
+}
+
+impl VolumeCounters {
+    pub(super) fn on_request(&mut self, request: &Request) {
+        match request {
+            Request::Read { range } => {
+                self.reads += 1;
+                self.read_blocks += range.blocks();
+            }
+            Request::Write { range, .. } => {
+                self.writes += 1;
+                self.written_blocks += range.blocks();
+            }
+            Request::Flush => self.flushes += 1,
+            Request::Trim { .. } | Request::WriteZeroes { .. } => self.trims += 1,
+        }
+    }
+
+    pub(super) fn on_reply(&mut self, latency: Duration, failed: bool) {
+        self.answered += 1;
+        self.errors += u64::from(failed);
+        self.slowest = self.slowest.max(latency);
+    }
+}
+
+/// One path as its volume sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteStatus {
+    /// The path.
+    pub path: PathId,
+    /// Its session.
+    pub incarnation: Incarnation,
+    /// May it be used?
+    pub standing: Standing,
+    /// Commands in flight.
+    pub in_flight: u32,
+    /// Counters.
+    pub counters: RouteCounters,
+}
+
+/// A volume's state.
+#[derive(Clone, Debug)]
+pub struct VolumeStatus {
+    /// Counters.
+    pub counters: VolumeCounters,
+    /// Its paths.
+    pub routes: Vec<RouteStatus>,
+    /// Requests not yet answered.
+    pub ios: usize,
+    /// Commands that wait for a path.
+    pub queued: usize,
+    /// Writes that wait for an overlapping one or for a fence.
+    pub waiting: usize,
+    /// Writes of lost sessions that the target may still execute.
+    pub ghosts: usize,
+    /// For how long there has been no path.
+    pub no_path: Option<Duration>,
+    /// I/O fails, since the `no_path` limit is over.
+    pub failing: bool,
+}
+
+impl Volume {
+    /// Its state at `now`.
+    #[must_use]
+    pub fn status(&self, now: Instant) -> VolumeStatus {
+        VolumeStatus {
+            counters: self.counters,
+            routes: self
+                .roster
+                .iter()
+                .map(|(path, route)| RouteStatus {
+                    path,
+                    incarnation: route.incarnation,
+                    standing: route.standing,
+                    in_flight: route.in_flight,
+                    counters: route.counters,
+                })
+                .collect(),
+            ios: self.ios.len() + self.unacknowledged.len(),
+            queued: self.ready.len() + self.delayed.len(),
+            waiting: self.ranges.waiting_count(),
+            ghosts: self.ledger.count(),
+            no_path: self.no_path_since.map(|since| now.saturating_duration_since(since)),
+            failing: self.no_path_expired && !self.roster.any_alive(),
+        }
+    }
+}
