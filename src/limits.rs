@@ -17,8 +17,11 @@ pub const SECRET_BYTES_MIN: usize = 12;
 /// Length of a CHAP secret; refused above.
 pub const SECRET_BYTES_MAX: usize = 256;
 
-/// One line of the control socket, request or answer; the connection is closed above.
-pub const CONTROL_LINE_MAX: usize = 4 << 20;
+/// A request on the control socket; the connection is closed above.
+pub const CONTROL_REQUEST_MAX: usize = 64 << 10;
+
+/// An answer on the control socket: room for every path of every volume. `iibadm` gives up above.
+pub const CONTROL_LINE_MAX: usize = 16 << 20;
 
 /// Connections to the control socket; further ones are closed at once.
 pub const CONTROL_CLIENTS_MAX: usize = 16;
@@ -119,5 +122,7 @@ pub const UNIT_ATTENTIONS_MAX: u32 = 32;
 /// again so long from the io's arrival; EIO after. T10's recommended limit for an implicit transition is 60 s.
 pub const RETRY_WINDOW: Duration = Duration::from_secs(60);
 
+const _: () = assert!(VOLUMES_MAX * PATHS_MAX * 1024 <= CONTROL_LINE_MAX);
+const _: () = assert!(CONTROL_REQUEST_MAX <= CONTROL_LINE_MAX);
 const _: () = assert!(NBD_PAYLOAD_MAX as u64 <= NBD_BYTES_MAX);
 const _: () = assert!(NBD_PAYLOAD_MAX <= NBD_SKIP_MAX);

@@ -49,7 +49,9 @@ fn geometry() -> Geometry {
 fn range(lba: u64, blocks: u64) -> BlockRange {
     let size = u64::from(BLOCK);
     let largest = Geometry::new(BLOCK, 1 << 40).expect("a large disk");
-    largest.range(lba * size, blocks * size).expect("a range of it")
+    largest
+        .range(lba * size, blocks * size)
+        .expect("a range of it")
 }
 
 fn len_of(bytes: u32) -> usize {
@@ -68,10 +70,7 @@ fn send(lun: &mut Lun, nexus: NexusId, command: Command, data: &[u8]) -> Complet
     assert_eq!(lun.data_out_len(cdb.wire()), out, "{command:?}");
     let answer = lun.execute(nexus, cdb.wire(), &Bytes::copy_from_slice(data).into());
     if let DataLength::In(len) = expected {
-        assert!(
-            answer.data_in.len() <= len_of(len),
-            "{command:?}"
-        );
+        assert!(answer.data_in.len() <= len_of(len), "{command:?}");
     }
     Completion {
         status: answer.status,

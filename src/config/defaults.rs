@@ -8,6 +8,9 @@ use policies::{Balance, Failback, PolicyKind, PolicySpec};
 
 use super::{ChapAlgorithm, Detect, DigestChoice, Iscsi, NoPath};
 
+/// The configuration itself, if the command line does not name another.
+pub const CONFIG_FILE: &str = "/etc/iiblockdaemon/multipath.toml";
+
 /// `daemon.state_dir`: the file system hierarchy's place for state of a service.
 pub const STATE_DIR: &str = "/var/lib/iiblockdaemon";
 

@@ -53,7 +53,7 @@ fn volume_text(volume: &VolumeReport) -> String {
         &volume
             .wwid
             .as_deref()
-            .map_or("not known yet".to_owned(), printable),
+            .map_or_else(|| "not known yet".to_owned(), printable),
     );
     line("export", &export(volume));
     line("policy", &printable(&volume.policy));
@@ -201,7 +201,7 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::report;
+    use super::super::report::samples::report;
     use super::*;
 
     #[test]

@@ -263,7 +263,7 @@ pub struct PathReport {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod samples {
     use super::*;
 
     /// One volume, one good path, one lost one.
@@ -346,6 +346,11 @@ pub(super) mod tests {
             paths,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn names_of_states_are_those_of_the_json() {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::report::StatusReport;
-use crate::limits::CONTROL_LINE_MAX;
+use crate::limits::{CONTROL_LINE_MAX, CONTROL_REQUEST_MAX};
 
 /// Version of the protocol that this program speaks.
 pub const VERSION: u32 = 1;
@@ -82,8 +82,8 @@ pub enum Refusal {
 /// Why a line is no request or no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// Above [`CONTROL_LINE_MAX`].
-    #[error("longer than {CONTROL_LINE_MAX} bytes")]
+    /// Above [`CONTROL_REQUEST_MAX`] or [`CONTROL_LINE_MAX`].
+    #[error("longer than the control protocol allows")]
     TooLong,
     /// The connection ended before the line did.
     #[error("the connection ended before the line was complete")]
@@ -146,7 +146,7 @@ fn line(value: &impl Serialize) -> Vec<u8> {
 /// # Errors
 /// Too long, cut off, not JSON, or another version.
 pub fn decode_request(line: &[u8]) -> Result<Request, WireError> {
-    decode(line)
+    decode(line, CONTROL_REQUEST_MAX)
 }
 
 /// The answer in a line, its newline included.
@@ -154,11 +154,11 @@ pub fn decode_request(line: &[u8]) -> Result<Request, WireError> {
 /// # Errors
 /// Too long, cut off, not JSON, or another version.
 pub fn decode_answer(line: &[u8]) -> Result<Answer, WireError> {
-    decode::<AnswerLine>(line).map(|line| line.answer)
+    decode::<AnswerLine>(line, CONTROL_LINE_MAX).map(|line| line.answer)
 }
 
-fn decode<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, WireError> {
-    if line.len() > CONTROL_LINE_MAX {
+fn decode<'a, T: Deserialize<'a>>(line: &'a [u8], limit: usize) -> Result<T, WireError> {
+    if line.len() > limit {
         return Err(WireError::TooLong);
     }
     let line = line.strip_suffix(b"\n").ok_or(WireError::Incomplete)?;
@@ -171,7 +171,7 @@ fn decode<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, WireError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::tests::report;
+    use super::super::report::samples::report;
     use super::*;
 
     #[test]
@@ -224,9 +224,9 @@ mod tests {
             decode_request(b"{\"version\":1"),
             Err(WireError::Incomplete)
         );
-        let long = vec![b' '; CONTROL_LINE_MAX + 1];
+        let long = vec![b' '; CONTROL_REQUEST_MAX + 1];
         assert_eq!(decode_request(&long), Err(WireError::TooLong));
-        let deep = [vec![b'['; 100_000], b"\n".to_vec()].concat();
+        let deep = [vec![b'['; 60_000], b"\n".to_vec()].concat();
         assert_eq!(
             decode_request(&deep),
             Err(WireError::BadForm),

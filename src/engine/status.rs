@@ -24,6 +24,8 @@ pub struct EngineStatus {
     pub siblings: Vec<bool>,
     /// NBD clients.
     pub clients: usize,
+    /// No new requests are taken.
+    pub stopping: bool,
 }
 
 impl Engine {
@@ -41,6 +43,7 @@ impl Engine {
                 .map(|own| ids().any(|other| other != own && self.groups.same(own, other)))
                 .collect(),
             clients: self.clients.len(),
+            stopping: self.stopping,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose};
 use super::message::{FenceKind, Message, Standing};
 use super::probe::{self, Probe};
 use super::{
-    Action, CONNECT_TIMEOUT, DISABLED_RETRY, FLAP_WINDOW, Link, Path, State,
+    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, Path, State,
 };
 
 /// Probes that a path which was lost must answer before it is `Ready` again.
@@ -185,7 +185,9 @@ impl Path {
         if self.why != why {
             tracing::warn!(path = %self.config.name, why, "path disabled: this needs an administrator");
         }
-        self.enter(now, State::Disabled { retry_at: now + DISABLED_RETRY }, why);
+        let wait = DISABLED_RETRY.saturating_mul(1 << self.disabled.min(16)).min(DISABLED_RETRY_MAX);
+        self.disabled = self.disabled.saturating_add(1);
+        self.enter(now, State::Disabled { retry_at: now + wait }, why);
     }
 
     pub(super) fn on_session_error(&mut self, now: Instant, error: &SessionError) {
@@ -198,9 +200,19 @@ impl Path {
             return self.lose(now, &why);
         }
         if error.needs_operator() {
-            self.disable(now, &why);
+            self.give_up(now, &why);
         } else {
             self.lose(now, &why);
+        }
+    }
+
+    /// Nothing but an administrator can mend it, says the target. From one where the path was in use before that may
+    /// only mean that it is starting: tgt and LIO refuse logins, or show no units, until their configuration is loaded.
+    pub(super) fn give_up(&mut self, now: Instant, why: &str) {
+        if self.geometry.is_some() {
+            self.lose(now, why);
+        } else {
+            self.disable(now, why);
         }
     }
 
@@ -241,6 +253,7 @@ impl Path {
         let first = !std::mem::replace(&mut self.admitted, true);
         if first {
             self.backoff.on_up(now);
+            self.disabled = 0;
             self.fenced_last = false;
         }
         if !first || self.last_loss.is_none() {

@@ -55,8 +55,11 @@ pub use status::{PathState, PathStatus};
 /// A TCP connection is given up after so long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A disabled path tries again so often, in case that its reason was mended at the target.
-const DISABLED_RETRY: Duration = Duration::from_secs(60);
+/// A disabled path tries again after so long, doubling, in case that its reason was mended at the target.
+const DISABLED_RETRY: Duration = Duration::from_secs(2);
+
+/// A disabled path waits no longer than this.
+const DISABLED_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// Losses within so long of each other make a path's probation longer.
 const FLAP_WINDOW: Duration = Duration::from_secs(60);
@@ -159,6 +162,8 @@ pub struct Path {
     /// The target wants a pause before the next login (Time2Wait).
     not_before: Option<Instant>,
     backoff: Backoff,
+    /// Times in a row that the path was disabled.
+    disabled: u32,
     last_loss: Option<Instant>,
     flaps: u32,
     aborting: BTreeMap<TaskId, Instant>,
@@ -199,6 +204,7 @@ impl Path {
             redirects: 0,
             not_before: None,
             backoff: Backoff::new(config.seed),
+            disabled: 0,
             last_loss: None,
             flaps: 0,
             aborting: BTreeMap::new(),

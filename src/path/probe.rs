@@ -343,7 +343,7 @@ impl Path {
             }
             Next::Done => self.on_probed(now),
             Next::Fail(why) => self.lose(now, &why),
-            Next::Hopeless(why) => self.disable(now, &why),
+            Next::Hopeless(why) => self.give_up(now, &why),
         }
     }
 

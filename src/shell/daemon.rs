@@ -4,20 +4,19 @@
 //! runtime that [`Daemon::start`] is called in.
 
 mod assemble;
+mod report;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use futures::future::join_all;
-use policies::PolicySpec;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config};
-use crate::engine::EngineStatus;
 use crate::limits;
 use crate::nbd::ExportInfo;
 use crate::units::Geometry;
@@ -64,34 +63,16 @@ pub enum StartError {
 /// One volume at work.
 #[derive(Debug)]
 struct Running {
-    name: String,
-    policy: PolicySpec,
-    shared: bool,
-    listen: Vec<String>,
-    stop_timeout: std::time::Duration,
+    config: config::Volume,
     handle: VolumeHandle,
     state: Arc<Mutex<VolumeState>>,
-}
-
-/// A volume's state with its settings.
-#[derive(Clone, Debug)]
-pub struct VolumeReport {
-    /// Its name.
-    pub name: String,
-    /// Its policy.
-    pub policy: PolicySpec,
-    /// Other hosts write to it.
-    pub shared: bool,
-    /// Where NBD clients reach it.
-    pub listen: Vec<String>,
-    /// Its state; `None` if it has ended.
-    pub status: Option<EngineStatus>,
 }
 
 /// All volumes at work. Stop it with [`Daemon::stop`]; dropped, it ends without logging out.
 #[derive(Debug)]
 pub struct Daemon {
     started: Instant,
+    initiator_name: String,
     volumes: Vec<Running>,
     dir: Arc<StateDir>,
     stop: CancellationToken,
@@ -119,29 +100,10 @@ impl Daemon {
             jobs[index % threads].push(job);
             volumes.push(running);
         }
+        let initiator_name = config.daemon.initiator_name.clone();
         let threads = jobs.into_iter().enumerate().map(|(index, jobs)| spawn(index, jobs));
         let threads = threads.collect::<Result<_, _>>()?;
-        Ok(Self { started: clock::now(), volumes, dir, stop, listeners, threads })
-    }
-
-    /// When it started.
-    #[must_use]
-    pub fn started(&self) -> Instant {
-        self.started
-    }
-
-    /// Every volume's state.
-    pub async fn report(&self) -> Vec<VolumeReport> {
-        join_all(self.volumes.iter().map(|volume| async {
-            VolumeReport {
-                name: volume.name.clone(),
-                policy: volume.policy,
-                shared: volume.shared,
-                listen: volume.listen.clone(),
-                status: volume.handle.status().await,
-            }
-        }))
-        .await
+        Ok(Self { started: clock::now(), initiator_name, volumes, dir, stop, listeners, threads })
     }
 
     /// Takes no new clients and requests, answers what was asked, flushes, logs out. `true` if all of that was done
@@ -160,21 +122,21 @@ impl Daemon {
 
     async fn stop_volume(&self, volume: &Running) -> bool {
         let (done, stopped) = oneshot::channel();
-        let limit = volume.stop_timeout;
+        let limit = volume.config.stop_timeout;
         volume.handle.ask(Ask::Stop { limit, done }).await;
         let stopped = stopped.await.unwrap_or(Stopped { clean: false, unanswered: 0 });
         if stopped.clean {
             let mut state = volume.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
             state.clean = true;
-            if let Err(error) = self.dir.store(&volume.name, &state) {
-                tracing::error!(volume = volume.name, %error, "cannot note the clean exit");
+            if let Err(error) = self.dir.store(&volume.config.name, &state) {
+                tracing::error!(volume = volume.config.name, %error, "cannot note the clean exit");
                 return false;
             }
-            tracing::info!(volume = volume.name, "stopped cleanly");
+            tracing::info!(volume = volume.config.name, "stopped cleanly");
         } else {
             let unanswered = stopped.unanswered;
             tracing::warn!(
-                volume = volume.name,
+                volume = volume.config.name,
                 unanswered,
                 "not everything was answered, flushed and logged out in time: after the next start, writes wait until this run is fenced"
             );
@@ -229,11 +191,7 @@ fn start_volume(
     });
     let state = Arc::new(Mutex::new(state));
     let running = Running {
-        name: volume.name.clone(),
-        policy: volume.policy,
-        shared: volume.shared,
-        listen: volume.export.nbd.iter().map(ToString::to_string).collect(),
-        stop_timeout: volume.stop_timeout,
+        config: volume.clone(),
         handle: handle.clone(),
         state: Arc::clone(&state),
     };

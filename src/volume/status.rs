@@ -20,9 +20,9 @@ pub struct VolumeCounters {
     pub flushes: u64,
     /// Trim and write-zeroes requests.
     pub trims: u64,
-    /// Bytes asked to be read.
+    /// Blocks asked to be read.
     pub read_blocks: u64,
-    /// Bytes asked to be written.
+    /// Blocks asked to be written.
     pub written_blocks: u64,
     /// Requests answered.
     pub answered: u64,

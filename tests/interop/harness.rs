@@ -3,6 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
+use iiblockdaemon::config::Config;
+
+use crate::support::config::{self, Auth, Volume};
 use crate::support::lab::scratch;
 use crate::support::process::{Running, success};
 use crate::support::tgt::{Account, Tgtd};
@@ -42,6 +45,30 @@ fn the_answer_of_tgt_to_send_targets_names_the_asked_portal_only() {
             format!("Target:{} Portal:{portal},1", tgtd.target())
         );
     }
+}
+
+#[test]
+fn the_configurations_of_these_tests_are_ones_that_the_daemon_takes() {
+    let folder = scratch();
+    let tgtd = Tgtd::start(folder.path(), "iqn.2026-11.test:harness", 2);
+    let mut volume = Volume::of(&tgtd, 2)
+        .with("policy = \"round-robin\"")
+        .with("iscsi = { header_digest = \"crc32c\", initial_r2t = true, first_burst_length = \"16KiB\" }");
+    let own = Account {
+        user: "db1",
+        secret: "twelve-letters",
+    };
+    let target = Account {
+        user: "array1",
+        secret: "other-letters",
+    };
+    volume.auth = Some(Auth {
+        own,
+        target: Some(target),
+    });
+    let file = config::write(folder.path(), &[volume, Volume::of(&tgtd, 1)]);
+    let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.volumes.len(), 2);
 }
 
 #[test]

@@ -90,7 +90,8 @@ impl LunName {
 }
 
 /// Whether the company identifier of 24 bits is set: behind the NAA in types 5h and 6h, behind 12 more bits
-/// in type 2h (SPC-5 7.7.6.6).
+/// in type 2h (SPC-5 7.7.6.6). tgt leaves it zero: it makes an NAA 6h of the hexadecimal digits of its SCSI
+/// id, by default the `E` of `IET`, then target and LUN number.
 fn is_registered_naa(bytes: &[u8]) -> bool {
     let number = array(bytes, 0).map_or(0, u64::from_be_bytes);
     let company = match number >> 60 {

@@ -223,15 +223,16 @@ fn vendors_defaults_are_weak() {
         "LIO without a unit serial"
     );
     // tgt lists all of its defaults; with an id of its own, e.g. 0123456789abcdef, it has a name.
-    let mut tgt_naa = [0x60, 0, 0, 0, 0, 0, 0, 0, 0x0e, 0, 0, 0, 0, 1, 0, 1];
-    let tgt = unit(&[
-        designator(Designator::T10, b"IET     00010001"),
-        designator(Designator::NAA, &[0x30, 0, 0, 1, 0, 0, 0, 1]),
-        designator(Designator::NAA, &tgt_naa),
-    ]);
-    assert!(tgt.weak());
-    tgt_naa[8..].copy_from_slice(&[1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
-    assert!(!weak(Designator::NAA, &tgt_naa));
+    let tgt = |id: &[u8], digits: u64| {
+        let naa = (0x6u128 << 124 | u128::from(digits)).to_be_bytes();
+        unit(&[
+            designator(Designator::T10, id),
+            designator(Designator::NAA, &[0x30, 0, 0, 1, 0, 0, 0, 1]),
+            designator(Designator::NAA, &naa),
+        ])
+    };
+    assert!(tgt(b"IET     00010001", 0x0e00_0000_0001_0001).weak());
+    assert!(!tgt(b"0123456789abcdef", 0x0123_4567_89ab_cdef).weak());
 
     assert!(!lio().weak());
     assert!(!weak(Designator::T10, b"IET     db1-primary"));

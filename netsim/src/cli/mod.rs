@@ -1,0 +1,5 @@
+//! The subcommands of the program.
+
+pub(crate) mod fault;
+pub(crate) mod proxy;
+pub(crate) mod target;

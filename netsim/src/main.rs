@@ -1,0 +1,48 @@
+//! The program `netsim`: a simulated iSCSI target, a fault proxy, and faults for it.
+
+#![expect(clippy::print_stdout, reason = "a program that speaks to its user")]
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Simulates iSCSI targets and broken networks, for tests and drills.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a simulated iSCSI target.
+    Target(Box<cli::target::Arguments>),
+    /// Carry TCP connections from one address to another, over a path that can be broken.
+    Proxy(cli::proxy::Arguments),
+    /// Break or heal the path of a running proxy.
+    Fault(cli::fault::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let done = match Arguments::parse().command {
+        Command::Target(arguments) => cli::target::run(*arguments).await,
+        Command::Proxy(arguments) => cli::proxy::run(arguments).await,
+        Command::Fault(arguments) => cli::fault::run(arguments).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The daemon's state as the control socket tells it.
+
+use std::time::Duration;
+
+use crate::config;
+use crate::control::report::{
+    DaemonReport, FenceLevel, PathReport, PathState, StatusReport, VolumeReport, VolumeState,
+    VolumeTotals,
+};
+use crate::engine::EngineStatus;
+use crate::path::{self, PathStatus};
+use crate::volume::{RouteStatus, VolumeStatus};
+
+use super::{Daemon, Running, clock};
+
+impl Daemon {
+    /// The state of the daemon and of all its volumes.
+    pub async fn report(&self) -> StatusReport {
+        let statuses = self.volumes.iter().map(|volume| volume.handle.status());
+        let statuses = futures::future::join_all(statuses).await;
+        let volumes = self.volumes.iter().zip(statuses);
+        StatusReport {
+            daemon: DaemonReport {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                uptime_ms: millis(clock::now().saturating_duration_since(self.started)),
+                initiator_name: self.initiator_name.clone(),
+            },
+            volumes: volumes.map(|(volume, status)| report(volume, status.as_ref())).collect(),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// `status` is `None` for a volume that has ended.
+fn report(running: &Running, status: Option<&EngineStatus>) -> VolumeReport {
+    let config = &running.config;
+    let volume = status.map(|status| &status.volume);
+    let size = status.and_then(|status| status.size);
+    let paths = config.paths.iter().enumerate().map(|(index, path)| {
+        let state = status.and_then(|status| status.paths.get(index));
+        let route = volume.and_then(|volume| volume.routes.get(index));
+        path_report(path, state, route)
+    });
+    VolumeReport {
+        name: config.name.clone(),
+        state: status.map_or(VolumeState::Stopping, volume_state),
+        size_bytes: size.map(|(bytes, _)| bytes),
+        block_size: size.map(|(_, block_size)| block_size),
+        wwid: status.and_then(|status| status.wwid.clone()),
+        fence: fence_level(config, status),
+        policy: config.policy.to_string(),
+        read_only: config.export.read_only,
+        exports: config.export.nbd.iter().map(ToString::to_string).collect(),
+        clients: status.map_or(0, |status| count(status.clients)),
+        ios_in_progress: volume.map_or(0, |volume| count(volume.ios)),
+        commands_queued: volume.map_or(0, |volume| count(volume.queued)),
+        writes_held: volume.map_or(0, |volume| count(volume.waiting)),
+        ghosts: volume.map_or(0, |volume| count(volume.ghosts)),
+        no_path_ms: volume.and_then(|volume| volume.no_path).map(millis),
+        totals: volume
+            .map(|volume| totals(volume, size.map_or(0, |(_, block_size)| block_size)))
+            .unwrap_or_default(),
+        paths: paths.collect(),
+    }
+}
+
+fn volume_state(status: &EngineStatus) -> VolumeState {
+    if status.stopping {
+        VolumeState::Stopping
+    } else if status.volume.failing {
+        VolumeState::Failing
+    } else if status.size.is_none() {
+        VolumeState::Starting
+    } else if status.volume.no_path.is_some() {
+        VolumeState::NoPath
+    } else if status.paths.iter().all(|path| path.state == path::PathState::Ready) {
+        VolumeState::Serving
+    } else {
+        VolumeState::Degraded
+    }
+}
+
+fn fence_level(config: &config::Volume, status: Option<&EngineStatus>) -> FenceLevel {
+    let siblings = status.map_or(&[][..], |status| &status.siblings);
+    match (config.fence.reinstate, config.fence.quiesce) {
+        (true, _) if !siblings.is_empty() && siblings.iter().all(|sibling| *sibling) => {
+            FenceLevel::Reinstatement
+        }
+        (true, _) if siblings.iter().any(|sibling| *sibling) => FenceLevel::PartlyReinstatement,
+        (true, _) => FenceLevel::OwnPathOnly,
+        (false, Some(_)) => FenceLevel::Quiesce,
+        (false, None) => FenceLevel::None,
+    }
+}
+
+fn totals(volume: &VolumeStatus, block_size: u32) -> VolumeTotals {
+    let counters = &volume.counters;
+    VolumeTotals {
+        reads: counters.reads,
+        writes: counters.writes,
+        flushes: counters.flushes,
+        trims: counters.trims,
+        read_bytes: counters.read_blocks * u64::from(block_size),
+        written_bytes: counters.written_blocks * u64::from(block_size),
+        errors: counters.errors,
+        retries: volume.routes.iter().map(|route| route.counters.retries).sum(),
+        fenced: counters.fenced,
+        quiesced: counters.quiesced,
+        slowest_ms: millis(counters.slowest),
+    }
+}
+
+fn path_report(
+    config: &config::Path,
+    state: Option<&PathStatus>,
+    route: Option<&RouteStatus>,
+) -> PathReport {
+    let counters = route.map(|route| route.counters).unwrap_or_default();
+    let rtt = state.and_then(|state| state.last_rtt);
+    PathReport {
+        name: config.to_string(),
+        portal: config.portal.to_string(),
+        nic: config.nic.clone(),
+        source: config.source.map(|source| source.to_string()),
+        target: config.target.clone(),
+        lun: config.lun.to_string(),
+        state: state.map_or(PathState::Stopped, |state| path_state(state.state)),
+        why: state.map(|state| state.why.clone()).unwrap_or_default(),
+        since_ms: state.map_or(0, |state| millis(state.since)),
+        incarnation: state.map_or(0, |state| state.incarnation.0),
+        fencing: state.is_some_and(|state| state.fencing),
+        in_flight: route.map_or(0, |route| u64::from(route.in_flight)),
+        commands: counters.commands,
+        bytes: counters.bytes,
+        errors: counters.errors,
+        retries: counters.retries,
+        losses: counters.losses,
+        last_rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+    }
+}
+
+fn path_state(state: path::PathState) -> PathState {
+    match state {
+        path::PathState::Down => PathState::Down,
+        path::PathState::Connecting => PathState::Connecting,
+        path::PathState::LoggingIn => PathState::LoggingIn,
+        path::PathState::Probing => PathState::Probing,
+        path::PathState::Probation => PathState::Probation,
+        path::PathState::Ready => PathState::Ready,
+        path::PathState::Suspect => PathState::Suspect,
+        path::PathState::Disabled => PathState::Disabled,
+        path::PathState::Stopped => PathState::Stopped,
+    }
+}
