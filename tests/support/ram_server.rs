@@ -15,9 +15,9 @@ use iiblockdaemon::nbd::{
     RequestToken,
 };
 use iiblockdaemon::payload::Payload;
-use iiblockdaemon::shell::stream::Stream;
 use iiblockdaemon::shell::nbd_bind::{BoundListener, ListenAddress};
 use iiblockdaemon::shell::nbd_listen::{NbdListener, ReadyClient};
+use iiblockdaemon::shell::stream::Stream;
 use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
