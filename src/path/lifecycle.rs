@@ -11,7 +11,7 @@ use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose};
 use super::message::{FenceKind, Message, Standing};
 use super::probe::{self, Probe};
 use super::{
-    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, Path, State,
+    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, PATIENCE, Path, State, Surroundings,
 };
 
 /// Probes that a path which was lost must answer before it is `Ready` again.
@@ -129,6 +129,7 @@ impl Path {
         }
         self.fenced_last = false;
         self.incarnation = self.incarnation.next();
+        self.attempted = now;
         let to = self.redirect.take();
         self.enter(
             now,
@@ -142,6 +143,15 @@ impl Path {
             via: self.id,
             to,
         });
+    }
+
+    /// An own attempt that takes long gives way to a fence through a sibling, if writes may wait for one.
+    fn prefer_fence(&mut self, now: Instant) {
+        let due = now.saturating_duration_since(self.attempted) >= PATIENCE;
+        let Surroundings { wants_fence, fence_route, .. } = self.surroundings;
+        if due && wants_fence && fence_route.is_some() && !self.fenced_last && self.fencer.is_none() {
+            self.lose(now, "the login takes long: fencing first");
+        }
     }
 
     fn start_fencer(&mut self, now: Instant, via: crate::ids::PathId, purpose: Purpose) {
@@ -477,11 +487,10 @@ impl Path {
             State::Connecting { deadline } if deadline <= now => {
                 self.lose(now, "no answer to the TCP connect");
             }
+            State::Connecting { .. } | State::LoggingIn => self.prefer_fence(now),
             State::Probation { .. } => self.drive_probation(now),
             State::Down { .. }
             | State::Disabled { .. }
-            | State::Connecting { .. }
-            | State::LoggingIn
             | State::Probing
             | State::Ready
             | State::Suspect
