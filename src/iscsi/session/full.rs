@@ -155,14 +155,16 @@ impl FullFeature {
     /// Every unresolved task and how far it is, in no particular order.
     pub fn tasks(&self) -> impl Iterator<Item = (TaskId, TaskProgress)> {
         let sent = self.outbox.sent();
-        self.table.iter().filter_map(move |(_, exchange)| match exchange {
-            Exchange::Task(task) => Some((task.id, task.progress(sent))),
-            Exchange::Management(_)
-            | Exchange::Ping(_)
-            | Exchange::Plug
-            | Exchange::Text
-            | Exchange::Logout => None,
-        })
+        self.table
+            .iter()
+            .filter_map(move |(_, exchange)| match exchange {
+                Exchange::Task(task) => Some((task.id, task.progress(sent))),
+                Exchange::Management(_)
+                | Exchange::Ping(_)
+                | Exchange::Plug
+                | Exchange::Text
+                | Exchange::Logout => None,
+            })
     }
 
     /// Asks the target to end the session (RFC 7143 11.14): further submissions are refused. At best
