@@ -99,7 +99,10 @@ pub struct BlockRange {
 
 impl BlockRange {
     /// Every block that any unit may have.
-    pub const EVERYTHING: Self = Self { lba: 0, blocks: u64::MAX };
+    pub const EVERYTHING: Self = Self {
+        lba: 0,
+        blocks: u64::MAX,
+    };
 
     /// First logical block address.
     #[must_use]

@@ -2,8 +2,12 @@
 //!
 //! - [`clock`], [`rng`], [`quantity`]: time, seeded randomness, durations and sizes as text;
 //! - [`link`]: the one model of a network link, sans-IO;
-//! - [`fault`]: faults by name, and the state of a path that they make.
+//! - [`fault`]: faults by name, and the state of a path that they make;
 //! - [`proxy`]: the link model over real sockets, with faults at run time;
+//! - [`nbd_client`]: an NBD client that shares no code with the daemon's server;
+//! - [`block`], [`oracle`], [`meter`], [`workload`]: blocks that say which write they are from, the
+//!   judge of what a read may return, stalls per event, and the workload that uses them;
+//! - [`target`]: a simulated iSCSI target with its disks, sans-IO, and over real sockets.
 
 pub mod clock;
 pub mod quantity;

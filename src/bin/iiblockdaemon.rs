@@ -15,10 +15,19 @@ use tracing_subscriber::EnvFilter;
 #[command(version)]
 struct Arguments {
     /// Configuration file.
-    #[arg(long, value_name = "FILE", default_value = "/etc/iiblockdaemon/multipath.toml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/iiblockdaemon/multipath.toml"
+    )]
     config: PathBuf,
     /// What is logged: error, warn, info, debug, trace, or `module=level` directives.
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "IIBLOCKDAEMON_LOG")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "info",
+        env = "IIBLOCKDAEMON_LOG"
+    )]
     log: String,
     /// Check the configuration and exit.
     #[arg(long)]
@@ -34,7 +43,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     let config = match config_file::load(&arguments.config) {
         Ok(config) => config,
         Err(errors) => {
@@ -62,10 +74,15 @@ fn say(text: &str) {
 
 /// Runs until SIGTERM or SIGINT; whether everything stopped cleanly.
 fn run(config: &Config) -> anyhow::Result<bool> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
         let daemon = Daemon::start(config)?;
         tokio::select! {
             biased;

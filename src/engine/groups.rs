@@ -15,7 +15,10 @@ pub(super) struct SessionGroups {
 
 impl SessionGroups {
     pub(super) fn new(paths: usize) -> Self {
-        Self { group: (0u16..).take(paths).collect(), different: BTreeSet::new() }
+        Self {
+            group: (0u16..).take(paths).collect(),
+            different: BTreeSet::new(),
+        }
     }
 
     fn of(&self, path: PathId) -> u16 {
@@ -47,8 +50,11 @@ impl SessionGroups {
             *group = keep;
         }
         let rename = |group| if group == gone { keep } else { group };
-        self.different =
-            self.different.iter().map(|&(x, y)| ordered(rename(x), rename(y))).collect();
+        self.different = self
+            .different
+            .iter()
+            .map(|&(x, y)| ordered(rename(x), rename(y)))
+            .collect();
     }
 }
 
@@ -69,6 +75,9 @@ mod tests {
         groups.learn(c, d, false);
         groups.learn(c, b, true);
         assert!(groups.same(a, c), "through b");
-        assert!(!groups.unknown(a, d) && !groups.same(a, d), "d is known to be apart from c, so from a");
+        assert!(
+            !groups.unknown(a, d) && !groups.same(a, d),
+            "d is known to be apart from c, so from a"
+        );
     }
 }

@@ -22,7 +22,9 @@ use crate::deadline::Deadline;
 use crate::ids::{IoId, PathId};
 use crate::iscsi::name::PortalAddr;
 use crate::iscsi::session::config::Entropy;
-use crate::nbd::{self, BlockSizes, Command, ExportFlags, ExportInfo, RequestFailure, RequestToken};
+use crate::nbd::{
+    self, BlockSizes, Command, ExportFlags, ExportInfo, RequestFailure, RequestToken,
+};
 use crate::out_queue::OutQueue;
 use crate::path::message::{Message, TrimMethod, Unit};
 use crate::path::{self, Link, Path, PathConfig, Peers, Surroundings};
@@ -103,7 +105,9 @@ pub struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("export", &self.export).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("export", &self.export)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,7 +121,9 @@ impl Engine {
         paths: Vec<PathConfig>,
     ) -> Self {
         let groups = SessionGroups::new(paths.len());
-        let paths = (0u16..).zip(paths).map(|(id, config)| Path::new(now, PathId(id), config));
+        let paths = (0u16..)
+            .zip(paths)
+            .map(|(id, config)| Path::new(now, PathId(id), config));
         Self {
             export,
             volume: Volume::new(now, volume),
@@ -170,7 +176,13 @@ impl Engine {
     pub fn attach(&mut self, connection: nbd::Connection) -> ClientId {
         let id = ClientId(self.next_client);
         self.next_client += 1;
-        self.clients.insert(id, Client { connection, closing: false });
+        self.clients.insert(
+            id,
+            Client {
+                connection,
+                closing: false,
+            },
+        );
         id
     }
 
@@ -181,7 +193,9 @@ impl Engine {
 
     /// Bytes of a client arrived, or there is room again for what was left of them.
     pub fn handle_client_bytes(&mut self, client: ClientId, input: &mut BytesMut) {
-        let Some(entry) = self.clients.get_mut(&client) else { return };
+        let Some(entry) = self.clients.get_mut(&client) else {
+            return;
+        };
         if let Err(error) = entry.connection.handle_bytes(input) {
             tracing::warn!(?client, %error, "NBD client broke the protocol");
             self.clients.remove(&client);
@@ -194,23 +208,31 @@ impl Engine {
     pub fn client_wants_input(&self, client: ClientId) -> bool {
         !self.stopping
             && self.volume.accepts()
-            && self.clients.get(&client).is_some_and(|entry| entry.connection.wants_input())
+            && self
+                .clients
+                .get(&client)
+                .is_some_and(|entry| entry.connection.wants_input())
     }
 
     /// Bytes of payload that the client is sure to send next.
     #[must_use]
     pub fn client_expected_input(&self, client: ClientId) -> usize {
-        self.clients.get(&client).map_or(0, |entry| entry.connection.expected_input())
+        self.clients
+            .get(&client)
+            .map_or(0, |entry| entry.connection.expected_input())
     }
 
     /// What is to be written to a client.
     pub fn client_outgoing(&mut self, client: ClientId) -> Option<&mut OutQueue> {
-        self.clients.get_mut(&client).map(|entry| entry.connection.outgoing())
+        self.clients
+            .get_mut(&client)
+            .map(|entry| entry.connection.outgoing())
     }
 
     /// The connection that was asked for is there.
     pub fn on_connected(&mut self, now: Instant, link: LinkId, entropy: Entropy) {
-        self.path_mut(link.path).on_connected(now, link.link, entropy);
+        self.path_mut(link.path)
+            .on_connected(now, link.link, entropy);
     }
 
     /// The link's connection is gone, or could not be made.
@@ -267,7 +289,10 @@ impl Engine {
     pub fn is_drained(&mut self) -> bool {
         self.volume.is_idle()
             && self.owners.is_empty()
-            && self.clients.values_mut().all(|entry| entry.connection.outgoing().is_empty())
+            && self
+                .clients
+                .values_mut()
+                .all(|entry| entry.connection.outgoing().is_empty())
     }
 
     /// Asks for one flush of the stop, if a path can take it; `true` if it was asked.
@@ -305,7 +330,12 @@ impl Engine {
     /// What the path in place `index` is told of the others.
     fn surroundings(&self, index: usize) -> Surroundings {
         let own = path_id(index);
-        let others = || (0u16..).map(PathId).zip(&self.paths).filter(move |(id, _)| *id != own);
+        let others = || {
+            (0u16..)
+                .map(PathId)
+                .zip(&self.paths)
+                .filter(move |(id, _)| *id != own)
+        };
         let unit = self.volume.route_unit(own);
         let same_portal_group = |id: PathId| match (unit, self.volume.route_unit(id)) {
             (Some(a), Some(b)) => {
@@ -374,13 +404,19 @@ impl Engine {
     }
 
     fn carry_requests(&mut self, now: Instant) -> bool {
-        let Some(geometry) = self.volume.unit().map(|unit| unit.geometry) else { return false };
+        let Some(geometry) = self.volume.unit().map(|unit| unit.geometry) else {
+            return false;
+        };
         let mut news = false;
         let ids: Vec<ClientId> = self.clients.keys().copied().collect();
         for client in ids {
             while self.volume.accepts() {
-                let Some(entry) = self.clients.get_mut(&client) else { break };
-                let Some(request) = entry.connection.poll_request() else { break };
+                let Some(entry) = self.clients.get_mut(&client) else {
+                    break;
+                };
+                let Some(request) = entry.connection.poll_request() else {
+                    break;
+                };
                 news = true;
                 match convert(request.command, geometry) {
                     Ok(asked) => {
@@ -404,7 +440,11 @@ impl Engine {
         while let Some(submission) = self.volume.poll_submission() {
             news = true;
             let path = self.path_mut(submission.path);
-            assert_eq!(path.incarnation(), submission.incarnation, "volume and path agree on the session");
+            assert_eq!(
+                path.incarnation(),
+                submission.incarnation,
+                "volume and path agree on the session"
+            );
             path.submit(now, submission.task);
         }
         news
@@ -414,11 +454,21 @@ impl Engine {
         let mut news = false;
         while let Some(reply) = self.volume.poll_reply() {
             news = true;
-            let Some((client, token)) = self.owners.remove(&reply.io) else { continue };
-            let Some(entry) = self.clients.get_mut(&client) else { continue };
-            let block_size = self.volume.unit().map_or(1, |unit| unit.geometry.block_size());
+            let Some((client, token)) = self.owners.remove(&reply.io) else {
+                continue;
+            };
+            let Some(entry) = self.clients.get_mut(&client) else {
+                continue;
+            };
+            let block_size = self
+                .volume
+                .unit()
+                .map_or(1, |unit| unit.geometry.block_size());
             let result = reply.result.map_err(|error| {
-                let failure = RequestFailure::new(error.errno, "the logical unit refused the request, or no path was left in time");
+                let failure = RequestFailure::new(
+                    error.errno,
+                    "the logical unit refused the request, or no path was left in time",
+                );
                 match error.lba {
                     Some(lba) => failure.at(lba * u64::from(block_size)),
                     None => failure,
@@ -437,11 +487,15 @@ impl Engine {
                     path::Action::Dial { link, via, to } => {
                         let portal = &self.paths[usize::from(via.0)].config().portal;
                         let to = to.unwrap_or_else(|| portal.clone());
-                        Action::Dial { link: LinkId { path: own, link }, via, to }
+                        Action::Dial {
+                            link: LinkId { path: own, link },
+                            via,
+                            to,
+                        }
                     }
-                    path::Action::Hangup { link } => {
-                        Action::Hangup { link: LinkId { path: own, link } }
-                    }
+                    path::Action::Hangup { link } => Action::Hangup {
+                        link: LinkId { path: own, link },
+                    },
                 });
             }
         }
@@ -465,23 +519,38 @@ fn path_id(index: usize) -> PathId {
 /// A request in blocks. The NBD side checked alignment and end already.
 fn convert(command: Command, geometry: Geometry) -> Result<Request, RequestFailure> {
     let range = |offset, length: u64| {
-        geometry.range(offset, length).map_err(|error| {
-            RequestFailure::new(crate::errno::IoErrno::Inval, error.to_string())
-        })
+        geometry
+            .range(offset, length)
+            .map_err(|error| RequestFailure::new(crate::errno::IoErrno::Inval, error.to_string()))
     };
     Ok(match command {
-        Command::Read { offset, length } => {
-            Request::Read { range: range(offset, u64::from(length))? }
-        }
-        Command::Write { offset, data, fua } => {
-            Request::Write { range: range(offset, data.len() as u64)?, data, fua }
-        }
+        Command::Read { offset, length } => Request::Read {
+            range: range(offset, u64::from(length))?,
+        },
+        Command::Write { offset, data, fua } => Request::Write {
+            range: range(offset, data.len() as u64)?,
+            data,
+            fua,
+        },
         Command::Flush => Request::Flush,
-        Command::Trim { offset, length, fua } => {
-            Request::Trim { range: range(offset, u64::from(length))?, fua }
-        }
-        Command::WriteZeroes { offset, length, fua, may_unmap, fast: _ } => {
-            Request::WriteZeroes { range: range(offset, u64::from(length))?, may_unmap, fua }
-        }
+        Command::Trim {
+            offset,
+            length,
+            fua,
+        } => Request::Trim {
+            range: range(offset, u64::from(length))?,
+            fua,
+        },
+        Command::WriteZeroes {
+            offset,
+            length,
+            fua,
+            may_unmap,
+            fast: _,
+        } => Request::WriteZeroes {
+            range: range(offset, u64::from(length))?,
+            may_unmap,
+            fua,
+        },
     })
 }

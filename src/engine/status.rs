@@ -36,9 +36,15 @@ impl Engine {
         EngineStatus {
             name: self.export.name.clone(),
             wwid: self.unit().map(|unit| unit.identity.wwid()),
-            size: self.unit().map(|unit| (unit.geometry.bytes(), unit.geometry.block_size())),
+            size: self
+                .unit()
+                .map(|unit| (unit.geometry.bytes(), unit.geometry.block_size())),
             volume: self.volume.status(now),
-            paths: self.paths.iter().map(|path: &Path| path.status(now)).collect(),
+            paths: self
+                .paths
+                .iter()
+                .map(|path: &Path| path.status(now))
+                .collect(),
             siblings: ids()
                 .map(|own| ids().any(|other| other != own && self.groups.same(own, other)))
                 .collect(),

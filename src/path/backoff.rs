@@ -21,7 +21,11 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new(seed: u64) -> Self {
-        Self { failures: 0, up_since: None, state: seed }
+        Self {
+            failures: 0,
+            up_since: None,
+            state: seed,
+        }
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -59,7 +63,10 @@ impl Backoff {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "any instant serves as the origin of a test's time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any instant serves as the origin of a test's time"
+)]
 mod tests {
     use super::*;
 
@@ -71,7 +78,10 @@ mod tests {
         let mut last_ceiling = FIRST;
         for _ in 0..100 {
             let wait = backoff.on_down(now);
-            assert!(wait >= last_ceiling / 2 && wait <= last_ceiling, "{wait:?} of {last_ceiling:?}");
+            assert!(
+                wait >= last_ceiling / 2 && wait <= last_ceiling,
+                "{wait:?} of {last_ceiling:?}"
+            );
             last_ceiling = (last_ceiling * 2).min(CAP);
         }
         assert_eq!(last_ceiling, CAP);
@@ -85,7 +95,10 @@ mod tests {
             backoff.on_down(now);
         }
         backoff.on_up(now);
-        assert!(backoff.on_down(now + HEALTHY / 2) > Duration::ZERO, "a flapping path waits");
+        assert!(
+            backoff.on_down(now + HEALTHY / 2) > Duration::ZERO,
+            "a flapping path waits"
+        );
         backoff.on_up(now);
         assert_eq!(backoff.on_down(now + HEALTHY), Duration::ZERO);
     }

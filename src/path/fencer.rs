@@ -83,7 +83,13 @@ pub(super) fn is_settled(completion: &Completion) -> bool {
 
 /// TEST UNIT READY.
 pub(super) fn test_unit_ready(id: TaskId, lun: Lun, attribute: TaskAttribute) -> Task {
-    Task { id, lun, cdb: Command::TestUnitReady.cdb(), attribute, data: DataTransfer::None }
+    Task {
+        id,
+        lun,
+        cdb: Command::TestUnitReady.cdb(),
+        attribute,
+        data: DataTransfer::None,
+    }
 }
 
 /// Why a fencer runs.
@@ -139,7 +145,9 @@ impl Fencer {
         Self {
             via,
             purpose,
-            phase: Phase::Dialing { deadline: now + STEP_TIMEOUT },
+            phase: Phase::Dialing {
+                deadline: now + STEP_TIMEOUT,
+            },
             session: None,
             next_task: 0,
             events: std::collections::VecDeque::new(),
@@ -200,7 +208,9 @@ impl Fencer {
     }
 
     pub(super) fn handle_bytes(&mut self, now: Instant, input: &mut BytesMut, lun: Lun) {
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = &mut self.session else {
+            return;
+        };
         if let Err(error) = session.handle_bytes(now, input) {
             return self.end(FencerEvent::Failed(error.to_string()));
         }
@@ -213,12 +223,17 @@ impl Fencer {
         match event {
             Event::LoggedIn(_) => {
                 let deadline = now + STEP_TIMEOUT;
-                self.phase = Phase::Barrier { barrier: Barrier::default(), deadline };
+                self.phase = Phase::Barrier {
+                    barrier: Barrier::default(),
+                    deadline,
+                };
                 self.events.push_back(FencerEvent::LoggedIn);
                 self.send(now, lun, Barrier::first());
             }
             Event::Completed(_, completion) => {
-                let Phase::Barrier { barrier, .. } = &mut self.phase else { return };
+                let Phase::Barrier { barrier, .. } = &mut self.phase else {
+                    return;
+                };
                 match barrier.on_answer(is_settled(&completion)) {
                     BarrierStep::Send(attribute) => self.send(now, lun, attribute),
                     BarrierStep::Passed => {
@@ -231,7 +246,9 @@ impl Fencer {
                 }
             }
             Event::Redirected { .. } => {
-                self.end(FencerEvent::Failed("the portal redirects logins".to_owned()));
+                self.end(FencerEvent::Failed(
+                    "the portal redirects logins".to_owned(),
+                ));
             }
             Event::LoggedOut { .. } => self.end(FencerEvent::Ended),
             Event::Failed(..)
@@ -251,7 +268,9 @@ impl Fencer {
             Some(session) if session.free_slots() > 0 => {
                 session.submit(now, test_unit_ready(id, lun, attribute));
             }
-            _ => self.end(FencerEvent::Failed("the target's command window is closed".to_owned())),
+            _ => self.end(FencerEvent::Failed(
+                "the target's command window is closed".to_owned(),
+            )),
         }
     }
 

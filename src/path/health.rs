@@ -54,7 +54,11 @@ impl Detect {
 
     /// A session in full-feature phase is pinged after so much quiet.
     fn ping_after(&self, busy: bool) -> Duration {
-        if busy { (self.network / 4).min(IDLE_PING) } else { IDLE_PING }
+        if busy {
+            (self.network / 4).min(IDLE_PING)
+        } else {
+            IDLE_PING
+        }
     }
 
     /// Whether a ping is due: quiet since `heard`, none outstanding.
@@ -68,7 +72,9 @@ impl Detect {
         if silent < self.suspect_after() {
             return Judgement::Well;
         }
-        let contradicted = peers.heard.is_some_and(|heard| heard >= pinged + self.suspect_after());
+        let contradicted = peers
+            .heard
+            .is_some_and(|heard| heard >= pinged + self.suspect_after());
         if silent >= self.network && contradicted && peers.usable {
             return Judgement::Lost("silent while another path answers");
         }
@@ -90,7 +96,12 @@ impl Detect {
             return Deadline::new(heard + self.ping_after(busy), "ping");
         };
         let steps = [self.suspect_after(), self.network, self.target];
-        match steps.into_iter().map(|step| pinged + step).filter(|&at| at > now).min() {
+        match steps
+            .into_iter()
+            .map(|step| pinged + step)
+            .filter(|&at| at > now)
+            .min()
+        {
             Some(at) => Deadline::new(at, "unanswered ping"),
             None => Deadline::new(now + self.suspect_after(), "silent path"),
         }
@@ -98,7 +109,10 @@ impl Detect {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "any instant serves as the origin of a test's time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "any instant serves as the origin of a test's time"
+)]
 mod tests {
     use super::*;
 
@@ -115,26 +129,47 @@ mod tests {
     #[test]
     fn a_path_silent_alone_is_lost_after_the_network_time() {
         let t0 = Instant::now();
-        let peers = |heard| Peers { heard: Some(t0 + ms(heard)), usable: true };
+        let peers = |heard| Peers {
+            heard: Some(t0 + ms(heard)),
+            usable: true,
+        };
         assert_eq!(DETECT.judge(t0 + ms(349), t0, peers(340)), Judgement::Well);
-        assert_eq!(DETECT.judge(t0 + ms(350), t0, peers(350)), Judgement::Suspect);
-        assert_eq!(DETECT.judge(t0 + ms(699), t0, peers(690)), Judgement::Suspect);
-        assert!(matches!(DETECT.judge(t0 + ms(700), t0, peers(360)), Judgement::Lost(_)));
+        assert_eq!(
+            DETECT.judge(t0 + ms(350), t0, peers(350)),
+            Judgement::Suspect
+        );
+        assert_eq!(
+            DETECT.judge(t0 + ms(699), t0, peers(690)),
+            Judgement::Suspect
+        );
+        assert!(matches!(
+            DETECT.judge(t0 + ms(700), t0, peers(360)),
+            Judgement::Lost(_)
+        ));
     }
 
     #[test]
     fn a_peer_heard_only_just_before_it_froze_too_is_no_contradiction() {
         let t0 = Instant::now();
-        let peers = Peers { heard: Some(t0 + ms(3)), usable: true };
+        let peers = Peers {
+            heard: Some(t0 + ms(3)),
+            usable: true,
+        };
         assert_eq!(DETECT.judge(t0 + ms(4_999), t0, peers), Judgement::Suspect);
     }
 
     #[test]
     fn the_last_path_is_never_lost_on_suspicion() {
         let t0 = Instant::now();
-        let alone = Peers { heard: Some(t0 + ms(9_000)), usable: false };
+        let alone = Peers {
+            heard: Some(t0 + ms(9_000)),
+            usable: false,
+        };
         assert_eq!(DETECT.judge(t0 + ms(60_000), t0, alone), Judgement::Suspect);
-        assert_eq!(DETECT.judge(t0 + ms(60_000), t0, Peers::default()), Judgement::Suspect);
+        assert_eq!(
+            DETECT.judge(t0 + ms(60_000), t0, Peers::default()),
+            Judgement::Suspect
+        );
     }
 
     #[test]

@@ -60,7 +60,11 @@ impl State {
             Self::LoggingIn => matches!(self, Self::Connecting { .. }),
             Self::Probing => matches!(
                 self,
-                Self::LoggingIn | Self::Probing | Self::Probation { .. } | Self::Ready | Self::Suspect
+                Self::LoggingIn
+                    | Self::Probing
+                    | Self::Probation { .. }
+                    | Self::Ready
+                    | Self::Suspect
             ),
             Self::Probation { .. } => matches!(self, Self::Probing),
             Self::Ready => {
@@ -75,12 +79,16 @@ impl Path {
     /// The one function that makes transitions.
     pub(super) fn enter(&mut self, now: Instant, next: State, why: &str) {
         let (from, to) = (self.state.name(), next.name());
-        assert!(self.state.may_become(&next), "no transition from {from} to {to}");
+        assert!(
+            self.state.may_become(&next),
+            "no transition from {from} to {to}"
+        );
         let (before, after) = (self.state.standing(), next.standing());
         let news = from != to || why != self.why;
         self.state = next;
         if news {
-            let loud = !matches!(to, "Connecting" | "LoggingIn") && !(from == "Connecting" && to == "Down");
+            let loud = !matches!(to, "Connecting" | "LoggingIn")
+                && !(from == "Connecting" && to == "Down");
             if loud || why != self.why {
                 tracing::info!(path = %self.config.name, incarnation = %self.incarnation, from, to, why, "path");
             } else {
@@ -91,7 +99,10 @@ impl Path {
         }
         if before != after && self.admitted {
             let incarnation = self.incarnation;
-            self.messages.push_back(Message::Standing { incarnation, standing: after });
+            self.messages.push_back(Message::Standing {
+                incarnation,
+                standing: after,
+            });
         }
     }
 
@@ -102,7 +113,11 @@ impl Path {
             return;
         }
         if let Some(at) = self.not_before.take_if(|at| *at > now) {
-            return self.enter(now, State::Down { retry_at: at }, "the target asked for a pause");
+            return self.enter(
+                now,
+                State::Down { retry_at: at },
+                "the target asked for a pause",
+            );
         }
         if let Some(via) = self.surroundings.fence_route
             && self.surroundings.wants_fence
@@ -115,13 +130,27 @@ impl Path {
         self.fenced_last = false;
         self.incarnation = self.incarnation.next();
         let to = self.redirect.take();
-        self.enter(now, State::Connecting { deadline: now + CONNECT_TIMEOUT }, &self.why.clone());
-        self.actions.push_back(Action::Dial { link: Link::Main, via: self.id, to });
+        self.enter(
+            now,
+            State::Connecting {
+                deadline: now + CONNECT_TIMEOUT,
+            },
+            &self.why.clone(),
+        );
+        self.actions.push_back(Action::Dial {
+            link: Link::Main,
+            via: self.id,
+            to,
+        });
     }
 
     fn start_fencer(&mut self, now: Instant, via: crate::ids::PathId, purpose: Purpose) {
         self.fencer = Some(Fencer::new(now, via, purpose));
-        self.actions.push_back(Action::Dial { link: Link::Fencer, via, to: None });
+        self.actions.push_back(Action::Dial {
+            link: Link::Fencer,
+            via,
+            to: None,
+        });
     }
 
     /// The session, or the attempt at one, is over.
@@ -130,7 +159,13 @@ impl Path {
         if self.stopping.is_some() {
             return self.stopped(now, why);
         }
-        self.enter(now, State::Down { retry_at: now + wait }, why);
+        self.enter(
+            now,
+            State::Down {
+                retry_at: now + wait,
+            },
+            why,
+        );
     }
 
     /// Ends the session and resolves its tasks; how long to wait before the next.
@@ -142,16 +177,29 @@ impl Path {
         self.draining = None;
         self.logging_out = false;
         self.keep_results();
-        let tasks = self.session.take().map(Session::into_lost).unwrap_or_default();
+        let tasks = self
+            .session
+            .take()
+            .map(Session::into_lost)
+            .unwrap_or_default();
         if std::mem::take(&mut self.admitted) {
-            if self.last_loss.is_some_and(|at| now.saturating_duration_since(at) < FLAP_WINDOW) {
+            if self
+                .last_loss
+                .is_some_and(|at| now.saturating_duration_since(at) < FLAP_WINDOW)
+            {
                 self.flaps = self.flaps.saturating_add(1);
             } else {
                 self.flaps = 0;
             }
             self.last_loss = Some(now);
-            let tasks = tasks.into_iter().filter(|(task, _)| !probe::is_ours(*task)).collect();
-            self.messages.push_back(Message::Lost { incarnation: self.incarnation, tasks });
+            let tasks = tasks
+                .into_iter()
+                .filter(|(task, _)| !probe::is_ours(*task))
+                .collect();
+            self.messages.push_back(Message::Lost {
+                incarnation: self.incarnation,
+                tasks,
+            });
         }
         self.backoff.on_down(now)
     }
@@ -161,9 +209,11 @@ impl Path {
         let incarnation = self.incarnation;
         while let Some(event) = self.session.as_mut().and_then(Session::poll_event) {
             let message = match event {
-                Event::Completed(task, completion) if !probe::is_ours(task) => {
-                    Message::Completed { incarnation, task, completion }
-                }
+                Event::Completed(task, completion) if !probe::is_ours(task) => Message::Completed {
+                    incarnation,
+                    task,
+                    completion,
+                },
                 Event::Failed(task, _) | Event::Aborted(task) if !probe::is_ours(task) => {
                     Message::Failed { incarnation, task }
                 }
@@ -185,9 +235,17 @@ impl Path {
         if self.why != why {
             tracing::warn!(path = %self.config.name, why, "path disabled: this needs an administrator");
         }
-        let wait = DISABLED_RETRY.saturating_mul(1 << self.disabled.min(16)).min(DISABLED_RETRY_MAX);
+        let wait = DISABLED_RETRY
+            .saturating_mul(1 << self.disabled.min(16))
+            .min(DISABLED_RETRY_MAX);
         self.disabled = self.disabled.saturating_add(1);
-        self.enter(now, State::Disabled { retry_at: now + wait }, why);
+        self.enter(
+            now,
+            State::Disabled {
+                retry_at: now + wait,
+            },
+            why,
+        );
     }
 
     pub(super) fn on_session_error(&mut self, now: Instant, error: &SessionError) {
@@ -226,7 +284,10 @@ impl Path {
 
     /// The unit may have changed: no new commands until it was identified again.
     pub(super) fn recheck(&mut self, now: Instant, why: &str) {
-        if matches!(self.state, State::Probation { .. } | State::Ready | State::Suspect) {
+        if matches!(
+            self.state,
+            State::Probation { .. } | State::Ready | State::Suspect
+        ) {
             self.enter(now, State::Probing, why);
             self.probe = Some(Probe::new(now));
             self.drive_probe(now, None);
@@ -243,7 +304,12 @@ impl Path {
             && let Some(via) = self.surroundings.proof_route
             && self.proof.is_none()
         {
-            self.proof = Some(Proof { via, main_closed: false, fencer_in: false, deadline: None });
+            self.proof = Some(Proof {
+                via,
+                main_closed: false,
+                fencer_in: false,
+                deadline: None,
+            });
             return self.start_fencer(now, via, Purpose::Proof);
         }
         self.go_into_use(now);
@@ -262,12 +328,22 @@ impl Path {
         let left = PROBATION_PROBES
             .saturating_mul(1 << self.flaps.min(8))
             .min(PROBATION_PROBES_MAX);
-        self.enter(now, State::Probation { left, next: now, asked: None }, "identified; proving itself");
+        self.enter(
+            now,
+            State::Probation {
+                left,
+                next: now,
+                asked: None,
+            },
+            "identified; proving itself",
+        );
     }
 
     /// A probe of the probation is due.
     pub(super) fn drive_probation(&mut self, now: Instant) {
-        let State::Probation { left, next, asked } = &mut self.state else { return };
+        let State::Probation { left, next, asked } = &mut self.state else {
+            return;
+        };
         if asked.is_some() || *next > now {
             return;
         }
@@ -279,7 +355,9 @@ impl Path {
 
     /// A probe of the probation was answered.
     pub(super) fn on_probation_answer(&mut self, now: Instant, good: bool) {
-        let State::Probation { left, asked, .. } = &mut self.state else { return };
+        let State::Probation { left, asked, .. } = &mut self.state else {
+            return;
+        };
         *asked = None;
         if !good {
             return self.lose(now, "a probe of the probation failed");
@@ -294,7 +372,8 @@ impl Path {
 
     pub(super) fn end_fencer(&mut self) {
         if self.fencer.take().is_some() {
-            self.actions.push_back(Action::Hangup { link: Link::Fencer });
+            self.actions
+                .push_back(Action::Hangup { link: Link::Fencer });
         }
         self.proof = None;
     }
@@ -322,8 +401,11 @@ impl Path {
     }
 
     fn on_fencer_ended(&mut self, now: Instant, event: &FencerEvent) {
-        let Some(fencer) = self.fencer.take() else { return };
-        self.actions.push_back(Action::Hangup { link: Link::Fencer });
+        let Some(fencer) = self.fencer.take() else {
+            return;
+        };
+        self.actions
+            .push_back(Action::Hangup { link: Link::Fencer });
         if let FencerEvent::Failed(why) = event {
             tracing::info!(path = %self.config.name, through = %fencer.via, why, "fencing login failed");
             if let Some(proof) = self.proof.take_if(|proof| !proof.fencer_in) {
@@ -340,7 +422,10 @@ impl Path {
 
     /// Everything up to this session has ended at the target.
     pub(super) fn fenced(&mut self, upto: Incarnation) {
-        self.messages.push_back(Message::Fenced { upto, by: FenceKind::Reinstatement });
+        self.messages.push_back(Message::Fenced {
+            upto,
+            by: FenceKind::Reinstatement,
+        });
     }
 
     /// Whether a proof is decided.
@@ -366,7 +451,10 @@ impl Path {
 
     /// Acts on what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.stopping.is_some_and(|at| at + self.config.session.logout_timeout <= now) {
+        if self
+            .stopping
+            .is_some_and(|at| at + self.config.session.logout_timeout <= now)
+        {
             self.end_fencer();
             if !matches!(self.state, State::Stopped) {
                 self.lose(now, "no answer to the logout");
@@ -399,7 +487,11 @@ impl Path {
             | State::Suspect
             | State::Stopped => {}
         }
-        if self.probe.as_ref().is_some_and(|probe| probe.deadline() <= now) {
+        if self
+            .probe
+            .as_ref()
+            .is_some_and(|probe| probe.deadline() <= now)
+        {
             return self.lose(now, "a probe was not answered in time");
         }
         self.check_health(now);

@@ -39,8 +39,8 @@ use bytes::BytesMut;
 use crate::deadline::Deadline;
 use crate::ids::{Incarnation, Lun, PathId, TaskId};
 use crate::iscsi::name::PortalAddr;
-use crate::iscsi::session::config::{Entropy, SessionConfig, SessionKind};
 use crate::iscsi::session::Session;
+use crate::iscsi::session::config::{Entropy, SessionConfig, SessionKind};
 use crate::out_queue::OutQueue;
 use crate::task::Task;
 use crate::units::Geometry;
@@ -126,14 +126,24 @@ pub struct Surroundings {
 
 #[derive(Debug)]
 enum State {
-    Down { retry_at: Instant },
-    Connecting { deadline: Instant },
+    Down {
+        retry_at: Instant,
+    },
+    Connecting {
+        deadline: Instant,
+    },
     LoggingIn,
     Probing,
-    Probation { left: u32, next: Instant, asked: Option<Instant> },
+    Probation {
+        left: u32,
+        next: Instant,
+        asked: Option<Instant>,
+    },
     Ready,
     Suspect,
-    Disabled { retry_at: Instant },
+    Disabled {
+        retry_at: Instant,
+    },
     Stopped,
 }
 
@@ -307,7 +317,9 @@ impl Path {
     pub fn handle_bytes(&mut self, now: Instant, link: Link, input: &mut BytesMut) {
         match link {
             Link::Main => {
-                let Some(session) = &mut self.session else { return };
+                let Some(session) = &mut self.session else {
+                    return;
+                };
                 if let Err(error) = session.handle_bytes(now, input) {
                     return self.on_session_error(now, &error);
                 }
@@ -353,10 +365,13 @@ impl Path {
             return 0;
         }
         let depth = self.config.queue_depth;
-        self.session.as_mut().and_then(Session::full_feature).map_or(0, |session| {
-            let used = u32::try_from(session.outstanding()).unwrap_or(u32::MAX);
-            session.free_slots().min(depth.saturating_sub(used))
-        })
+        self.session
+            .as_mut()
+            .and_then(Session::full_feature)
+            .map_or(0, |session| {
+                let used = u32::try_from(session.outstanding()).unwrap_or(u32::MAX);
+                session.free_slots().min(depth.saturating_sub(used))
+            })
     }
 
     /// Sends a command of the volume.
@@ -421,7 +436,9 @@ impl Path {
                 Some(Deadline::new(retry_at, "reconnect"))
             }
             State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
-            State::Probation { next, asked: None, .. } => Some(Deadline::new(next, "probation")),
+            State::Probation {
+                next, asked: None, ..
+            } => Some(Deadline::new(next, "probation")),
             State::Disabled { retry_at } => Some(Deadline::new(retry_at, "disabled path retry")),
             State::Down { .. }
             | State::LoggingIn
@@ -431,12 +448,19 @@ impl Path {
             | State::Suspect
             | State::Stopped => None,
         };
-        let probe = self.probe.as_ref().map(|probe| Deadline::new(probe.deadline(), "probe"));
+        let probe = self
+            .probe
+            .as_ref()
+            .map(|probe| Deadline::new(probe.deadline(), "probe"));
         let fencer = self.fencer.as_ref().and_then(Fencer::poll_timeout);
         let proof = self.proof.as_ref().and_then(|proof| proof.deadline);
         let proof = proof.map(|at| Deadline::new(at, "proof of a session group"));
-        let stale = self.stale_check.map(|at| Deadline::new(at, "command deadline"));
-        let drain = self.draining.map(|at| Deadline::new(at, "logout asked for by the target"));
+        let stale = self
+            .stale_check
+            .map(|at| Deadline::new(at, "command deadline"));
+        let drain = self
+            .draining
+            .map(|at| Deadline::new(at, "logout asked for by the target"));
         let session = self.session.as_ref().and_then(Session::poll_timeout);
         let health = self.health_deadline(now);
         [state, probe, fencer, proof, stale, drain, session, health]

@@ -158,7 +158,10 @@ impl Probe {
                 _ => Next::Fail(format!("INQUIRY failed: {}", describe(completion))),
             },
             Step::Pages => {
-                found.pages = vpd::supported_pages(data).ok().filter(|_| good).unwrap_or_default();
+                found.pages = vpd::supported_pages(data)
+                    .ok()
+                    .filter(|_| good)
+                    .unwrap_or_default();
                 self.after(Step::Pages)
             }
             Step::Serial => {
@@ -186,7 +189,10 @@ impl Probe {
                 _ => Next::Fail(format!("READ CAPACITY failed: {}", describe(completion))),
             },
             Step::Limits => {
-                found.limits = BlockLimits::parse(data).ok().filter(|_| good).unwrap_or_default();
+                found.limits = BlockLimits::parse(data)
+                    .ok()
+                    .filter(|_| good)
+                    .unwrap_or_default();
                 self.after(Step::Limits)
             }
             Step::Characteristics => {
@@ -223,7 +229,8 @@ impl Probe {
             (Step::Provisioning, Some(page::PROVISIONING)),
             (Step::Mode6, None),
         ];
-        let supported = |needed: Option<u8>| needed.is_none_or(|code| self.findings.pages.contains(&code));
+        let supported =
+            |needed: Option<u8>| needed.is_none_or(|code| self.findings.pages.contains(&code));
         let next = ORDER
             .iter()
             .skip_while(|(other, _)| *other != step)
@@ -236,7 +243,11 @@ impl Probe {
     fn unit(&self, target: String, portal_group: Option<u16>) -> Option<Unit> {
         let inquiry = self.findings.inquiry.as_ref()?;
         let capacity = self.findings.capacity?;
-        let designators = self.findings.identification.as_ref().map(|found| found.designators.as_slice());
+        let designators = self
+            .findings
+            .identification
+            .as_ref()
+            .map(|found| found.designators.as_slice());
         let identity = LunIdentity::new(
             inquiry,
             designators.unwrap_or_default(),
@@ -244,7 +255,13 @@ impl Probe {
             capacity.geometry,
         );
         let features = self.features(&capacity);
-        Some(Unit { identity, geometry: capacity.geometry, features, target, portal_group })
+        Some(Unit {
+            identity,
+            geometry: capacity.geometry,
+            features,
+            target,
+            portal_group,
+        })
     }
 
     fn features(&self, capacity: &Capacity) -> Features {
@@ -253,7 +270,11 @@ impl Probe {
         let unlimited = |limit: u32| if limit == 0 { u32::MAX } else { limit };
         let provisioning = self.findings.provisioning.unwrap_or_default();
         let write_same_max = u32::try_from(blocks.write_same_max).unwrap_or(u32::MAX);
-        let write_same = if write_same_max == 0 { WRITE_SAME_DEFAULT } else { write_same_max };
+        let write_same = if write_same_max == 0 {
+            WRITE_SAME_DEFAULT
+        } else {
+            write_same_max
+        };
         let trim = if provisioning.unmap && blocks.unmap_blocks_max > 0 {
             TrimMethod::Unmap {
                 blocks_max: blocks.unmap_blocks_max,
@@ -289,14 +310,17 @@ fn no_disk(inquiry: &StandardInquiry) -> String {
             inquiry.vendor, inquiry.product, inquiry.device_type
         );
     }
-    "no logical unit with this number; correct `lun` (`iibadm discover PORTAL` lists them)".to_owned()
+    "no logical unit with this number; correct `lun` (`iibadm discover PORTAL` lists them)"
+        .to_owned()
 }
 
 /// LOGICAL UNIT NOT SUPPORTED.
 fn not_there(completion: &Completion) -> Option<String> {
-    let sense = Sense::parse(&completion.sense).filter(|_| completion.status == status::CHECK_CONDITION)?;
+    let sense =
+        Sense::parse(&completion.sense).filter(|_| completion.status == status::CHECK_CONDITION)?;
     (sense.key == SenseKey::IllegalRequest && sense.asc == 0x25).then(|| {
-        "no logical unit with this number; correct `lun` (`iibadm discover PORTAL` lists them)".to_owned()
+        "no logical unit with this number; correct `lun` (`iibadm discover PORTAL` lists them)"
+            .to_owned()
     })
 }
 
@@ -309,10 +333,16 @@ fn describe(completion: &Completion) -> String {
 }
 
 fn command(step: Step) -> Command {
-    let vpd = |code| Command::Inquiry { page: Some(code), allocation: VPD_ALLOCATION };
+    let vpd = |code| Command::Inquiry {
+        page: Some(code),
+        allocation: VPD_ALLOCATION,
+    };
     match step {
         Step::Barrier(_) => Command::TestUnitReady,
-        Step::Inquiry => Command::Inquiry { page: None, allocation: INQUIRY_ALLOCATION },
+        Step::Inquiry => Command::Inquiry {
+            page: None,
+            allocation: INQUIRY_ALLOCATION,
+        },
         Step::Pages => vpd(page::SUPPORTED),
         Step::Serial => vpd(page::SERIAL),
         Step::Identification => vpd(page::IDENTIFICATION),
@@ -321,8 +351,14 @@ fn command(step: Step) -> Command {
         Step::Limits => vpd(page::BLOCK_LIMITS),
         Step::Characteristics => vpd(page::BLOCK_CHARACTERISTICS),
         Step::Provisioning => vpd(page::PROVISIONING),
-        Step::Mode6 => Command::ModeSense6 { page: mode::CACHING_PAGE, allocation: 192 },
-        Step::Mode10 => Command::ModeSense10 { page: mode::CACHING_PAGE, allocation: 192 },
+        Step::Mode6 => Command::ModeSense6 {
+            page: mode::CACHING_PAGE,
+            allocation: 192,
+        },
+        Step::Mode10 => Command::ModeSense10 {
+            page: mode::CACHING_PAGE,
+            allocation: 192,
+        },
     }
 }
 
@@ -388,7 +424,13 @@ impl Path {
             DataLength::In(length) => DataTransfer::In(length),
             DataLength::None | DataLength::Out(_) => DataTransfer::None,
         };
-        let task = Task { id, lun: self.config.lun, cdb: command.cdb(), attribute, data };
+        let task = Task {
+            id,
+            lun: self.config.lun,
+            cdb: command.cdb(),
+            attribute,
+            data,
+        };
         match self.session.as_mut().and_then(Session::full_feature) {
             Some(session) if session.free_slots() > 0 => session.submit(now, task),
             _ => self.lose(now, "the target's command window is closed"),
@@ -397,15 +439,20 @@ impl Path {
 
     /// All steps are done: the volume is to judge.
     fn on_probed(&mut self, now: Instant) {
-        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else { return };
+        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else {
+            return;
+        };
         let portal_group = session.negotiated().target_portal_group_tag;
-        let Some(probe) = self.probe.take() else { return };
+        let Some(probe) = self.probe.take() else {
+            return;
+        };
         let target = self.target_name();
         match probe.unit(target, portal_group) {
             Some(unit) => {
                 self.geometry = Some(unit.geometry);
                 let (incarnation, unit) = (self.incarnation, std::sync::Arc::new(unit));
-                self.messages.push_back(Message::Identified { incarnation, unit });
+                self.messages
+                    .push_back(Message::Identified { incarnation, unit });
                 debug_assert!(matches!(self.state, State::Probing));
             }
             None => self.lose(now, "the unit did not tell who it is"),

@@ -53,7 +53,11 @@ impl Path {
             }
             Event::Completed(task, completion) => {
                 self.aborting.remove(&task);
-                self.messages.push_back(Message::Completed { incarnation, task, completion });
+                self.messages.push_back(Message::Completed {
+                    incarnation,
+                    task,
+                    completion,
+                });
             }
             Event::Failed(task, failure) if probe::is_ours(task) => {
                 tracing::debug!(path = %self.config.name, ?failure, "a probe failed");
@@ -62,12 +66,14 @@ impl Path {
             Event::Failed(task, failure) => {
                 tracing::info!(path = %self.config.name, ?failure, "a command failed without a SCSI status");
                 self.aborting.remove(&task);
-                self.messages.push_back(Message::Failed { incarnation, task });
+                self.messages
+                    .push_back(Message::Failed { incarnation, task });
             }
             Event::Aborted(task) => {
                 self.aborting.remove(&task);
                 if !probe::is_ours(task) {
-                    self.messages.push_back(Message::Failed { incarnation, task });
+                    self.messages
+                        .push_back(Message::Failed { incarnation, task });
                 }
             }
             Event::TaskManagement { response, .. } => {
@@ -113,8 +119,12 @@ impl Path {
 
     /// The target asked for a logout: when everything in flight has ended, or at its deadline.
     pub(super) fn check_draining(&mut self, now: Instant) {
-        let Some(deadline) = self.draining else { return };
-        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else { return };
+        let Some(deadline) = self.draining else {
+            return;
+        };
+        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else {
+            return;
+        };
         if session.outstanding() == 0 || deadline <= now {
             self.draining = None;
             session.logout(now);
@@ -127,9 +137,15 @@ impl Path {
 
     pub(super) fn check_health(&mut self, now: Instant) {
         let (detect, peers) = (self.config.detect, self.surroundings.peers);
-        let Some(session) = &mut self.session else { return };
-        let Some(heard) = session.last_received() else { return };
-        let Some(session) = session.full_feature() else { return };
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let Some(heard) = session.last_received() else {
+            return;
+        };
+        let Some(session) = session.full_feature() else {
+            return;
+        };
         let Some(pinged) = session.oldest_ping() else {
             if detect.ping_due(now, heard, session.outstanding() > 0) {
                 session.ping(now);
@@ -154,7 +170,9 @@ impl Path {
         }
         self.stale_check = None;
         let limit = self.config.detect.command;
-        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else { return };
+        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else {
+            return;
+        };
         let mut next: Option<Instant> = None;
         let mut stuck = Vec::new();
         for (task, progress) in session.tasks() {
@@ -176,7 +194,11 @@ impl Path {
             next = next.into_iter().chain([now + ABORT_TIMEOUT]).min();
         }
         self.stale_check = next;
-        if self.aborting.values().any(|&since| since + ABORT_TIMEOUT <= now) {
+        if self
+            .aborting
+            .values()
+            .any(|&since| since + ABORT_TIMEOUT <= now)
+        {
             self.lose(now, "no answer to ABORT TASK");
         }
     }

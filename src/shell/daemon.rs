@@ -22,6 +22,7 @@ use crate::nbd::ExportInfo;
 use crate::units::Geometry;
 
 use super::clock;
+use super::control_task::{ControlError, ControlSocket};
 use super::dial::Source;
 use super::nbd_bind::{BindError, BoundListener, ListenAddress};
 use super::nbd_listen::{NbdListener, ReadyClient};
@@ -55,6 +56,9 @@ pub enum StartError {
         /// What is wrong.
         error: BindError,
     },
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// A thread or runtime.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -68,12 +72,18 @@ struct Running {
     state: Arc<Mutex<VolumeState>>,
 }
 
-/// All volumes at work. Stop it with [`Daemon::stop`]; dropped, it ends without logging out.
+/// Who is at work: what the state is asked of.
 #[derive(Debug)]
-pub struct Daemon {
+struct Board {
     started: Instant,
     initiator_name: String,
     volumes: Vec<Running>,
+}
+
+/// All volumes at work. Stop it with [`Daemon::stop`]; dropped, it ends without logging out.
+#[derive(Debug)]
+pub struct Daemon {
+    board: Arc<Board>,
     dir: Arc<StateDir>,
     stop: CancellationToken,
     listeners: TaskTracker,
@@ -90,6 +100,7 @@ impl Daemon {
     /// Only what concerns this host: the state directory, an address to listen on.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let dir = Arc::new(StateDir::open(&config.daemon.state_dir)?);
+        let control = ControlSocket::bind(&config.daemon.control)?;
         let (stop, listeners) = (CancellationToken::new(), TaskTracker::new());
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let threads = threads.min(config.volumes.len()).max(1);
@@ -100,10 +111,30 @@ impl Daemon {
             jobs[index % threads].push(job);
             volumes.push(running);
         }
-        let initiator_name = config.daemon.initiator_name.clone();
-        let threads = jobs.into_iter().enumerate().map(|(index, jobs)| spawn(index, jobs));
+        let threads = jobs
+            .into_iter()
+            .enumerate()
+            .map(|(index, jobs)| spawn(index, jobs));
         let threads = threads.collect::<Result<_, _>>()?;
-        Ok(Self { started: clock::now(), initiator_name, volumes, dir, stop, listeners, threads })
+        let initiator_name = config.daemon.initiator_name.clone();
+        let board = Arc::new(Board {
+            started: clock::now(),
+            initiator_name,
+            volumes,
+        });
+        let (source, ended) = (Arc::clone(&board), stop.clone());
+        listeners.spawn(async move {
+            if let Err(error) = control.serve(source, ended).await {
+                tracing::error!(%error, "the control socket is not served");
+            }
+        });
+        Ok(Self {
+            board,
+            dir,
+            stop,
+            listeners,
+            threads,
+        })
     }
 
     /// Takes no new clients and requests, answers what was asked, flushes, logs out. `true` if all of that was done
@@ -112,7 +143,13 @@ impl Daemon {
         self.stop.cancel();
         self.listeners.close();
         self.listeners.wait().await;
-        let stopped = join_all(self.volumes.iter().map(|volume| self.stop_volume(volume))).await;
+        let stopped = join_all(
+            self.board
+                .volumes
+                .iter()
+                .map(|volume| self.stop_volume(volume)),
+        )
+        .await;
         for thread in self.threads {
             // A thread ends when its volumes have; joining it elsewhere keeps this runtime free.
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -124,9 +161,16 @@ impl Daemon {
         let (done, stopped) = oneshot::channel();
         let limit = volume.config.stop_timeout;
         volume.handle.ask(Ask::Stop { limit, done }).await;
-        let stopped = stopped.await.unwrap_or(Stopped { clean: false, unanswered: 0 });
+        let stopped = stopped.await.unwrap_or(Stopped {
+            clean: false,
+            unanswered: 0,
+        });
         if stopped.clean {
-            let mut state = volume.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let mut state = volume
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             state.clean = true;
             if let Err(error) = self.dir.store(&volume.config.name, &state) {
                 tracing::error!(volume = volume.config.name, %error, "cannot note the clean exit");
@@ -146,15 +190,19 @@ impl Daemon {
 }
 
 fn spawn(index: usize, jobs: Vec<Job>) -> std::io::Result<thread::JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name(format!("volumes-{index}")).spawn(move || {
-        let local = LocalSet::new();
-        let _guard = runtime.enter();
-        for job in jobs {
-            local.spawn_local(job().run());
-        }
-        runtime.block_on(local);
-    })
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    thread::Builder::new()
+        .name(format!("volumes-{index}"))
+        .spawn(move || {
+            let local = LocalSet::new();
+            let _guard = runtime.enter();
+            for job in jobs {
+                local.spawn_local(job().run());
+            }
+            runtime.block_on(local);
+        })
 }
 
 fn start_volume(
@@ -175,20 +223,35 @@ fn start_volume(
     let mut state = known.unwrap_or_default();
     state.clean = false;
     dir.store(&volume.name, &state)?;
-    let bound = volume.export.nbd.iter().map(|listen| bind(listen)).collect::<Result<Vec<_>, _>>();
-    let bound = bound.map_err(|error| StartError::Bind { volume: volume.name.clone(), error })?;
-    let assembled = assemble::assemble(&config.daemon, volume, &state, unclean)
-        .map_err(|error| StartError::Assemble { volume: volume.name.clone(), error })?;
+    let bound = volume
+        .export
+        .nbd
+        .iter()
+        .map(|listen| bind(listen))
+        .collect::<Result<Vec<_>, _>>();
+    let bound = bound.map_err(|error| StartError::Bind {
+        volume: volume.name.clone(),
+        error,
+    })?;
+    let assembled =
+        assemble::assemble(&config.daemon, volume, &state, unclean).map_err(|error| {
+            StartError::Assemble {
+                volume: volume.name.clone(),
+                error,
+            }
+        })?;
     let sources: Vec<Source> = volume
         .paths
         .iter()
-        .map(|path| Source { nic: path.nic.clone(), address: path.source })
+        .map(|path| Source {
+            nic: path.nic.clone(),
+            address: path.source,
+        })
         .collect();
     let span = tracing::info_span!("volume", name = volume.name);
     let (handle, inbox) = VolumeTask::channel();
-    let job: Job = Box::new(move || {
-        VolumeTask::new(assembled.engine(clock::now()), sources, inbox, span)
-    });
+    let job: Job =
+        Box::new(move || VolumeTask::new(assembled.engine(clock::now()), sources, inbox, span));
     let state = Arc::new(Mutex::new(state));
     let running = Running {
         config: volume.clone(),
@@ -209,7 +272,10 @@ fn start_volume(
 
 fn bind(listen: &config::Listen) -> Result<BoundListener, BindError> {
     BoundListener::bind(&match listen {
-        config::Listen::Unix(path) => ListenAddress::Unix { path: path.clone(), mode: SOCKET_MODE },
+        config::Listen::Unix(path) => ListenAddress::Unix {
+            path: path.clone(),
+            mode: SOCKET_MODE,
+        },
         config::Listen::Tcp { host, port } => ListenAddress::resolve(host, *port)?,
     })
 }
@@ -235,7 +301,9 @@ impl Keeper {
                 Err(_) => return,
             },
         };
-        let Some((export, wwid, geometry)) = found else { return };
+        let Some((export, wwid, geometry)) = found else {
+            return;
+        };
         if let Err(error) = self.remember(wwid, geometry) {
             tracing::error!(volume = self.name, %error, "not exported: the unit's identity cannot be kept");
             return;
@@ -246,7 +314,8 @@ impl Keeper {
             match NbdListener::new(bound) {
                 Ok(listener) => {
                     let table = Arc::new(Arc::clone(&exports));
-                    self.listeners.spawn(listener.run(table, clients.clone(), self.stop.clone()));
+                    self.listeners
+                        .spawn(listener.run(table, clients.clone(), self.stop.clone()));
                 }
                 Err(error) => tracing::error!(volume = self.name, %error, "cannot listen"),
             }

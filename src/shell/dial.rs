@@ -95,7 +95,12 @@ async fn resolve(portal: &PortalAddr) -> Result<Vec<SocketAddr>, DialError> {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let found = tokio::net::lookup_host((host.as_str(), port)).await;
-    Ok(found.map_err(|error| DialError::Resolve { host: host.clone(), error })?.collect())
+    Ok(found
+        .map_err(|error| DialError::Resolve {
+            host: host.clone(),
+            error,
+        })?
+        .collect())
 }
 
 async fn connect(
@@ -103,9 +108,16 @@ async fn connect(
     address: SocketAddr,
     source: &Source,
 ) -> Result<TcpStream, DialError> {
-    let failed = |error| DialError::Connect { portal: portal.to_string(), error };
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
-        .map_err(failed)?;
+    let failed = |error| DialError::Connect {
+        portal: portal.to_string(),
+        error,
+    };
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )
+    .map_err(failed)?;
     prepare(&socket).map_err(failed)?;
     bind(&socket, source)?;
     let socket = TcpSocket::from_std_stream(socket.into());
@@ -126,12 +138,18 @@ fn bind(socket: &Socket, source: &Source) -> Result<(), DialError> {
     if let Some(nic) = &source.nic {
         socket
             .bind_device(Some(nic.as_bytes()))
-            .map_err(|error| DialError::Bind { what: format!("network interface {nic}"), error })?;
+            .map_err(|error| DialError::Bind {
+                what: format!("network interface {nic}"),
+                error,
+            })?;
     }
     if let Some(address) = source.address {
         socket
             .bind(&SocketAddr::new(address, 0).into())
-            .map_err(|error| DialError::Bind { what: format!("source address {address}"), error })?;
+            .map_err(|error| DialError::Bind {
+                what: format!("source address {address}"),
+                error,
+            })?;
     }
     Ok(())
 }

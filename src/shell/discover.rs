@@ -20,7 +20,9 @@ use crate::iscsi::name::{IscsiName, PortalAddr};
 use crate::iscsi::session::config::{AuthConfig, Entropy, Offer, SessionConfig, SessionKind};
 use crate::iscsi::session::{Event, Session, TargetQuery};
 use crate::scsi::capacity::{Capacity, ShortCapacity};
-use crate::scsi::cdb::{Command, DataLength, INQUIRY_ALLOCATION, REPORT_LUNS_FIRST, VPD_ALLOCATION};
+use crate::scsi::cdb::{
+    Command, DataLength, INQUIRY_ALLOCATION, REPORT_LUNS_FIRST, VPD_ALLOCATION,
+};
 use crate::scsi::identity::LunIdentity;
 use crate::scsi::inquiry::StandardInquiry;
 use crate::scsi::luns::LunList;
@@ -67,7 +69,9 @@ pub enum DiscoverError {
         error: SessionError,
     },
     /// Silence.
-    #[error("{portal}: no answer within {STEP_TIMEOUT:?}; is it an iSCSI portal, and is no firewall between?")]
+    #[error(
+        "{portal}: no answer within {STEP_TIMEOUT:?}; is it an iSCSI portal, and is no firewall between?"
+    )]
     Silent {
         /// The portal.
         portal: PortalAddr,
@@ -126,14 +130,19 @@ pub struct Asker {
 ///
 /// # Errors
 /// If the portal does not answer SendTargets. A target that refuses its own login is listed with the reason.
-pub async fn discover(asker: &Asker, portal: &PortalAddr) -> Result<Vec<FoundTarget>, DiscoverError> {
+pub async fn discover(
+    asker: &Asker,
+    portal: &PortalAddr,
+) -> Result<Vec<FoundTarget>, DiscoverError> {
     let mut talk = Talk::open(asker, portal, SessionKind::Discovery).await?;
     talk.session_mut(|session, now| session.send_targets(now, TargetQuery::All));
     let targets = loop {
         match talk.event().await? {
             Event::Targets(targets) => break targets,
             Event::TargetsRefused(_) => {
-                return Err(DiscoverError::Refused { portal: portal.clone() });
+                return Err(DiscoverError::Refused {
+                    portal: portal.clone(),
+                });
             }
             _ => {}
         }
@@ -153,7 +162,9 @@ async fn units(
     portal: &PortalAddr,
     target: &DiscoveredTarget,
 ) -> Result<Vec<FoundUnit>, DiscoverError> {
-    let kind = SessionKind::Normal { target: target.name.clone() };
+    let kind = SessionKind::Normal {
+        target: target.name.clone(),
+    };
     let mut talk = Talk::open(asker, portal, kind).await?;
     let mut found = Vec::new();
     for lun in talk.report_luns().await?.into_iter().take(UNITS_MAX) {
@@ -178,7 +189,9 @@ impl Talk {
         portal: &PortalAddr,
         kind: SessionKind,
     ) -> Result<Self, DiscoverError> {
-        let silent = || DiscoverError::Silent { portal: portal.clone() };
+        let silent = || DiscoverError::Silent {
+            portal: portal.clone(),
+        };
         let dialed = tokio::time::timeout(STEP_TIMEOUT, dial(portal, &asker.source)).await;
         let stream: TcpStream = dialed.map_err(|_| silent())??;
         let mut random = [0; 32];
@@ -204,7 +217,10 @@ impl Talk {
             match talk.event().await? {
                 Event::LoggedIn(_) => return Ok(talk),
                 Event::Redirected { to, .. } => {
-                    return Err(DiscoverError::Redirected { portal: portal.clone(), to });
+                    return Err(DiscoverError::Redirected {
+                        portal: portal.clone(),
+                        to,
+                    });
                 }
                 _ => {}
             }
@@ -234,16 +250,28 @@ impl Talk {
             if let Some(event) = self.session.poll_event() {
                 return Ok(event);
             }
-            let socket = |error| DiscoverError::Socket { portal: self.portal.clone(), error };
-            self.stream.write_all(self.session.outgoing()).await.map_err(socket)?;
+            let socket = |error| DiscoverError::Socket {
+                portal: self.portal.clone(),
+                error,
+            };
+            self.stream
+                .write_all(self.session.outgoing())
+                .await
+                .map_err(socket)?;
             self.input.reserve(64 << 10);
             let read = self.stream.read(&mut self.input).await.map_err(socket)?;
             let ended = match read {
                 0 => self.session.on_closed(),
-                _ => self.session.handle_bytes(clock::now(), &mut self.input).err(),
+                _ => self
+                    .session
+                    .handle_bytes(clock::now(), &mut self.input)
+                    .err(),
             };
             if let Some(error) = ended {
-                return Err(DiscoverError::Session { portal: self.portal.clone(), error });
+                return Err(DiscoverError::Session {
+                    portal: self.portal.clone(),
+                    error,
+                });
             }
             if read == 0 {
                 let error = io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the target");
@@ -285,7 +313,13 @@ impl Talk {
         };
         let id = TaskId(self.next_task);
         self.next_task += 1;
-        let task = Task { id, lun, cdb: command.cdb(), attribute: TaskAttribute::Simple, data };
+        let task = Task {
+            id,
+            lun,
+            cdb: command.cdb(),
+            attribute: TaskAttribute::Simple,
+            data,
+        };
         self.session_mut(|session, now| {
             if session.free_slots() > 0 {
                 session.submit(now, task);
@@ -301,10 +335,14 @@ impl Talk {
     }
 
     async fn report_luns(&mut self) -> Result<Vec<Lun>, DiscoverError> {
-        let Some(zero) = Lun::from_number(0) else { return Ok(Vec::new()) };
+        let Some(zero) = Lun::from_number(0) else {
+            return Ok(Vec::new());
+        };
         let mut allocation = REPORT_LUNS_FIRST;
         loop {
-            let answer = self.command(zero, Command::ReportLuns { allocation }).await?;
+            let answer = self
+                .command(zero, Command::ReportLuns { allocation })
+                .await?;
             match LunList::parse(&answer.data.to_bytes()) {
                 Ok(list) if list.truncated && list.needed > allocation => allocation = list.needed,
                 Ok(list) => return Ok(list.luns),
@@ -315,10 +353,15 @@ impl Talk {
 
     /// The disk with this number; `None` if it is none.
     async fn unit(&mut self, lun: Lun) -> Result<Option<FoundUnit>, DiscoverError> {
-        let inquiry = Command::Inquiry { page: None, allocation: INQUIRY_ALLOCATION };
+        let inquiry = Command::Inquiry {
+            page: None,
+            allocation: INQUIRY_ALLOCATION,
+        };
         let answer = self.command(lun, inquiry).await?;
         let inquiry = StandardInquiry::parse(&answer.data.to_bytes());
-        let Some(inquiry) = inquiry.ok().filter(StandardInquiry::is_disk) else { return Ok(None) };
+        let Some(inquiry) = inquiry.ok().filter(StandardInquiry::is_disk) else {
+            return Ok(None);
+        };
         let serial = self.page(lun, page::SERIAL).await?;
         let serial = vpd::serial(&serial).ok().flatten();
         let names = self.page(lun, page::IDENTIFICATION).await?;
@@ -334,13 +377,24 @@ impl Talk {
                 }
             }
         };
-        let identity =
-            LunIdentity::new(&inquiry, names.as_deref().unwrap_or_default(), serial, geometry);
-        Ok(Some(FoundUnit { lun, identity, geometry }))
+        let identity = LunIdentity::new(
+            &inquiry,
+            names.as_deref().unwrap_or_default(),
+            serial,
+            geometry,
+        );
+        Ok(Some(FoundUnit {
+            lun,
+            identity,
+            geometry,
+        }))
     }
 
     async fn page(&mut self, lun: Lun, code: u8) -> Result<bytes::Bytes, DiscoverError> {
-        let inquiry = Command::Inquiry { page: Some(code), allocation: VPD_ALLOCATION };
+        let inquiry = Command::Inquiry {
+            page: Some(code),
+            allocation: VPD_ALLOCATION,
+        };
         Ok(self.command(lun, inquiry).await?.data.to_bytes())
     }
 
@@ -359,8 +413,9 @@ fn is_settled(completion: &Completion) -> bool {
     use crate::scsi::sense::{Sense, SenseKey};
     match completion.status {
         status::BUSY | status::TASK_SET_FULL => false,
-        status::CHECK_CONDITION => Sense::parse(&completion.sense)
-            .is_none_or(|sense| sense.key != SenseKey::UnitAttention),
+        status::CHECK_CONDITION => {
+            Sense::parse(&completion.sense).is_none_or(|sense| sense.key != SenseKey::UnitAttention)
+        }
         _ => true,
     }
 }

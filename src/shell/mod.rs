@@ -1,10 +1,10 @@
 //! Everything asynchronous: sockets, time, tasks.
 
 pub mod clock;
-pub mod daemon;
 pub mod config_file;
 pub mod control_client;
 pub mod control_task;
+pub mod daemon;
 pub mod dial;
 pub mod discover;
 pub mod nbd_bind;

@@ -33,7 +33,10 @@ impl ListenAddress {
     /// # Errors
     /// If the name cannot be resolved.
     pub fn resolve(host: &str, port: u16) -> Result<Self, BindError> {
-        let failed = |source| BindError::Resolve { host: host.to_owned(), source };
+        let failed = |source| BindError::Resolve {
+            host: host.to_owned(),
+            source,
+        };
         let mut found = (host, port).to_socket_addrs().map_err(failed)?;
         let none = || failed(io::Error::new(io::ErrorKind::NotFound, "no address"));
         found.next().map(Self::Tcp).ok_or_else(none)

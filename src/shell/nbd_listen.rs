@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::stream::{UnwatchedStream, Stream, enlarge_buffers};
 use super::clock;
 use super::nbd_bind::{BoundListener, ListenAddress, SocketFile};
+use super::stream::{Stream, UnwatchedStream, enlarge_buffers};
 use crate::limits::NBD_HANDSHAKES_MAX;
 use crate::nbd::{ExportInfo, ExportTable, Handshake, HandshakeError, HandshakeOutcome};
 

@@ -84,9 +84,15 @@ impl StateDir {
             .open(&name)
             .map_err(failed(&name))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(lock) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateError::Locked { path: name }),
-            Err((_, errno)) => Err(StateError::Io { path: name, error: errno.into() }),
+            Err((_, errno)) => Err(StateError::Io {
+                path: name,
+                error: errno.into(),
+            }),
         }
     }
 
@@ -117,15 +123,22 @@ impl StateDir {
         let path = self.file(volume);
         let replace = || -> io::Result<()> {
             let new = path.with_extension("json.new");
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&new)?;
             serde_json::to_writer(&mut file, state)?;
             file.write_all(b"\n")?;
             file.sync_all()?;
             fs::rename(&new, &path)?;
             File::open(&self.path)?.sync_all()
         };
-        replace().map_err(|error| StateError::Io { path: path.clone(), error })
+        replace().map_err(|error| StateError::Io {
+            path: path.clone(),
+            error,
+        })
     }
 }
 
@@ -137,7 +150,10 @@ mod tests {
     fn a_second_daemon_is_kept_away_until_the_first_has_ended() {
         let dir = tempfile::tempdir().unwrap();
         let first = StateDir::open(dir.path()).unwrap();
-        assert!(matches!(StateDir::open(dir.path()), Err(StateError::Locked { .. })));
+        assert!(matches!(
+            StateDir::open(dir.path()),
+            Err(StateError::Locked { .. })
+        ));
         drop(first);
         StateDir::open(dir.path()).unwrap();
     }

@@ -172,7 +172,13 @@ impl VolumeTask {
     pub fn channel() -> (VolumeHandle, Inbox) {
         let (ask, asks) = mpsc::channel(ASKS_MAX);
         let (online, online_seen) = watch::channel(None);
-        (VolumeHandle { asks: ask, online: online_seen }, Inbox { asks, online })
+        (
+            VolumeHandle {
+                asks: ask,
+                online: online_seen,
+            },
+            Inbox { asks, online },
+        )
     }
 
     /// The task for `engine`, whose paths' connections leave from `sources`; to be made and run in the runtime that is
@@ -215,7 +221,9 @@ impl VolumeTask {
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Ready> {
         let mut ready = Ready::default();
         for (&id, (_, connection)) in &mut self.links {
-            let Connection::Open { stream, input } = connection else { continue };
+            let Connection::Open { stream, input } = connection else {
+                continue;
+            };
             if let Poll::Ready(read) = stream.poll_read(context, input) {
                 ready.links.push((id, read));
             }
@@ -229,7 +237,11 @@ impl VolumeTask {
             {
                 ready.clients.push((id, read));
             }
-            if self.engine.client_outgoing(id).is_some_and(|queue| !queue.is_empty()) {
+            if self
+                .engine
+                .client_outgoing(id)
+                .is_some_and(|queue| !queue.is_empty())
+            {
                 ready.writable |= client.stream.poll_write_ready(context).is_ready();
             }
         }
@@ -246,7 +258,11 @@ impl VolumeTask {
             }
         }
         ready.timer = self.timer.as_mut().poll(context).is_ready();
-        if ready.is_empty() { Poll::Pending } else { Poll::Ready(ready) }
+        if ready.is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(ready)
+        }
     }
 
     fn apply(&mut self, now: Instant, ready: Ready) {
@@ -262,7 +278,11 @@ impl VolumeTask {
         for (client, read) in ready.clients {
             self.on_client_read(client, read);
         }
-        if self.engine.poll_timeout(now).is_some_and(|deadline| deadline.at <= now) {
+        if self
+            .engine
+            .poll_timeout(now)
+            .is_some_and(|deadline| deadline.at <= now)
+        {
             self.engine.handle_timeout(now);
         }
     }
@@ -277,8 +297,12 @@ impl VolumeTask {
             Ask::Stop { limit, done } => {
                 self.engine.begin_stop();
                 let phase = StopPhase::Drain;
-                self.stopping =
-                    Some(Stopping { phase, deadline: now + limit, done, drained: false });
+                self.stopping = Some(Stopping {
+                    phase,
+                    deadline: now + limit,
+                    done,
+                    drained: false,
+                });
             }
         }
     }
@@ -300,8 +324,12 @@ impl VolumeTask {
         let id = self.engine.attach(connection);
         tracing::info!(peer = client.peer, "NBD client attached");
         let fresh = !client.leftover.is_empty();
-        let entry =
-            Client { stream, input: client.leftover, peer: client.peer, fresh };
+        let entry = Client {
+            stream,
+            input: client.leftover,
+            peer: client.peer,
+            fresh,
+        };
         self.clients.insert(id, entry);
     }
 
@@ -312,16 +340,23 @@ impl VolumeTask {
         dial: u64,
         dialed: Result<tokio::net::TcpStream, DialError>,
     ) {
-        let current = self.links.get(&link).is_some_and(|(number, _)| *number == dial);
+        let current = self
+            .links
+            .get(&link)
+            .is_some_and(|(number, _)| *number == dial);
         match dialed {
             Ok(stream) if current => {
                 let mut random = [0; 32];
                 if let Err(error) = getrandom::fill(&mut random) {
                     self.links.remove(&link);
-                    self.engine.on_closed(now, link, &format!("no random bytes: {error}"));
+                    self.engine
+                        .on_closed(now, link, &format!("no random bytes: {error}"));
                     return;
                 }
-                let open = Connection::Open { stream: Stream::Tcp(stream), input: BytesMut::new() };
+                let open = Connection::Open {
+                    stream: Stream::Tcp(stream),
+                    input: BytesMut::new(),
+                };
                 self.links.insert(link, (dial, open));
                 self.engine.on_connected(now, link, Entropy::new(random));
             }
@@ -408,17 +443,19 @@ impl VolumeTask {
                 Action::Dial { link, via, to } => {
                     self.next_dial += 1;
                     let (number, source) = (self.next_dial, self.source(via));
-                    let abort = self.dials.spawn(async move {
-                        (link, number, dial::dial(&to, &source).await)
-                    });
+                    let abort = self
+                        .dials
+                        .spawn(async move { (link, number, dial::dial(&to, &source).await) });
                     self.replace_link(link, Some((number, Connection::Dialing(abort))));
                 }
                 Action::Hangup { link } => self.replace_link(link, None),
                 Action::CloseClient { client } => self.drop_client(client, "finished"),
                 Action::Online => {
-                    let found = self.engine.export_info().zip(self.engine.unit()).map(
-                        |(export, unit)| (export, unit.identity.wwid(), unit.geometry),
-                    );
+                    let found = self
+                        .engine
+                        .export_info()
+                        .zip(self.engine.unit())
+                        .map(|(export, unit)| (export, unit.identity.wwid(), unit.geometry));
                     self.online.send_replace(found);
                 }
             }
@@ -430,7 +467,10 @@ impl VolumeTask {
     }
 
     fn source(&self, path: PathId) -> Source {
-        self.sources.get(usize::from(path.0)).cloned().unwrap_or_default()
+        self.sources
+            .get(usize::from(path.0))
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn replace_link(&mut self, link: LinkId, new: Option<(u64, Connection)>) {
@@ -440,7 +480,13 @@ impl VolumeTask {
         };
         match old {
             Some((_, Connection::Dialing(abort))) => abort.abort(),
-            Some((_, Connection::Open { stream: Stream::Tcp(stream), .. })) => {
+            Some((
+                _,
+                Connection::Open {
+                    stream: Stream::Tcp(stream),
+                    ..
+                },
+            )) => {
                 dial::close_abortively(stream);
             }
             Some((_, Connection::Open { .. })) | None => {}
@@ -452,7 +498,9 @@ impl VolumeTask {
         let mut wrote = false;
         let mut broken_links = Vec::new();
         for (&id, (_, connection)) in &mut self.links {
-            let Connection::Open { stream, .. } = connection else { continue };
+            let Connection::Open { stream, .. } = connection else {
+                continue;
+            };
             match write_some(stream, self.engine.link_outgoing(id)) {
                 Ok(some) => wrote |= some,
                 Err(error) => broken_links.push((id, error)),
@@ -460,7 +508,9 @@ impl VolumeTask {
         }
         let mut broken_clients = Vec::new();
         for (&id, client) in &mut self.clients {
-            let Some(queue) = self.engine.client_outgoing(id) else { continue };
+            let Some(queue) = self.engine.client_outgoing(id) else {
+                continue;
+            };
             match write_some(&client.stream, queue) {
                 Ok(some) => {
                     wrote |= some;
@@ -482,7 +532,9 @@ impl VolumeTask {
 
     /// The next phase of a stop, if this one is done; `true` when all are.
     fn advance_stop(&mut self, now: Instant) -> bool {
-        let Some(stopping) = &mut self.stopping else { return false };
+        let Some(stopping) = &mut self.stopping else {
+            return false;
+        };
         let over = stopping.deadline <= now;
         match stopping.phase {
             StopPhase::Drain if over || self.engine.is_drained() => {
@@ -506,7 +558,10 @@ impl VolumeTask {
                 let status = self.engine.status(now);
                 let drained = stopping.drained && status.volume.ghosts == 0;
                 let clean = drained && self.engine.is_stopped();
-                let stopped = Stopped { clean, unanswered: status.volume.ios };
+                let stopped = Stopped {
+                    clean,
+                    unanswered: status.volume.ios,
+                };
                 if let Some(stopping) = self.stopping.take() {
                     // The asker may have gone; then nobody needs the answer.
                     let _ = stopping.done.send(stopped);
@@ -521,7 +576,9 @@ impl VolumeTask {
     fn set_timer(&mut self, now: Instant) {
         let stop = self.stopping.as_ref().map(|stopping| stopping.deadline);
         let due = self.engine.poll_timeout(now).map(|deadline| deadline.at);
-        let Some(due) = due.into_iter().chain(stop).min() else { return };
+        let Some(due) = due.into_iter().chain(stop).min() else {
+            return;
+        };
         let due = tokio::time::Instant::from_std(due);
         if self.timer.is_elapsed() || due < self.timer.deadline() {
             self.timer.as_mut().reset(due);

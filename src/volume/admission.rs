@@ -20,7 +20,7 @@ pub struct Pin {
 pub(super) fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<(), String> {
     let wwid = found.identity.wwid();
     if let Some(configured) = &pin.configured
-        && *configured != wwid
+        && !found.identity.is_named(configured)
     {
         return Err(format!(
             "wrong logical unit: found {} but the configuration demands wwid = \"{configured}\"; \
@@ -29,7 +29,7 @@ pub(super) fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<()
         ));
     }
     if let Some((remembered, geometry)) = &pin.remembered {
-        if *remembered != wwid && pin.configured.is_none() {
+        if !found.identity.is_named(remembered) && pin.configured.is_none() {
             return Err(format!(
                 "wrong logical unit: found {} but this volume was {remembered} when it was last used; \
                  correct the path's target or lun, or, if the volume was meant to change, set wwid = \"{wwid}\"",
@@ -38,7 +38,7 @@ pub(super) fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<()
         }
         let shrunk = found.geometry.bytes() < geometry.bytes()
             || found.geometry.block_size() != geometry.block_size();
-        if *remembered == wwid && shrunk {
+        if found.identity.is_named(remembered) && shrunk {
             return Err(format!(
                 "size changed: {wwid} has {} but had {geometry} when it was last used; a smaller unit is \
                  not served, for what was written beyond its end is gone",
@@ -47,7 +47,7 @@ pub(super) fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<()
         }
     }
     let Some(volume) = volume else { return Ok(()) };
-    if let Err(mismatch) = volume.identity.matches(&found.identity) {
+    if let Err(mismatch) = found.identity.matches(&volume.identity) {
         return Err(format!(
             "different logical unit: {mismatch}; this path found {}, the volume's other paths lead to {}; \
              correct the path's target or lun",

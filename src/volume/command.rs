@@ -16,11 +16,18 @@ use super::request::Request;
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Read(BlockRange),
-    Write { range: BlockRange, data: Payload, fua: bool },
+    Write {
+        range: BlockRange,
+        data: Payload,
+        fua: bool,
+    },
     /// SYNCHRONIZE CACHE of the whole unit.
     Sync,
     Unmap(BlockRange),
-    WriteSame { range: BlockRange, unmap: bool },
+    WriteSame {
+        range: BlockRange,
+        unmap: bool,
+    },
 }
 
 static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
@@ -44,12 +51,15 @@ fn pieces(range: BlockRange, blocks_max: u64) -> impl Iterator<Item = (u64, Bloc
 /// The commands for `request`, in ascending order of their blocks; empty if there is nothing to do.
 pub(super) fn split(request: &Request, geometry: Geometry, features: &Features) -> Vec<Op> {
     let transfer = u64::from(
-        features.transfer_blocks_max.min(limits::TRANSFER_MAX / geometry.block_size()).max(1),
+        features
+            .transfer_blocks_max
+            .min(limits::TRANSFER_MAX / geometry.block_size())
+            .max(1),
     );
     match request {
-        Request::Read { range } => {
-            pieces(*range, transfer).map(|(_, part)| Op::Read(part)).collect()
-        }
+        Request::Read { range } => pieces(*range, transfer)
+            .map(|(_, part)| Op::Read(part))
+            .collect(),
         Request::Write { range, data, fua } => {
             let fua = *fua && features.fua;
             pieces(*range, transfer)
@@ -62,9 +72,9 @@ pub(super) fn split(request: &Request, geometry: Geometry, features: &Features) 
         }
         Request::Flush => vec![Op::Sync],
         Request::Trim { range, .. } => split_trim(*range, features),
-        Request::WriteZeroes { range, may_unmap, .. } => {
-            split_zeroes(*range, *may_unmap, geometry, features, transfer)
-        }
+        Request::WriteZeroes {
+            range, may_unmap, ..
+        } => split_zeroes(*range, *may_unmap, geometry, features, transfer),
     }
 }
 
@@ -75,7 +85,11 @@ fn bytes(blocks: u64, geometry: Geometry) -> usize {
 fn split_trim(range: BlockRange, features: &Features) -> Vec<Op> {
     match features.trim {
         TrimMethod::None => Vec::new(),
-        TrimMethod::Unmap { blocks_max, granularity, alignment } => {
+        TrimMethod::Unmap {
+            blocks_max,
+            granularity,
+            alignment,
+        } => {
             let (grain, offset) = (u64::from(granularity.max(1)), u64::from(alignment));
             let first = align_up(range.lba(), grain, offset);
             let last = align_down(range.end(), grain, offset);
@@ -86,10 +100,15 @@ fn split_trim(range: BlockRange, features: &Features) -> Vec<Op> {
                 return Vec::new();
             };
             let most = (u64::from(blocks_max) / grain * grain).max(grain);
-            pieces(inner, most).map(|(_, part)| Op::Unmap(part)).collect()
+            pieces(inner, most)
+                .map(|(_, part)| Op::Unmap(part))
+                .collect()
         }
         TrimMethod::WriteSame => pieces(range, u64::from(features.write_same_blocks_max.max(1)))
-            .map(|(_, part)| Op::WriteSame { range: part, unmap: true })
+            .map(|(_, part)| Op::WriteSame {
+                range: part,
+                unmap: true,
+            })
             .collect(),
     }
 }
@@ -98,7 +117,11 @@ fn split_trim(range: BlockRange, features: &Features) -> Vec<Op> {
 fn align_up(lba: u64, grain: u64, offset: u64) -> u64 {
     let shift = offset % grain;
     let below = (lba + grain - shift) % grain;
-    if below == 0 { lba } else { lba + (grain - below) }
+    if below == 0 {
+        lba
+    } else {
+        lba + (grain - below)
+    }
 }
 
 /// The greatest `n × grain + offset` (modulo the grain) that is not above `lba`; 0 if there is none.
@@ -200,8 +223,14 @@ impl Op {
                 (command.cdb(), DataTransfer::Out(list.into()))
             }
             Self::WriteSame { range, unmap } => {
-                let flags = WriteSameFlags { unmap: *unmap, ..WriteSameFlags::default() };
-                let command = Command::WriteSame16 { extent: Extent::of(*range), flags };
+                let flags = WriteSameFlags {
+                    unmap: *unmap,
+                    ..WriteSameFlags::default()
+                };
+                let command = Command::WriteSame16 {
+                    extent: Extent::of(*range),
+                    flags,
+                };
                 (command.cdb(), DataTransfer::Out(zeroes(bytes(1, geometry))))
             }
         }

@@ -37,7 +37,10 @@ impl Volume {
             self.ready.insert(attempt.command);
         }
         let route = self.roster.route_mut(path);
-        assert_eq!(route.in_flight, 0, "every attempt of a lost session is resolved");
+        assert_eq!(
+            route.in_flight, 0,
+            "every attempt of a lost session is resolved"
+        );
         route.standing = Standing::Unusable;
         route.incarnation = incarnation;
         route.counters.losses += 1;
@@ -54,9 +57,15 @@ impl Volume {
     /// Whether the attempt left a ghost.
     fn record_ghost(&mut self, now: Instant, attempt: &super::Attempt) -> bool {
         let command = &self.commands[&attempt.command];
-        let Some(range) = command.op.written_range() else { return false };
-        self.ledger.record(now, attempt.path, attempt.incarnation, range);
-        let io = self.ios.get_mut(&command.io).expect("commands belong to an io");
+        let Some(range) = command.op.written_range() else {
+            return false;
+        };
+        self.ledger
+            .record(now, attempt.path, attempt.incarnation, range);
+        let io = self
+            .ios
+            .get_mut(&command.io)
+            .expect("commands belong to an io");
         io.ghosts.push((attempt.path, attempt.incarnation));
         true
     }

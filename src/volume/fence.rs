@@ -39,7 +39,10 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new(quiesce: Option<Duration>) -> Self {
-        Self { haunts: BTreeMap::new(), quiesce }
+        Self {
+            haunts: BTreeMap::new(),
+            quiesce,
+        }
     }
 
     /// A write to `range` was lost with that session at `now`.
@@ -52,14 +55,20 @@ impl Ledger {
     ) {
         self.haunts
             .entry((path, incarnation))
-            .or_insert_with(|| Haunt { since: now, ranges: Vec::new() })
+            .or_insert_with(|| Haunt {
+                since: now,
+                ranges: Vec::new(),
+            })
             .ranges
             .push(range);
     }
 
     /// Whether a ghost may still write to `range`.
     pub(super) fn is_haunted(&self, range: BlockRange) -> bool {
-        self.haunts.values().flat_map(|haunt| &haunt.ranges).any(|ghost| ghost.overlaps(range))
+        self.haunts
+            .values()
+            .flat_map(|haunt| &haunt.ranges)
+            .any(|ghost| ghost.overlaps(range))
     }
 
     /// Whether that session has unfenced ghosts.
@@ -69,25 +78,35 @@ impl Ledger {
 
     /// Whether the path has unfenced ghosts.
     pub(super) fn haunts_path(&self, path: PathId) -> bool {
-        self.haunts.range((path, Incarnation(0))..=(path, Incarnation(u32::MAX))).next().is_some()
+        self.haunts
+            .range((path, Incarnation(0))..=(path, Incarnation(u32::MAX)))
+            .next()
+            .is_some()
     }
 
     /// The path's sessions up to `upto` cannot execute anything any more; `true` if that laid a ghost.
     pub(super) fn fenced(&mut self, path: PathId, upto: Incarnation) -> bool {
         let before = self.haunts.len();
-        self.haunts.retain(|&(p, incarnation), _| p != path || incarnation > upto);
+        self.haunts
+            .retain(|&(p, incarnation), _| p != path || incarnation > upto);
         self.haunts.len() < before
     }
 
     /// Lets go of what was lost a quiesce time ago.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Expired> {
-        let Some(quiesce) = self.quiesce else { return Vec::new() };
+        let Some(quiesce) = self.quiesce else {
+            return Vec::new();
+        };
         let mut expired = Vec::new();
         self.haunts.retain(|&(path, incarnation), haunt| {
             let over = haunt.since + quiesce <= now;
             if over {
                 let ranges = std::mem::take(&mut haunt.ranges);
-                expired.push(Expired { path, incarnation, ranges });
+                expired.push(Expired {
+                    path,
+                    incarnation,
+                    ranges,
+                });
             }
             !over
         });
@@ -97,7 +116,10 @@ impl Ledger {
     /// When the next ghost is let go by time.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         let quiesce = self.quiesce?;
-        self.haunts.values().map(|haunt| haunt.since + quiesce).min()
+        self.haunts
+            .values()
+            .map(|haunt| haunt.since + quiesce)
+            .min()
     }
 
     /// Number of ghosts.
@@ -112,10 +134,16 @@ mod tests {
     use crate::units::Geometry;
 
     fn range(lba: u64, blocks: u64) -> BlockRange {
-        Geometry::new(512, 1 << 20).unwrap().range(lba * 512, blocks * 512).unwrap()
+        Geometry::new(512, 1 << 20)
+            .unwrap()
+            .range(lba * 512, blocks * 512)
+            .unwrap()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "any instant serves as the origin of a test's time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "any instant serves as the origin of a test's time"
+    )]
     fn origin() -> Instant {
         Instant::now()
     }
@@ -124,8 +152,14 @@ mod tests {
     fn only_a_fence_of_its_own_session_or_a_later_one_lays_a_ghost() {
         let (t0, mut ledger) = (origin(), Ledger::new(Some(Duration::from_secs(45))));
         ledger.record(t0, PathId(0), Incarnation(3), range(0, 8));
-        assert!(!ledger.fenced(PathId(1), Incarnation(9)), "another path's fence");
-        assert!(!ledger.fenced(PathId(0), Incarnation(2)), "an older session's fence");
+        assert!(
+            !ledger.fenced(PathId(1), Incarnation(9)),
+            "another path's fence"
+        );
+        assert!(
+            !ledger.fenced(PathId(0), Incarnation(2)),
+            "an older session's fence"
+        );
         assert!(ledger.is_haunted(range(7, 4)));
         assert!(!ledger.is_haunted(range(8, 4)));
         assert!(ledger.fenced(PathId(0), Incarnation(3)));
@@ -136,7 +170,12 @@ mod tests {
     fn a_ghost_is_let_go_after_the_quiesce_time_and_named() {
         let (t0, mut ledger) = (origin(), Ledger::new(Some(Duration::from_secs(45))));
         ledger.record(t0, PathId(0), Incarnation(3), range(0, 8));
-        ledger.record(t0 + Duration::from_secs(9), PathId(0), Incarnation(3), range(64, 8));
+        ledger.record(
+            t0 + Duration::from_secs(9),
+            PathId(0),
+            Incarnation(3),
+            range(64, 8),
+        );
         assert_eq!(ledger.next_expiry(), Some(t0 + Duration::from_secs(45)));
         assert!(ledger.expire(t0 + Duration::from_millis(44_999)).is_empty());
         let expired = ledger.expire(t0 + Duration::from_secs(45));

@@ -170,7 +170,9 @@ pub struct Volume {
 
 impl std::fmt::Debug for Volume {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Volume").field("ios", &self.ios.len()).finish_non_exhaustive()
+        f.debug_struct("Volume")
+            .field("ios", &self.ios.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -240,7 +242,10 @@ impl Volume {
     /// # Panics
     /// If no path was ever admitted, or the id is in use.
     pub fn request(&mut self, now: Instant, id: IoId, request: Request) {
-        assert!(self.unit.is_some(), "a volume without a unit is not exported");
+        assert!(
+            self.unit.is_some(),
+            "a volume without a unit is not exported"
+        );
         self.counters.on_request(&request);
         let mut io = Io {
             accepted: now,
@@ -253,13 +258,17 @@ impl Volume {
             request,
         };
         if self.no_path_expired && !self.roster.any_alive() {
-            io.error = Some(IoError { errno: IoErrno::Io, lba: None });
+            io.error = Some(IoError {
+                errno: IoErrno::Io,
+                lba: None,
+            });
             return self.answer(now, id, io);
         }
         let ledger = &self.ledger;
         let range = io.request.written_range();
         let start = range.is_none_or(|range| {
-            self.ranges.acquire(id, range, |range| ledger.is_haunted(range))
+            self.ranges
+                .acquire(id, range, |range| ledger.is_haunted(range))
         });
         io.holds_range = start && range.is_some();
         let before = self.ios.insert(id, io);
@@ -299,7 +308,16 @@ impl Volume {
             let order = CommandOrder(self.next_command);
             self.next_command += 1;
             io.commands_left += 1;
-            self.commands.insert(order, Command { io: id, part, op, retries: 0, avoid: None });
+            self.commands.insert(
+                order,
+                Command {
+                    io: id,
+                    part,
+                    op,
+                    retries: 0,
+                    avoid: None,
+                },
+            );
             self.ready.insert(order);
         }
     }
@@ -311,11 +329,15 @@ impl Volume {
 
     /// Sends waiting commands on paths with free slots.
     pub fn dispatch(&mut self, now: Instant) {
-        let Some(unit) = self.unit.clone() else { return };
+        let Some(unit) = self.unit.clone() else {
+            return;
+        };
         while let Some(&order) = self.ready.first() {
             let command = &self.commands[&order];
             self.roster.candidates(command.avoid, &mut self.views);
-            let Some(candidates) = Candidates::new(&self.views) else { break };
+            let Some(candidates) = Candidates::new(&self.views) else {
+                break;
+            };
             let bytes = command.op.data_len(unit.geometry);
             let io = io_view(&command.op, bytes);
             let pick = self.config.policy.choose(now, &io, candidates);
@@ -331,11 +353,29 @@ impl Volume {
             route.on_dispatch(bytes);
             let incarnation = route.incarnation;
             self.ready.remove(&order);
-            self.attempts
-                .insert(id, Attempt { command: order, path, incarnation, sent: now, bytes });
+            self.attempts.insert(
+                id,
+                Attempt {
+                    command: order,
+                    path,
+                    incarnation,
+                    sent: now,
+                    bytes,
+                },
+            );
             let lun = Lun::from_wire([0; 8]);
-            let task = Task { id, lun, cdb, attribute: TaskAttribute::Simple, data };
-            self.submissions.push_back(Submission { path, incarnation, task });
+            let task = Task {
+                id,
+                lun,
+                cdb,
+                attribute: TaskAttribute::Simple,
+                data,
+            };
+            self.submissions.push_back(Submission {
+                path,
+                incarnation,
+                task,
+            });
         }
     }
 
@@ -345,7 +385,10 @@ impl Volume {
             Message::Identified { incarnation, unit } => {
                 self.on_identified(path, incarnation, unit);
             }
-            Message::Standing { incarnation, standing } => {
+            Message::Standing {
+                incarnation,
+                standing,
+            } => {
                 let route = self.roster.route_mut(path);
                 route.incarnation = incarnation;
                 route.standing = standing;
@@ -353,7 +396,11 @@ impl Volume {
             }
             Message::Lost { incarnation, tasks } => self.on_lost(now, path, incarnation, tasks),
             Message::Fenced { upto, by } => self.on_fenced(now, path, upto, by),
-            Message::Completed { incarnation, task, completion } => {
+            Message::Completed {
+                incarnation,
+                task,
+                completion,
+            } => {
                 let attempt = self.take_attempt(now, path, incarnation, task);
                 self.on_completed(now, &attempt, completion);
             }
@@ -397,12 +444,26 @@ impl Volume {
     /// When [`Volume::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        let retry = self.delayed.first().map(|&(at, _)| Deadline::new(at, "retry of a command"));
-        let ghost = self.ledger.next_expiry().map(|at| Deadline::new(at, "quiesce time of a ghost"));
-        let no_path = self.no_path_deadline().map(|at| Deadline::new(at, "no_path limit"));
-        let relax = self.roster.iter().filter_map(|(_, route)| route.relax_at()).min();
+        let retry = self
+            .delayed
+            .first()
+            .map(|&(at, _)| Deadline::new(at, "retry of a command"));
+        let ghost = self
+            .ledger
+            .next_expiry()
+            .map(|at| Deadline::new(at, "quiesce time of a ghost"));
+        let no_path = self
+            .no_path_deadline()
+            .map(|at| Deadline::new(at, "no_path limit"));
+        let relax = self
+            .roster
+            .iter()
+            .filter_map(|(_, route)| route.relax_at())
+            .min();
         let relax = relax.map(|at| Deadline::new(at, "depth of a busy path"));
-        [retry, ghost, no_path, relax].into_iter().fold(None, Deadline::earlier)
+        [retry, ghost, no_path, relax]
+            .into_iter()
+            .fold(None, Deadline::earlier)
     }
 
     /// The next attempt to be made.
@@ -469,16 +530,25 @@ impl Volume {
 
     /// Fails everything that waits. Without a path nothing is in flight.
     fn on_no_path_expired(&mut self, now: Instant) {
-        assert!(self.attempts.is_empty(), "without a path nothing is in flight");
+        assert!(
+            self.attempts.is_empty(),
+            "without a path nothing is in flight"
+        );
         self.no_path_expired = true;
         let ios: Vec<IoId> = self.ios.keys().copied().collect();
-        tracing::error!(ios = ios.len(), "no path within the no_path limit: I/O fails");
+        tracing::error!(
+            ios = ios.len(),
+            "no path within the no_path limit: I/O fails"
+        );
         self.ready.clear();
         self.delayed.clear();
         self.commands.clear();
         for id in ios {
             let mut io = self.take_io(id);
-            io.error = Some(IoError { errno: IoErrno::Io, lba: None });
+            io.error = Some(IoError {
+                errno: IoErrno::Io,
+                lba: None,
+            });
             io.ghosts.clear();
             self.answer(now, id, io);
         }
@@ -495,7 +565,8 @@ impl Volume {
 
     fn after_fence(&mut self, now: Instant) {
         for (id, mut io) in std::mem::take(&mut self.unacknowledged) {
-            io.ghosts.retain(|&(path, incarnation)| self.ledger.has(path, incarnation));
+            io.ghosts
+                .retain(|&(path, incarnation)| self.ledger.has(path, incarnation));
             self.answer(now, id, io);
         }
         self.start_waiting(now);
@@ -508,7 +579,10 @@ impl Volume {
         let ledger = &self.ledger;
         let started = self.ranges.start_waiting(|range| ledger.is_haunted(range));
         for id in started {
-            self.ios.get_mut(&id).expect("waiting ios exist").holds_range = true;
+            self.ios
+                .get_mut(&id)
+                .expect("waiting ios exist")
+                .holds_range = true;
             self.start(now, id);
         }
     }
@@ -545,14 +619,25 @@ impl Volume {
         };
         let latency = now.saturating_duration_since(io.accepted);
         self.counters.on_reply(latency, result.is_err());
-        self.replies.push_back(Reply { io: id, result, latency });
+        self.replies.push_back(Reply {
+            io: id,
+            result,
+            latency,
+        });
     }
 }
 
 fn io_view(op: &Op, bytes: u32) -> IoView {
-    let direction =
-        if matches!(op, Op::Read(_)) { Direction::Read } else { Direction::Write };
-    IoView { direction, bytes, lba: op.lba() }
+    let direction = if matches!(op, Op::Read(_)) {
+        Direction::Read
+    } else {
+        Direction::Write
+    };
+    IoView {
+        direction,
+        bytes,
+        lba: op.lba(),
+    }
 }
 
 impl Standing {

@@ -38,11 +38,20 @@ impl Volume {
         incarnation: Incarnation,
         task: TaskId,
     ) -> Attempt {
-        let attempt = self.attempts.remove(&task).expect("an attempt is resolved once");
-        assert_eq!((attempt.path, attempt.incarnation), (path, incarnation), "of its own session");
+        let attempt = self
+            .attempts
+            .remove(&task)
+            .expect("an attempt is resolved once");
+        assert_eq!(
+            (attempt.path, attempt.incarnation),
+            (path, incarnation),
+            "of its own session"
+        );
         self.roster.route_mut(path).on_end(attempt.bytes);
         let io = io_view(&self.commands[&attempt.command].op, attempt.bytes);
-        self.config.policy.on_complete(now, path.0, &io, attempt.sent);
+        self.config
+            .policy
+            .on_complete(now, path.0, &io, attempt.sent);
         attempt
     }
 
@@ -64,7 +73,13 @@ impl Volume {
                 path = %attempt.path, got = completion.data.len(), wanted = attempt.bytes,
                 "the target called a short read good"
             );
-            return self.again(now, attempt, true, true, Patience::Times(limits::RETRYABLE_MAX));
+            return self.again(
+                now,
+                attempt,
+                true,
+                true,
+                Patience::Times(limits::RETRYABLE_MAX),
+            );
         }
         tracing::debug!(path = %attempt.path, %judgement, "answer");
         self.on_verdict(now, attempt, &judgement);
@@ -152,7 +167,14 @@ impl Volume {
             }
             (&Op::WriteSame { range, .. }, _) => {
                 self.no_write_same = true;
-                let (io, request) = (command.io, Request::WriteZeroes { range, may_unmap: false, fua: false });
+                let (io, request) = (
+                    command.io,
+                    Request::WriteZeroes {
+                        range,
+                        may_unmap: false,
+                        fua: false,
+                    },
+                );
                 let unit = self.unit.clone().expect("commands come after the unit");
                 let mut features = unit.features.clone();
                 features.write_same_blocks_max = 0;
@@ -168,7 +190,13 @@ impl Volume {
 
     /// The attempt ended without a SCSI status; nothing of it is executing.
     pub(super) fn on_failed(&mut self, now: Instant, attempt: &Attempt) {
-        self.again(now, attempt, true, true, Patience::Times(limits::RETRYABLE_MAX));
+        self.again(
+            now,
+            attempt,
+            true,
+            true,
+            Patience::Times(limits::RETRYABLE_MAX),
+        );
     }
 
     /// Queues a command for another attempt, in its old place, or gives it up.
@@ -182,7 +210,10 @@ impl Volume {
     ) {
         let order = attempt.command;
         self.roster.route_mut(attempt.path).counters.retries += 1;
-        let command = self.commands.get_mut(&order).expect("an attempt's command exists");
+        let command = self
+            .commands
+            .get_mut(&order)
+            .expect("an attempt's command exists");
         command.retries += 1;
         command.avoid = elsewhere.then_some(attempt.path);
         let accepted = self.ios[&command.io].accepted;
@@ -193,9 +224,17 @@ impl Volume {
         if over {
             tracing::warn!(path = %attempt.path, retries = command.retries, "a command is given up");
             self.roster.route_mut(attempt.path).counters.errors += 1;
-            return self.finish(now, order, Err(IoError { errno: IoErrno::Io, lba: None }));
+            return self.finish(
+                now,
+                order,
+                Err(IoError {
+                    errno: IoErrno::Io,
+                    lba: None,
+                }),
+            );
         }
-        let first_elsewhere = elsewhere && command.retries == 1 && self.roster.has_other(attempt.path);
+        let first_elsewhere =
+            elsewhere && command.retries == 1 && self.roster.has_other(attempt.path);
         if pause && !first_elsewhere {
             let doubled = PAUSE.saturating_mul(1 << command.retries.saturating_sub(1).min(16));
             self.delayed.insert((now + doubled.min(PAUSE_MAX), order));

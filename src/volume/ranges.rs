@@ -54,7 +54,11 @@ impl RangeTable {
     /// Gives back the range that `io` holds.
     pub(super) fn release(&mut self, io: IoId, range: BlockRange) {
         let held = self.held.remove(&range.lba());
-        assert_eq!(held, Some((range.end(), io)), "an io releases the range that it holds");
+        assert_eq!(
+            held,
+            Some((range.end(), io)),
+            "an io releases the range that it holds"
+        );
     }
 
     /// Starts every waiting io that may start now; they are returned in order of arrival.
@@ -108,7 +112,10 @@ mod tests {
     use crate::units::Geometry;
 
     fn range(lba: u64, blocks: u64) -> BlockRange {
-        Geometry::new(512, 1 << 20).unwrap().range(lba * 512, blocks * 512).unwrap()
+        Geometry::new(512, 1 << 20)
+            .unwrap()
+            .range(lba * 512, blocks * 512)
+            .unwrap()
     }
 
     fn calm(_: BlockRange) -> bool {
@@ -128,7 +135,10 @@ mod tests {
         let mut table = RangeTable::default();
         assert!(table.acquire(IoId(1), range(0, 8), calm));
         assert!(!table.acquire(IoId(2), range(4, 8), calm));
-        assert!(!table.acquire(IoId(3), range(8, 8), calm), "overlaps the waiting one");
+        assert!(
+            !table.acquire(IoId(3), range(8, 8), calm),
+            "overlaps the waiting one"
+        );
         assert!(table.acquire(IoId(4), range(100, 1), calm));
         table.release(IoId(1), range(0, 8));
         assert_eq!(table.start_waiting(calm), [IoId(2)]);

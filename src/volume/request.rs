@@ -59,7 +59,9 @@ impl Request {
     pub(super) fn fua(&self) -> bool {
         match self {
             Self::Read { .. } | Self::Flush => false,
-            Self::Write { fua, .. } | Self::Trim { fua, .. } | Self::WriteZeroes { fua, .. } => *fua,
+            Self::Write { fua, .. } | Self::Trim { fua, .. } | Self::WriteZeroes { fua, .. } => {
+                *fua
+            }
         }
     }
 }

@@ -76,7 +76,9 @@ impl Route {
 
     /// Relaxes a squeezed depth with time; `u32` steps of one slot.
     pub(super) fn relax(&mut self, now: Instant) {
-        let Some((depth, since)) = self.squeezed else { return };
+        let Some((depth, since)) = self.squeezed else {
+            return;
+        };
         let steps = now.saturating_duration_since(since).as_millis() / DEPTH_REGAIN.as_millis();
         let Ok(steps) = u32::try_from(steps) else {
             self.squeezed = None;
@@ -84,7 +86,8 @@ impl Route {
         };
         if steps > 0 {
             let depth = depth.saturating_add(steps);
-            self.squeezed = (depth < self.slots.saturating_add(self.in_flight)).then_some((depth, now));
+            self.squeezed =
+                (depth < self.slots.saturating_add(self.in_flight)).then_some((depth, now));
         }
     }
 
@@ -116,7 +119,9 @@ pub(super) struct Roster {
 
 impl Roster {
     pub(super) fn new(weights: &[u8]) -> Self {
-        Self { routes: weights.iter().map(|&weight| Route::new(weight)).collect() }
+        Self {
+            routes: weights.iter().map(|&weight| Route::new(weight)).collect(),
+        }
     }
 
     pub(super) fn route(&self, path: PathId) -> &Route {
@@ -151,12 +156,16 @@ impl Roster {
     pub(super) fn has_other(&self, path: PathId) -> bool {
         let tier = self.tier();
         tier != Standing::Unusable
-            && self.iter().any(|(other, route)| other != path && route.standing == tier)
+            && self
+                .iter()
+                .any(|(other, route)| other != path && route.standing == tier)
     }
 
     /// Whether some path is not beyond hope: it carries I/O, or may answer yet.
     pub(super) fn any_alive(&self) -> bool {
-        self.routes.iter().any(|route| route.standing != Standing::Unusable)
+        self.routes
+            .iter()
+            .any(|route| route.standing != Standing::Unusable)
     }
 
     /// The usable paths in order, those without a free slot too. `avoid` is left out if another one is usable.

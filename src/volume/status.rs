@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use crate::ids::{Incarnation, PathId};
 use crate::path::message::Standing;
 
+use super::Volume;
 use super::request::Request;
 use super::roster::RouteCounters;
-use super::Volume;
 
 /// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,7 +116,9 @@ impl Volume {
             queued: self.ready.len() + self.delayed.len(),
             waiting: self.ranges.waiting_count(),
             ghosts: self.ledger.count(),
-            no_path: self.no_path_since.map(|since| now.saturating_duration_since(since)),
+            no_path: self
+                .no_path_since
+                .map(|since| now.saturating_duration_since(since)),
             failing: self.no_path_expired && !self.roster.any_alive(),
         }
     }

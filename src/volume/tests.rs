@@ -44,7 +44,11 @@ pub(super) fn unit(serial: &str) -> Unit {
             rotational: false,
             transfer_blocks_max: 256,
             preferred_bytes: 4096,
-            trim: TrimMethod::Unmap { blocks_max: 4096, granularity: 8, alignment: 0 },
+            trim: TrimMethod::Unmap {
+                blocks_max: 4096,
+                granularity: 8,
+                alignment: 0,
+            },
             write_same_blocks_max: 1024,
             unmapped_reads_zero: true,
         },
@@ -64,7 +68,10 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    #[expect(clippy::disallowed_methods, reason = "any instant serves as the origin of a test's time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "any instant serves as the origin of a test's time"
+    )]
     pub(super) fn new(paths: usize, change: impl FnOnce(&mut VolumeConfig)) -> Self {
         let now = Instant::now();
         let mut config = VolumeConfig {
@@ -92,7 +99,11 @@ impl Bench {
         self.incarnations[usize::from(path)] += 1;
         let incarnation = Incarnation(self.incarnations[usize::from(path)]);
         let unit = Arc::new(unit);
-        self.volume.handle_message(self.now, PathId(path), Message::Identified { incarnation, unit });
+        self.volume.handle_message(
+            self.now,
+            PathId(path),
+            Message::Identified { incarnation, unit },
+        );
         let (who, order) = self.volume.poll_order().unwrap();
         assert_eq!(who, PathId(path));
         order
@@ -109,7 +120,10 @@ impl Bench {
 
     pub(super) fn stand(&mut self, path: u16, standing: Standing) {
         let incarnation = self.incarnation(path);
-        let message = Message::Standing { incarnation, standing };
+        let message = Message::Standing {
+            incarnation,
+            standing,
+        };
         self.volume.handle_message(self.now, PathId(path), message);
         self.turn();
     }
@@ -119,7 +133,8 @@ impl Bench {
         for path in 0..self.incarnations.len() {
             let id = PathId(u16::try_from(path).unwrap());
             let used = self.in_flight.values().filter(|s| s.path == id).count();
-            self.volume.set_slots(id, 8u32.saturating_sub(u32::try_from(used).unwrap()));
+            self.volume
+                .set_slots(id, 8u32.saturating_sub(u32::try_from(used).unwrap()));
         }
         self.volume.dispatch(self.now);
         while let Some(submission) = self.volume.poll_submission() {
@@ -138,23 +153,37 @@ impl Bench {
     pub(super) fn write(&mut self, lba: u64, blocks: u64) -> IoId {
         let range = geometry().range(lba * 512, blocks * 512).unwrap();
         let data = command::zeroes(usize::try_from(blocks).unwrap() * BLOCK);
-        self.ask(Request::Write { range, data, fua: false })
+        self.ask(Request::Write {
+            range,
+            data,
+            fua: false,
+        })
     }
 
     pub(super) fn read(&mut self, lba: u64, blocks: u64) -> IoId {
-        self.ask(Request::Read { range: geometry().range(lba * 512, blocks * 512).unwrap() })
+        self.ask(Request::Read {
+            range: geometry().range(lba * 512, blocks * 512).unwrap(),
+        })
     }
 
     /// The tasks in flight on a path, oldest first.
     pub(super) fn tasks_on(&self, path: u16) -> Vec<TaskId> {
         let on = |s: &&Submission| s.path == PathId(path);
-        self.in_flight.values().filter(on).map(|s| s.task.id).collect()
+        self.in_flight
+            .values()
+            .filter(on)
+            .map(|s| s.task.id)
+            .collect()
     }
 
     pub(super) fn answer(&mut self, task: TaskId, completion: Completion) {
         let submission = self.in_flight.remove(&task).unwrap();
         let (path, incarnation) = (submission.path, submission.incarnation);
-        let message = Message::Completed { incarnation, task, completion };
+        let message = Message::Completed {
+            incarnation,
+            task,
+            completion,
+        };
         self.volume.handle_message(self.now, path, message);
         self.turn();
     }
@@ -177,18 +206,25 @@ impl Bench {
 
     /// The path's session is lost with everything in flight on it.
     pub(super) fn lose(&mut self, path: u16, disposition: Disposition) {
-        let tasks: Vec<_> =
-            self.tasks_on(path).into_iter().map(|task| (task, disposition)).collect();
+        let tasks: Vec<_> = self
+            .tasks_on(path)
+            .into_iter()
+            .map(|task| (task, disposition))
+            .collect();
         for (task, _) in &tasks {
             self.in_flight.remove(task);
         }
         let incarnation = self.incarnation(path);
-        self.volume.handle_message(self.now, PathId(path), Message::Lost { incarnation, tasks });
+        self.volume
+            .handle_message(self.now, PathId(path), Message::Lost { incarnation, tasks });
         self.turn();
     }
 
     pub(super) fn fence(&mut self, path: u16, upto: Incarnation) {
-        let message = Message::Fenced { upto, by: FenceKind::Reinstatement };
+        let message = Message::Fenced {
+            upto,
+            by: FenceKind::Reinstatement,
+        };
         self.volume.handle_message(self.now, PathId(path), message);
         self.turn();
     }
@@ -196,7 +232,11 @@ impl Bench {
     pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some(deadline) = self.volume.poll_timeout().filter(|d| d.at <= until) {
-            assert!(deadline.at > self.now, "a deadline that stays in the past: {}", deadline.why);
+            assert!(
+                deadline.at > self.now,
+                "a deadline that stays in the past: {}",
+                deadline.why
+            );
             self.now = deadline.at;
             self.volume.handle_timeout(self.now);
             self.turn();
@@ -215,7 +255,12 @@ impl Bench {
 }
 
 pub(super) fn completion(status: u8, sense: Bytes, data: Payload) -> Completion {
-    Completion { status, sense, data, residual: Residual::None }
+    Completion {
+        status,
+        sense,
+        data,
+        residual: Residual::None,
+    }
 }
 
 /// CHECK CONDITION with fixed sense.

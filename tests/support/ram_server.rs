@@ -15,9 +15,9 @@ use iiblockdaemon::nbd::{
     RequestToken,
 };
 use iiblockdaemon::payload::Payload;
-use iiblockdaemon::shell::stream::Stream;
 use iiblockdaemon::shell::nbd_bind::{BoundListener, ListenAddress};
 use iiblockdaemon::shell::nbd_listen::{NbdListener, ReadyClient};
+use iiblockdaemon::shell::stream::Stream;
 use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -232,9 +232,11 @@ async fn serve_client(
     let mut input = client.leftover;
     let (done, mut answers) = mpsc::unbounded_channel::<Answer>();
     loop {
-        connection
-            .handle_bytes(&mut input)
-            .map_err(io::Error::other)?;
+        if !input.is_empty() {
+            connection
+                .handle_bytes(&mut input)
+                .map_err(io::Error::other)?;
+        }
         while let Some(request) = connection.poll_request() {
             start(request, &disk, counters, done.clone());
         }

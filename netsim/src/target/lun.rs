@@ -145,6 +145,19 @@ impl Lun {
         }
     }
 
+    /// Carries out a command that was past its checks when its session died: attentions that came up since
+    /// do not stop it.
+    pub fn execute_orphan(
+        &mut self,
+        nexus: NexusId,
+        cdb: &[u8; 16],
+        data_out: &Payload,
+    ) -> Response {
+        self.greet(nexus);
+        self.carry_out(nexus, cdb, data_out)
+            .unwrap_or_else(Response::from)
+    }
+
     fn answer(&mut self, nexus: NexusId, cdb: &[u8; 16], data_out: &Payload) -> Answered {
         if !matches!(cdb[0], op::INQUIRY | op::REQUEST_SENSE)
             && let Some((asc, ascq)) = self.pop_attention(nexus)

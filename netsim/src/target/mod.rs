@@ -1,3 +1,521 @@
-//! The simulated target: logical units, and (around them) the iSCSI session that answers for them.
+//! A simulated iSCSI target, sans-IO: portals, sessions, disks, and the ways in which they fail.
+//!
+//! [`Target`] owns everything; connections are named by [`ConnectionId`]. Driver contract: after any
+//! `handle_*`, `connect`, `disconnect` or command, take [`Target::poll_woken`] until `None`, and for
+//! each connection named write its [`Target::outgoing`], look whether it [`Target::is_over`], and
+//! whether it [`Target::wants_input`]; then read [`Target::poll_timeout`]. Time never goes backwards.
+//!
+//! Commands execute at once, or after the portal's service time; one session's in their order. A
+//! session ends with its connection (error recovery level 0), with a logout, or by reinstatement.
+//! What its complete commands do then is [`Orphans`]: nothing, or they execute late, as ghosts.
+//!
+//! - `connection`, `login`, `chap`, `parameters`: up to the full feature phase, with negotiation
+//!   rules of its own, so that a mistake in the initiator's does not cancel out;
+//! - `session`, `task`: the full feature phase;
+//! - [`lun`]: the disk; [`server`]: real sockets.
 
+mod breach;
+mod chap;
+mod config;
+mod connection;
+mod login;
 pub mod lun;
+mod management;
+mod parameters;
+mod reinstate;
+mod report;
+pub mod server;
+mod session;
+mod task;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use iiblockdaemon::deadline::Deadline;
+use iiblockdaemon::ids::Lun as LunAddress;
+use iiblockdaemon::iscsi::error::LoginStatus;
+use iiblockdaemon::iscsi::keys::Text;
+use iiblockdaemon::iscsi::pdu::Opcode;
+use iiblockdaemon::iscsi::pdu::login::LoginRequest;
+use iiblockdaemon::iscsi::tags::Itt;
+use iiblockdaemon::out_queue::OutQueue;
+use iiblockdaemon::payload::Payload;
+
+pub use breach::Breach;
+pub use config::{
+    Behaviour, DigestWish, Orphans, PortalBehaviour, PortalConfig, Reinstatement, TargetAuth,
+    TargetConfig, Wishes,
+};
+pub use login::SessionKind;
+pub use parameters::Parameters;
+pub use session::SessionName;
+
+use connection::{Connection, Pdu, Phase};
+use login::Step;
+use lun::{Lun, NexusId};
+use management::DeferredReset;
+use reinstate::Orphan;
+use session::Action;
+
+use crate::rng::Rng;
+
+/// A login that takes longer is dropped.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// Breaches that are kept in full.
+const BREACHES_MAX: usize = 64;
+
+/// One connection, for as long as the target lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// What happened at the target, as proof of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TargetStatistics {
+    /// Logins to normal sessions that succeeded.
+    pub logins: u64,
+    /// Logins that were refused.
+    pub logins_refused: u64,
+    /// Sessions that a later login ended.
+    pub reinstated: u64,
+    /// Commands executed while their session lived.
+    pub executed: u64,
+    /// Commands of dead sessions that were executed late.
+    pub orphans_executed: u64,
+    /// Commands that were terminated before they executed.
+    pub terminated: u64,
+}
+
+/// A simulated target. See the module's documentation.
+#[derive(Debug)]
+pub struct Target {
+    config: Arc<TargetConfig>,
+    behaviour: Behaviour,
+    portals: Vec<PortalBehaviour>,
+    units: BTreeMap<LunAddress, Lun>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    orphans: BTreeMap<(Instant, u64), Orphan>,
+    resets: Vec<DeferredReset>,
+    nexuses: BTreeMap<SessionName, NexusId>,
+    woken: BTreeSet<ConnectionId>,
+    breaches: Vec<Breach>,
+    statistics: TargetStatistics,
+    rng: Rng,
+    serial: u64,
+}
+
+impl Target {
+    /// A target with its logical units, by number.
+    ///
+    /// # Panics
+    /// If a number is above 16383.
+    #[must_use]
+    pub fn new(config: TargetConfig, units: impl IntoIterator<Item = (u16, Lun)>) -> Self {
+        let address = |number| LunAddress::from_number(number).expect("a LUN up to 16383");
+        let units = units
+            .into_iter()
+            .map(|(number, unit)| (address(number), unit));
+        Self {
+            behaviour: Behaviour::default(),
+            portals: vec![PortalBehaviour::default(); config.portals.len()],
+            units: units.collect(),
+            connections: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            resets: Vec::new(),
+            nexuses: BTreeMap::new(),
+            woken: BTreeSet::new(),
+            breaches: Vec::new(),
+            statistics: TargetStatistics::default(),
+            rng: Rng::new(config.seed).stream("target"),
+            serial: 0,
+            config: Arc::new(config),
+        }
+    }
+
+    /// What it was made with.
+    #[must_use]
+    pub fn config(&self) -> &TargetConfig {
+        &self.config
+    }
+
+    /// A logical unit, by number.
+    pub fn unit(&mut self, number: u16) -> Option<&mut Lun> {
+        self.units.get_mut(&LunAddress::from_number(number)?)
+    }
+
+    /// What initiators did that RFC 7143 forbids.
+    #[must_use]
+    pub fn breaches(&self) -> Vec<Breach> {
+        let living = self
+            .connections
+            .values()
+            .filter_map(|connection| match &connection.phase {
+                Phase::Full(session) => session.noted.clone(),
+                Phase::Login(_) | Phase::Waiting(_) | Phase::Closing => None,
+            });
+        self.breaches.iter().cloned().chain(living).collect()
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn statistics(&self) -> TargetStatistics {
+        self.statistics
+    }
+
+    /// Names of the normal sessions that live.
+    pub fn sessions(&self) -> impl Iterator<Item = &SessionName> {
+        let connections = self.connections.values();
+        connections.filter_map(|connection| match &connection.phase {
+            Phase::Full(session) if session.kind == SessionKind::Normal => Some(&session.name),
+            Phase::Full(_) | Phase::Login(_) | Phase::Waiting(_) | Phase::Closing => None,
+        })
+    }
+
+    /// Commands that were received and not answered, over all sessions.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        let tasks = |connection: &Connection| match &connection.phase {
+            Phase::Full(session) => session.tasks.len(),
+            Phase::Login(_) | Phase::Waiting(_) | Phase::Closing => 0,
+        };
+        self.connections.values().map(tasks).sum()
+    }
+
+    /// How it behaves from now on.
+    pub fn set_behaviour(&mut self, behaviour: Behaviour) {
+        self.behaviour = behaviour;
+    }
+
+    /// How it behaves.
+    #[must_use]
+    pub fn behaviour(&self) -> &Behaviour {
+        &self.behaviour
+    }
+
+    /// How a portal behaves from now on.
+    ///
+    /// # Panics
+    /// If there is no such portal.
+    pub fn set_portal(&mut self, portal: usize, behaviour: PortalBehaviour) {
+        let there = &mut self.portals[portal];
+        *there = behaviour;
+        // Whoever was not read or written while it was frozen is looked at again.
+        let of_portal = self.connections.iter().filter(|(_, c)| c.portal == portal);
+        self.woken.extend(of_portal.map(|(id, _)| *id));
+    }
+
+    /// A connection was accepted at a portal.
+    ///
+    /// # Panics
+    /// If there is no such portal.
+    pub fn connect(&mut self, now: Instant, portal: usize) -> ConnectionId {
+        let id = ConnectionId(self.next_serial());
+        let group = self.config.portals[portal].group;
+        let rng = self.rng.stream_indexed("connection", id.0);
+        let connection = Connection::new(now, &self.config, portal, group, rng);
+        self.connections.insert(id, connection);
+        id
+    }
+
+    /// The connection is gone: closed or reset by the initiator, or over and written out.
+    pub fn disconnect(&mut self, now: Instant, id: ConnectionId) {
+        if let Some(mut connection) = self.connections.remove(&id)
+            && let Some(session) = connection.abort()
+        {
+            self.end_session(now, *session);
+        }
+    }
+
+    /// Whether bytes of this connection may be read now.
+    #[must_use]
+    pub fn wants_input(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| {
+            !self.portals[connection.portal].frozen && !matches!(connection.phase, Phase::Closing)
+        })
+    }
+
+    /// Whether the target has ended the connection: with RST (`Some(true)`) at once, or with FIN
+    /// once everything is written.
+    #[must_use]
+    pub fn is_over(&self, id: ConnectionId) -> Option<bool> {
+        let Some(connection) = self.connections.get(&id) else {
+            return Some(true);
+        };
+        let over = connection.aborted || matches!(connection.phase, Phase::Closing);
+        over.then_some(connection.aborted)
+    }
+
+    /// What is to be written to a connection.
+    pub fn outgoing(&mut self, id: ConnectionId) -> Option<&mut OutQueue> {
+        let connection = self.connections.get_mut(&id)?;
+        (!self.portals[connection.portal].frozen).then(|| connection.out.outgoing())
+    }
+
+    /// A connection that has something to write, to read again, or that is over.
+    #[must_use]
+    pub fn poll_woken(&mut self) -> Option<ConnectionId> {
+        self.woken.pop_first()
+    }
+
+    /// Takes what a connection received; complete PDUs are consumed.
+    pub fn handle_bytes(&mut self, now: Instant, id: ConnectionId, input: &mut BytesMut) {
+        let Some(mut connection) = self.connections.remove(&id) else {
+            input.clear();
+            return;
+        };
+        while !matches!(connection.phase, Phase::Closing) {
+            match connection.next_pdu(input) {
+                Ok(Some(pdu)) => self.take_pdu(now, id, &mut connection, pdu),
+                Ok(None) => break,
+                Err(invalid) => {
+                    self.note(invalid.into());
+                    self.drop_connection(now, &mut connection);
+                }
+            }
+        }
+        self.woken.insert(id);
+        self.connections.insert(id, connection);
+    }
+
+    fn take_pdu(&mut self, now: Instant, id: ConnectionId, connection: &mut Connection, pdu: Pdu) {
+        let phase = &mut connection.phase;
+        let taken = match phase {
+            Phase::Login(_) => self.take_login(now, id, connection, &pdu),
+            Phase::Full(session) if pdu.ahs.is_empty() => {
+                let units = &self.units;
+                let needed = |lun: LunAddress, cdb: &[u8; 16]| {
+                    let needed = units.get(&lun).map_or(0, |unit| unit.data_out_len(cdb));
+                    u32::try_from(needed).unwrap_or(u32::MAX)
+                };
+                match session.take(now, &pdu.bhs, pdu.data, needed, &mut connection.out) {
+                    Ok(Some(action)) => self.act(now, id, connection, action),
+                    Ok(None) => Ok(()),
+                    Err(breach) => Err(breach),
+                }
+            }
+            Phase::Full(_) => Err(Breach::Ahs(pdu.ahs.len())),
+            Phase::Waiting(_) | Phase::Closing => Err(Breach::WrongPhase(pdu.bhs.opcode_value())),
+        };
+        if let Err(breach) = taken {
+            self.note(breach);
+            self.drop_connection(now, connection);
+        }
+    }
+
+    fn take_login(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        connection: &mut Connection,
+        pdu: &Pdu,
+    ) -> Result<(), Breach> {
+        if pdu.bhs.opcode()? != Opcode::LoginRequest {
+            return Err(Breach::WrongPhase(pdu.bhs.opcode_value()));
+        }
+        let verdict = self.login_verdict(connection.portal);
+        let Phase::Login(login) = &mut connection.phase else {
+            return Ok(());
+        };
+        let request = LoginRequest::decode(&pdu.bhs)?;
+        match login.take(&request, &pdu.data.to_bytes(), verdict) {
+            Step::Respond(response, text) => {
+                connection.out.push(response.encode(), &segment(&text));
+            }
+            Step::Refuse(response, text, why) => {
+                tracing::info!(status = ?response.status, why, "login refused");
+                self.statistics.logins_refused += 1;
+                connection.out.push(response.encode(), &segment(&text));
+                connection.close();
+            }
+            Step::Establish(established) => self.establish(now, id, connection, established),
+        }
+        Ok(())
+    }
+
+    /// What every login at this portal is answered with, if so.
+    fn login_verdict(&self, portal: usize) -> Option<(LoginStatus, Text)> {
+        if let Some((address, permanent)) = &self.portals[portal].redirect {
+            let status = if *permanent {
+                LoginStatus::MOVED_PERMANENTLY
+            } else {
+                LoginStatus::MOVED_TEMPORARILY
+            };
+            return Some((status, Text::new().with("TargetAddress", address)));
+        }
+        let status = self.behaviour.refuse_logins?;
+        Some((status, Text::new()))
+    }
+
+    fn act(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        connection: &mut Connection,
+        action: Action,
+    ) -> Result<(), Breach> {
+        match action {
+            Action::Execute(itt) => {
+                let service_time = self.portals[connection.portal].service_time;
+                let order = self.next_serial();
+                if let Phase::Full(session) = &mut connection.phase {
+                    // Behind what waits already: one session's commands execute in order.
+                    let last = session.ready.keys().next_back().map(|(due, _)| *due);
+                    let due = (now + service_time).max(last.unwrap_or(now));
+                    session.schedule(itt, due, order);
+                    if due <= now {
+                        self.execute(now, connection, itt);
+                    }
+                }
+            }
+            Action::Manage(request) => self.manage(now, id, connection, request),
+            Action::SendTargets(itt, wanted) => {
+                let text = self.send_targets(&wanted);
+                if let Phase::Full(session) = &mut connection.phase {
+                    session.answer_text(itt, text.into(), &mut connection.out);
+                }
+            }
+            Action::LoggedOut => {
+                if let Some(session) = connection.close() {
+                    self.end_session(now, *session);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Executes a task of a living session and answers it.
+    fn execute(&mut self, now: Instant, connection: &mut Connection, itt: Itt) {
+        let Phase::Full(session) = &mut connection.phase else {
+            return;
+        };
+        let Some(task) = session.remove(itt) else {
+            return;
+        };
+        self.statistics.executed += 1;
+        let nexus = session.nexus;
+        let response = self.carry_out(nexus, task.lun, &task.cdb, &task.data_out());
+        let aborts = response.aborts.clone();
+        session.respond(&task, response, &mut connection.out);
+        for nexus in aborts {
+            self.abort_nexus(now, nexus, connection);
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        nexus: NexusId,
+        lun: LunAddress,
+        cdb: &[u8; 16],
+        data: &Payload,
+    ) -> lun::Response {
+        if cdb[0] == report::REPORT_LUNS {
+            return report::report_luns(self.units.keys().copied(), cdb);
+        }
+        match self.units.get_mut(&lun) {
+            Some(unit) => unit.execute(nexus, cdb, data),
+            None => report::no_such_unit(cdb),
+        }
+    }
+
+    /// What is due: executions, logins that take too long, pings.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.run_orphans(now);
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            let Some(mut connection) = self.connections.remove(&id) else {
+                continue;
+            };
+            if !self.portals[connection.portal].frozen {
+                self.run_connection(now, id, &mut connection);
+            }
+            self.connections.insert(id, connection);
+        }
+    }
+
+    fn run_connection(&mut self, now: Instant, id: ConnectionId, connection: &mut Connection) {
+        while let Some(itt) = next_due(connection, now) {
+            self.execute(now, connection, itt);
+            self.woken.insert(id);
+        }
+        let (late, ping) = match &connection.phase {
+            Phase::Login(login) => (now >= login.began + LOGIN_TIMEOUT, false),
+            Phase::Full(session) => match self.behaviour.ping_interval {
+                Some(interval) if now >= session.heard + interval => match session.pinged {
+                    Some(pinged) => (now >= pinged + interval, false),
+                    None => (false, true),
+                },
+                _ => (false, false),
+            },
+            Phase::Waiting(_) | Phase::Closing => (false, false),
+        };
+        if late {
+            self.drop_connection(now, connection);
+            self.woken.insert(id);
+        }
+        if ping && let Phase::Full(session) = &mut connection.phase {
+            session.ping(now, &mut connection.out);
+            self.woken.insert(id);
+        }
+    }
+
+    /// When [`Target::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        let orphan = self.orphans.keys().next();
+        let mut next = orphan.map(|(due, _)| Deadline::new(*due, "a command of a dead session"));
+        for connection in self.connections.values() {
+            if self.portals[connection.portal].frozen {
+                continue;
+            }
+            let due = match &connection.phase {
+                Phase::Login(login) => Some(Deadline::new(login.began + LOGIN_TIMEOUT, "login")),
+                Phase::Full(session) => {
+                    let ready = session.ready.keys().next();
+                    let execute = ready.map(|(due, _)| Deadline::new(*due, "service time"));
+                    let ping = self.behaviour.ping_interval.map(|interval| {
+                        let since = session.pinged.unwrap_or(session.heard);
+                        Deadline::new(since.max(session.heard) + interval, "ping")
+                    });
+                    Deadline::earlier(execute, ping)
+                }
+                Phase::Waiting(_) | Phase::Closing => None,
+            };
+            next = Deadline::earlier(next, due);
+        }
+        next
+    }
+
+    fn drop_connection(&mut self, now: Instant, connection: &mut Connection) {
+        if let Some(session) = connection.abort() {
+            self.end_session(now, *session);
+        }
+    }
+
+    fn note(&mut self, breach: Breach) {
+        tracing::warn!(%breach, "the initiator broke a rule");
+        if self.breaches.len() < BREACHES_MAX {
+            self.breaches.push(breach);
+        }
+    }
+
+    fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+}
+
+fn next_due(connection: &Connection, now: Instant) -> Option<Itt> {
+    let Phase::Full(session) = &connection.phase else {
+        return None;
+    };
+    let ((due, _), itt) = session.ready.first_key_value()?;
+    (*due <= now).then_some(*itt)
+}
+
+fn segment(text: &Text) -> Payload {
+    Payload::from(bytes::Bytes::from(text.encode()))
+}
+
+#[cfg(test)]
+mod tests;

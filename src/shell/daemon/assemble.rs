@@ -90,9 +90,15 @@ pub(super) fn assemble(
         .iter()
         .map(|path| path_config(volume, path, &initiator, &auth))
         .collect::<Result<_, _>>()?;
-    let remembered = state.wwid.clone().zip(Geometry::new(state.block_size, state.blocks));
+    let remembered = state
+        .wwid
+        .clone()
+        .zip(Geometry::new(state.block_size, state.blocks));
     Ok(Assembled {
-        export: ExportConfig { name: volume.name.clone(), read_only: volume.export.read_only },
+        export: ExportConfig {
+            name: volume.name.clone(),
+            read_only: volume.export.read_only,
+        },
         volume: VolumeConfig {
             weights: volume.paths.iter().map(|path| path.weight).collect(),
             shared: volume.shared,
@@ -103,7 +109,10 @@ pub(super) fn assemble(
             },
             quiesce: volume.fence.quiesce,
             reinstate: volume.fence.reinstate,
-            pin: Pin { configured: volume.wwid.clone(), remembered },
+            pin: Pin {
+                configured: volume.wwid.clone(),
+                remembered,
+            },
             unclean,
             policy: policies::build(volume.policy, seed(&volume.name)),
         },
@@ -112,7 +121,10 @@ pub(super) fn assemble(
 }
 
 fn name(text: &str) -> Result<IscsiName, AssembleError> {
-    text.parse().map_err(|error| AssembleError::Name { name: text.to_owned(), error })
+    text.parse().map_err(|error| AssembleError::Name {
+        name: text.to_owned(),
+        error,
+    })
 }
 
 /// The same in every run, different for every volume and path.
@@ -129,12 +141,15 @@ fn path_config(
     auth: &AuthConfig,
 ) -> Result<PathConfig, AssembleError> {
     let portal = path.portal.to_string();
-    let portal: PortalAddr =
-        portal.parse().map_err(|error| AssembleError::Portal { portal, error })?;
+    let portal: PortalAddr = portal
+        .parse()
+        .map_err(|error| AssembleError::Portal { portal, error })?;
     let iscsi = &volume.iscsi;
     let session = SessionConfig {
         initiator_name: initiator.clone(),
-        kind: SessionKind::Normal { target: name(&path.target)? },
+        kind: SessionKind::Normal {
+            target: name(&path.target)?,
+        },
         isid: Isid::from_wire(path.isid),
         auth: auth.clone(),
         offer: Offer {
@@ -181,10 +196,15 @@ fn digest(choice: config::DigestChoice) -> DigestChoice {
 /// What the protocol forbids.
 pub(crate) fn chap(auth: &config::Auth) -> Result<ChapConfig, AssembleError> {
     let secret = |text: &config::SecretText| {
-        Secret::new(text.expose())
-            .map_err(|error| AssembleError::Secret { auth: auth.name.clone(), error })
+        Secret::new(text.expose()).map_err(|error| AssembleError::Secret {
+            auth: auth.name.clone(),
+            error,
+        })
     };
-    let failed = |error| AssembleError::Chap { auth: auth.name.clone(), error };
+    let failed = |error| AssembleError::Chap {
+        auth: auth.name.clone(),
+        error,
+    };
     let algorithms: Vec<ChapAlgorithm> = auth
         .algorithms
         .iter()
@@ -200,7 +220,9 @@ pub(crate) fn chap(auth: &config::Auth) -> Result<ChapConfig, AssembleError> {
         .map_err(failed)?
         .allow_none(auth.allow_none);
     if let Some(target) = &auth.target {
-        chap = chap.mutual(&target.username, secret(&target.secret)?).map_err(failed)?;
+        chap = chap
+            .mutual(&target.username, secret(&target.secret)?)
+            .map_err(failed)?;
     }
     Ok(chap)
 }

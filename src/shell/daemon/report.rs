@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config;
+use crate::control::Refusal;
 use crate::control::report::{
     DaemonReport, FenceLevel, PathReport, PathState, StatusReport, VolumeReport, VolumeState,
     VolumeTotals,
@@ -11,23 +12,35 @@ use crate::engine::EngineStatus;
 use crate::path::{self, PathStatus};
 use crate::volume::{RouteStatus, VolumeStatus};
 
-use super::{Daemon, Running, clock};
+use super::{Board, Daemon, Running, clock};
+use crate::shell::control_task::StatusSource;
 
-impl Daemon {
-    /// The state of the daemon and of all its volumes.
-    pub async fn report(&self) -> StatusReport {
+impl StatusSource for Board {
+    async fn status(&self) -> Result<StatusReport, Refusal> {
         let statuses = self.volumes.iter().map(|volume| volume.handle.status());
         let statuses = futures::future::join_all(statuses).await;
         let volumes = self.volumes.iter().zip(statuses);
-        StatusReport {
+        Ok(StatusReport {
             daemon: DaemonReport {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
                 uptime_ms: millis(clock::now().saturating_duration_since(self.started)),
                 initiator_name: self.initiator_name.clone(),
             },
-            volumes: volumes.map(|(volume, status)| report(volume, status.as_ref())).collect(),
-        }
+            volumes: volumes
+                .map(|(volume, status)| report(volume, status.as_ref()))
+                .collect(),
+        })
+    }
+}
+
+impl Daemon {
+    /// The state of the daemon and of all its volumes.
+    ///
+    /// # Errors
+    /// Why it cannot be told.
+    pub async fn report(&self) -> Result<StatusReport, Refusal> {
+        self.board.status().await
     }
 }
 
@@ -81,7 +94,11 @@ fn volume_state(status: &EngineStatus) -> VolumeState {
         VolumeState::Starting
     } else if status.volume.no_path.is_some() {
         VolumeState::NoPath
-    } else if status.paths.iter().all(|path| path.state == path::PathState::Ready) {
+    } else if status
+        .paths
+        .iter()
+        .all(|path| path.state == path::PathState::Ready)
+    {
         VolumeState::Serving
     } else {
         VolumeState::Degraded
@@ -111,7 +128,11 @@ fn totals(volume: &VolumeStatus, block_size: u32) -> VolumeTotals {
         read_bytes: counters.read_blocks * u64::from(block_size),
         written_bytes: counters.written_blocks * u64::from(block_size),
         errors: counters.errors,
-        retries: volume.routes.iter().map(|route| route.counters.retries).sum(),
+        retries: volume
+            .routes
+            .iter()
+            .map(|route| route.counters.retries)
+            .sum(),
         fenced: counters.fenced,
         quiesced: counters.quiesced,
         slowest_ms: millis(counters.slowest),

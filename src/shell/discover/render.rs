@@ -10,7 +10,11 @@ use super::{FoundTarget, FoundUnit};
 /// reached there (RFC 7143 appendix C).
 #[must_use]
 pub fn toml(portal: &PortalAddr, found: &[FoundTarget]) -> String {
-    let mut text = format!("# {} target{} behind {portal}\n", found.len(), plural(found.len()));
+    let mut text = format!(
+        "# {} target{} behind {portal}\n",
+        found.len(),
+        plural(found.len())
+    );
     for target in found {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "\n# target {}", target.target.name);
@@ -46,16 +50,24 @@ fn volume(text: &mut String, asked: &PortalAddr, target: &FoundTarget, unit: &Fo
     );
     let wwid = identity.wwid();
     if identity.weak() {
-        let _ = writeln!(text, "# wwid = \"{wwid}\"   # looks like a vendor's default: other units may have the same");
+        let _ = writeln!(
+            text,
+            "# wwid = \"{wwid}\"   # looks like a vendor's default: other units may have the same"
+        );
     } else {
         let _ = writeln!(text, "wwid   = \"{wwid}\"");
     }
-    let _ = writeln!(text, "export = {{ nbd = \"unix:/run/iiblockdaemon/{name}.sock\" }}\npaths  = [");
+    let _ = writeln!(
+        text,
+        "export = {{ nbd = \"unix:/run/iiblockdaemon/{name}.sock\" }}\npaths  = ["
+    );
     if target.target.portals.is_empty() {
         let _ = writeln!(text, "  {{ portal = \"{asked}\" }},");
     }
     for (portal, group) in &target.target.portals {
-        let group = group.map(|group| format!("   # portal group {group}")).unwrap_or_default();
+        let group = group
+            .map(|group| format!("   # portal group {group}"))
+            .unwrap_or_default();
         let _ = writeln!(text, "  {{ portal = \"{portal}\" }},{group}");
     }
     text.push_str("]\n");
@@ -66,7 +78,11 @@ fn volume_name(target: &FoundTarget, unit: &FoundUnit) -> String {
     let name = target.target.name.to_string();
     let last = name.rsplit(':').next().unwrap_or_default();
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    format!("{}-{}", last.chars().map(allowed).collect::<String>(), unit.lun)
+    format!(
+        "{}-{}",
+        last.chars().map(allowed).collect::<String>(),
+        unit.lun
+    )
 }
 
 fn plural(count: usize) -> &'static str {
@@ -75,8 +91,12 @@ fn plural(count: usize) -> &'static str {
 
 /// A size in the largest unit that keeps it whole, or with two decimals.
 fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 4] =
-        [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    const UNITS: [(&str, u64); 4] = [
+        ("TiB", 1 << 40),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+    ];
     match UNITS.into_iter().find(|(_, unit)| bytes >= *unit) {
         Some((name, unit)) if bytes.is_multiple_of(unit) => format!("{} {name}", bytes / unit),
         Some((name, unit)) => {
@@ -116,7 +136,11 @@ mod tests {
                     ("[fe80::5%eth3]:3261".parse().unwrap(), None),
                 ],
             },
-            units: Ok(vec![FoundUnit { lun: Lun::from_number(7).unwrap(), identity, geometry }]),
+            units: Ok(vec![FoundUnit {
+                lun: Lun::from_number(7).unwrap(),
+                identity,
+                geometry,
+            }]),
         }
     }
 
@@ -131,15 +155,23 @@ mod tests {
         let volume = &parsed["volume"][0];
         assert_eq!(volume["lun"].as_integer(), Some(7));
         assert_eq!(volume["name"].as_str(), Some("array1-7"));
-        assert_eq!(volume["paths"][1]["portal"].as_str(), Some("[fe80::5%eth3]:3261"));
+        assert_eq!(
+            volume["paths"][1]["portal"].as_str(),
+            Some("[fe80::5%eth3]:3261")
+        );
     }
 
     #[test]
     fn a_target_whose_units_cannot_be_listed_is_named_with_the_reason() {
         let mut target = found();
-        target.units = Err(super::super::DiscoverError::Silent { portal: "10.0.1.10".parse().unwrap() });
+        target.units = Err(super::super::DiscoverError::Silent {
+            portal: "10.0.1.10".parse().unwrap(),
+        });
         let text = toml(&"10.0.1.10".parse().unwrap(), &[target]);
-        assert!(text.contains("array1") && text.contains("no answer"), "{text}");
+        assert!(
+            text.contains("array1") && text.contains("no answer"),
+            "{text}"
+        );
         assert!(!text.contains("[[volume]]"));
     }
 }

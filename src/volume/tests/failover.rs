@@ -26,10 +26,18 @@ fn an_indeterminate_write_is_acknowledged_after_its_second_attempt_and_haunts_it
     let first = bench.write(0, 8);
     bench.lose(0, Disposition::Indeterminate);
     bench.all_good(1);
-    assert_eq!(bench.replies(), [(first, None)], "acknowledged without waiting for the fence");
+    assert_eq!(
+        bench.replies(),
+        [(first, None)],
+        "acknowledged without waiting for the fence"
+    );
     let overlapping = bench.write(4, 8);
     let apart = bench.write(64, 8);
-    assert_eq!(bench.tasks_on(1).len(), 1, "only the write that overlaps the ghost waits");
+    assert_eq!(
+        bench.tasks_on(1).len(),
+        1,
+        "only the write that overlaps the ghost waits"
+    );
     bench.all_good(1);
     assert_eq!(bench.replies(), [(apart, None)]);
     let lost = bench.incarnation(0);
@@ -73,7 +81,11 @@ fn trims_and_zeroing_of_unknown_fate_haunt_like_writes() {
         bench.up(1);
         let range = geometry().range(0, 64 * 512).unwrap();
         bench.ask(if zeroes {
-            Request::WriteZeroes { range, may_unmap: true, fua: false }
+            Request::WriteZeroes {
+                range,
+                may_unmap: true,
+                fua: false,
+            }
         } else {
             Request::Trim { range, fua: false }
         });
@@ -100,7 +112,10 @@ fn a_fence_of_an_older_session_lays_no_ghost_of_a_later_one() {
     bench.replies();
     let waiting = bench.write(0, 8);
     bench.fence(0, Incarnation(0));
-    assert!(bench.in_flight.is_empty(), "that fence is of the session before");
+    assert!(
+        bench.in_flight.is_empty(),
+        "that fence is of the session before"
+    );
     bench.fence(1, Incarnation(9));
     assert!(bench.in_flight.is_empty(), "that fence is of another path");
     bench.fence(0, Incarnation(1));
@@ -154,7 +169,10 @@ fn a_write_lost_on_both_paths_haunts_until_both_are_fenced() {
     bench.all_good(0);
     assert_eq!(bench.replies(), [(first, None)]);
     bench.write(0, 8);
-    assert!(bench.in_flight.is_empty(), "path 1's copy may still execute");
+    assert!(
+        bench.in_flight.is_empty(),
+        "path 1's copy may still execute"
+    );
     bench.fence(1, Incarnation(1));
     assert_eq!(bench.in_flight.len(), 1);
 }
@@ -167,7 +185,10 @@ fn a_shared_volume_acknowledges_a_write_of_unknown_fate_only_after_its_fence() {
     let io = bench.write(0, 8);
     bench.lose(0, Disposition::Indeterminate);
     bench.all_good(1);
-    assert!(bench.replies().is_empty(), "another host must not see the acknowledgement yet");
+    assert!(
+        bench.replies().is_empty(),
+        "another host must not see the acknowledgement yet"
+    );
     assert!(!bench.volume.is_idle());
     bench.fence(0, Incarnation(1));
     assert_eq!(bench.replies(), [(io, None)]);
@@ -182,7 +203,10 @@ fn after_an_unclean_exit_writes_wait_for_every_path_and_reads_do_not() {
     bench.all_good(0);
     assert_eq!(bench.replies(), [(read, None)]);
     let write = bench.write(0, 8);
-    assert!(bench.in_flight.is_empty(), "path 1's old session is not fenced");
+    assert!(
+        bench.in_flight.is_empty(),
+        "path 1's old session is not fenced"
+    );
     bench.fence(1, Incarnation(0));
     bench.all_good(0);
     assert_eq!(bench.replies(), [(write, None)]);
@@ -200,7 +224,11 @@ fn with_no_path_left_io_waits_and_the_first_path_back_takes_it_in_order() {
     bench.up(1);
     bench.all_good(1);
     let ios: Vec<_> = bench.replies();
-    let expected: Vec<_> = [lost].into_iter().chain(later).map(|io| (io, None)).collect();
+    let expected: Vec<_> = [lost]
+        .into_iter()
+        .chain(later)
+        .map(|io| (io, None))
+        .collect();
     assert_eq!(ios, expected);
 }
 
@@ -252,15 +280,23 @@ fn a_path_on_probation_carries_only_while_no_path_is_ready() {
 fn another_unit_behind_a_path_is_refused_and_both_are_named() {
     let mut bench = Bench::new(2, |_| {});
     bench.up(0);
-    let Order::Refuse { why } = bench.identify(1, unit("S2")) else { panic!("admitted") };
+    let Order::Refuse { why } = bench.identify(1, unit("S2")) else {
+        panic!("admitted")
+    };
     assert!(why.contains("S1") && why.contains("S2"), "{why}");
 }
 
 #[test]
 fn a_pinned_identity_refuses_what_the_volume_was_not() {
     let remembered = (unit("S1").identity.wwid(), geometry());
-    let pin = Pin { configured: None, remembered: Some(remembered) };
+    let pin = Pin {
+        configured: None,
+        remembered: Some(remembered),
+    };
     let mut bench = Bench::new(1, |config| config.pin = pin);
-    assert!(matches!(bench.identify(0, unit("S2")), Order::Refuse { .. }));
+    assert!(matches!(
+        bench.identify(0, unit("S2")),
+        Order::Refuse { .. }
+    ));
     assert_eq!(bench.identify(0, unit("S1")), Order::Admit);
 }

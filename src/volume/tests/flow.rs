@@ -10,11 +10,19 @@ fn a_large_read_is_split_and_put_together_in_order() {
     let tasks = bench.tasks_on(0);
     assert_eq!(tasks.len(), 3, "256 + 256 + 88 blocks");
     for (&task, fill) in tasks.iter().zip([1u8, 2, 3]).rev() {
-        let DataTransfer::In(len) = bench.in_flight[&task].task.data else { panic!("a read") };
+        let DataTransfer::In(len) = bench.in_flight[&task].task.data else {
+            panic!("a read")
+        };
         let data = Bytes::from(vec![fill; usize::try_from(len).unwrap()]);
         bench.answer(task, completion(0, Bytes::new(), data.into()));
     }
-    let data = bench.volume.poll_reply().unwrap().result.unwrap().to_bytes();
+    let data = bench
+        .volume
+        .poll_reply()
+        .unwrap()
+        .result
+        .unwrap()
+        .to_bytes();
     assert_eq!(data.len(), 600 * BLOCK);
     assert_eq!([data[0], data[256 * BLOCK], data[512 * BLOCK]], [1, 2, 3]);
 }
@@ -55,12 +63,19 @@ fn fua_that_writes_cannot_carry_is_a_flush_after_them() {
     let mut bench = Bench::new(1, |_| {});
     bench.up(0);
     let range = geometry().range(0, 4096).unwrap();
-    let io = bench.ask(Request::Write { range, data: command::zeroes(4096), fua: true });
+    let io = bench.ask(Request::Write {
+        range,
+        data: command::zeroes(4096),
+        fua: true,
+    });
     let write = bench.tasks_on(0)[0];
     bench.good(write);
     assert!(bench.replies().is_empty(), "the flush is still to come");
     let flush = bench.tasks_on(0)[0];
-    assert!(matches!(bench.in_flight[&flush].task.cdb.opcode(), 0x35 | 0x91));
+    assert!(matches!(
+        bench.in_flight[&flush].task.cdb.opcode(),
+        0x35 | 0x91
+    ));
     bench.good(flush);
     assert_eq!(bench.replies(), [(io, None)]);
 }
@@ -73,7 +88,11 @@ fn fua_that_writes_can_carry_is_a_bit_of_theirs() {
     assert_eq!(bench.identify(0, able), Order::Admit);
     bench.stand(0, Standing::Ready);
     let range = geometry().range(0, 4096).unwrap();
-    bench.ask(Request::Write { range, data: command::zeroes(4096), fua: true });
+    bench.ask(Request::Write {
+        range,
+        data: command::zeroes(4096),
+        fua: true,
+    });
     let task = bench.tasks_on(0)[0];
     assert_eq!(bench.in_flight[&task].task.cdb.wire()[1] & 0x08, 0x08);
     bench.good(task);
@@ -86,13 +105,23 @@ fn a_trim_is_rounded_inwards_and_one_of_nothing_is_done() {
     bench.up(0);
     let range = geometry().range(3 * 512, 4 * 512).unwrap();
     let nothing = bench.ask(Request::Trim { range, fua: false });
-    assert_eq!(bench.replies(), [(nothing, None)], "blocks 3 to 6 hold no whole grain of 8");
+    assert_eq!(
+        bench.replies(),
+        [(nothing, None)],
+        "blocks 3 to 6 hold no whole grain of 8"
+    );
     let range = geometry().range(3 * 512, 24 * 512).unwrap();
     bench.ask(Request::Trim { range, fua: false });
     let task = bench.tasks_on(0)[0];
-    let DataTransfer::Out(list) = &bench.in_flight[&task].task.data else { panic!("a list") };
+    let DataTransfer::Out(list) = &bench.in_flight[&task].task.data else {
+        panic!("a list")
+    };
     let list = list.to_bytes();
-    assert_eq!(list[8..20], [0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 16], "blocks 8 to 23");
+    assert_eq!(
+        list[8..20],
+        [0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 16],
+        "blocks 8 to 23"
+    );
 }
 
 #[test]
@@ -100,7 +129,11 @@ fn a_unit_that_does_not_know_write_same_gets_zeroes_written() {
     let mut bench = Bench::new(1, |_| {});
     bench.up(0);
     let range = geometry().range(0, 300 * 512).unwrap();
-    let io = bench.ask(Request::WriteZeroes { range, may_unmap: false, fua: false });
+    let io = bench.ask(Request::WriteZeroes {
+        range,
+        may_unmap: false,
+        fua: false,
+    });
     let task = bench.tasks_on(0)[0];
     assert_eq!(bench.in_flight[&task].task.cdb.opcode(), 0x93);
     bench.answer(task, check(5, 0x20, 0));
@@ -108,9 +141,17 @@ fn a_unit_that_does_not_know_write_same_gets_zeroes_written() {
     assert_eq!(writes.len(), 2, "256 + 44 blocks");
     bench.all_good(0);
     assert_eq!(bench.replies(), [(io, None)]);
-    bench.ask(Request::WriteZeroes { range, may_unmap: false, fua: false });
+    bench.ask(Request::WriteZeroes {
+        range,
+        may_unmap: false,
+        fua: false,
+    });
     let task = bench.tasks_on(0)[0];
-    assert_eq!(bench.in_flight[&task].task.cdb.opcode(), 0x2a, "it is not asked again");
+    assert_eq!(
+        bench.in_flight[&task].task.cdb.opcode(),
+        0x2a,
+        "it is not asked again"
+    );
 }
 
 #[test]
@@ -133,9 +174,18 @@ fn a_medium_error_fails_without_another_path_and_names_the_block() {
     let task = bench.tasks_on(0)[0];
     let mut sense = [0u8; 18];
     (sense[0], sense[2], sense[6], sense[7], sense[12]) = (0xf0, 3, 103, 10, 0x11);
-    bench.answer(task, completion(2, Bytes::copy_from_slice(&sense), Payload::new()));
+    bench.answer(
+        task,
+        completion(2, Bytes::copy_from_slice(&sense), Payload::new()),
+    );
     let error = bench.volume.poll_reply().unwrap().result.unwrap_err();
-    assert_eq!(error, IoError { errno: IoErrno::Io, lba: Some(103) });
+    assert_eq!(
+        error,
+        IoError {
+            errno: IoErrno::Io,
+            lba: Some(103)
+        }
+    );
     assert!(bench.tasks_on(1).is_empty());
 }
 

@@ -1,0 +1,191 @@
+//! Task management functions at the target (RFC 7143 11.5), and aborts that a reservation causes.
+
+use std::time::Instant;
+
+use iiblockdaemon::ids::Lun as LunAddress;
+use iiblockdaemon::iscsi::pdu::{Function, TaskManagementRequest, TmfResponse};
+use iiblockdaemon::iscsi::tags::Itt;
+
+use super::connection::{Connection, Phase};
+use super::lun::NexusId;
+use super::session::Session;
+use super::{ConnectionId, Target};
+
+/// A reset that is answered once no orphan can execute on its unit any more.
+#[derive(Debug)]
+pub(super) struct DeferredReset {
+    connection: ConnectionId,
+    itt: Itt,
+    lun: Option<LunAddress>,
+}
+
+impl Target {
+    pub(super) fn manage(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        connection: &mut Connection,
+        request: TaskManagementRequest,
+    ) {
+        let function = request.function;
+        let unknown = function
+            .lun()
+            .is_some_and(|lun| !self.units.contains_key(&lun));
+        let response = match function {
+            _ if unknown => TmfResponse::LunDoesNotExist,
+            Function::AbortTask { itt, .. } => self.abort_tasks(connection, |session| {
+                session
+                    .tasks
+                    .contains_key(&itt)
+                    .then_some(itt)
+                    .into_iter()
+                    .collect()
+            }),
+            Function::AbortTaskSet(lun) => {
+                self.abort_tasks(connection, |session| session.tasks_on(Some(lun)));
+                TmfResponse::Complete
+            }
+            Function::ClearAca(_) => TmfResponse::NotSupported,
+            Function::ClearTaskSet(lun) => {
+                self.clear(Some(lun), connection);
+                TmfResponse::Complete
+            }
+            Function::LogicalUnitReset(lun) => {
+                return self.reset(id, connection, request.itt, Some(lun));
+            }
+            Function::TargetWarmReset => return self.reset(id, connection, request.itt, None),
+            Function::TargetColdReset => {
+                self.reset(id, connection, request.itt, None);
+                return self.end_everything(now, connection);
+            }
+        };
+        if let Phase::Full(session) = &mut connection.phase {
+            session.answer_management(request.itt, response, &mut connection.out);
+        }
+    }
+
+    /// Takes tasks out of one session; they are never answered.
+    fn abort_tasks(
+        &mut self,
+        connection: &mut Connection,
+        which: impl Fn(&Session) -> Vec<Itt>,
+    ) -> TmfResponse {
+        let Phase::Full(session) = &mut connection.phase else {
+            return TmfResponse::Rejected;
+        };
+        let tasks = which(session);
+        let none = tasks.is_empty();
+        for itt in tasks {
+            session.remove(itt);
+            self.statistics.terminated += 1;
+        }
+        if none {
+            TmfResponse::TaskDoesNotExist
+        } else {
+            TmfResponse::Complete
+        }
+    }
+
+    /// Takes all tasks on a unit out of all sessions.
+    fn clear(&mut self, lun: Option<LunAddress>, connection: &mut Connection) {
+        self.abort_tasks(connection, |session| session.tasks_on(lun));
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            if let Some(mut other) = self.connections.remove(&id) {
+                self.abort_tasks(&mut other, |session| session.tasks_on(lun));
+                self.connections.insert(id, other);
+            }
+        }
+    }
+
+    fn reset(
+        &mut self,
+        id: ConnectionId,
+        connection: &mut Connection,
+        itt: Itt,
+        lun: Option<LunAddress>,
+    ) {
+        self.clear(lun, connection);
+        for (address, unit) in &mut self.units {
+            if lun.is_none_or(|lun| lun == *address) {
+                unit.reset();
+            }
+        }
+        if self.has_orphans(lun) {
+            self.resets.push(DeferredReset {
+                connection: id,
+                itt,
+                lun,
+            });
+        } else if let Phase::Full(session) = &mut connection.phase {
+            session.answer_management(itt, TmfResponse::Complete, &mut connection.out);
+        }
+    }
+
+    fn has_orphans(&self, lun: Option<LunAddress>) -> bool {
+        let on = |orphan: &super::Orphan| lun.is_none_or(|lun| orphan.lun == lun);
+        self.orphans.values().any(on)
+    }
+
+    /// Answers resets that waited for orphans which are gone now.
+    pub(super) fn finish_resets(&mut self) {
+        let resets = std::mem::take(&mut self.resets);
+        for reset in resets {
+            if self.has_orphans(reset.lun) {
+                self.resets.push(reset);
+                continue;
+            }
+            if let Some(connection) = self.connections.get_mut(&reset.connection)
+                && let Phase::Full(session) = &mut connection.phase
+            {
+                let done = TmfResponse::Complete;
+                session.answer_management(reset.itt, done, &mut connection.out);
+                self.woken.insert(reset.connection);
+            }
+        }
+    }
+
+    fn end_everything(&mut self, now: Instant, connection: &mut Connection) {
+        if let Some(session) = connection.close() {
+            self.end_session(now, *session);
+        }
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            if let Some(session) = self.connections.get_mut(&id).and_then(Connection::abort) {
+                self.end_session(now, *session);
+            }
+            self.woken.insert(id);
+        }
+    }
+
+    /// PREEMPT AND ABORT: the nexus's commands never execute. `current` is not in the table now.
+    pub(super) fn abort_nexus(&mut self, now: Instant, nexus: NexusId, current: &mut Connection) {
+        let of_nexus = |session: &Session| {
+            if session.nexus == nexus {
+                session.tasks_on(None)
+            } else {
+                Vec::new()
+            }
+        };
+        self.abort_tasks(current, of_nexus);
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            if let Some(mut other) = self.connections.remove(&id) {
+                self.abort_tasks(&mut other, of_nexus);
+                self.connections.insert(id, other);
+            }
+        }
+        self.orphans.retain(|_, orphan| orphan.nexus != nexus);
+        self.after_orphans(now);
+    }
+
+    /// Asks all initiators to log out within `seconds` (asynchronous event 1, RFC 7143 11.9.1).
+    pub fn request_logout(&mut self, seconds: u16) {
+        for (id, connection) in &mut self.connections {
+            if let Phase::Full(session) = &mut connection.phase {
+                session.send_async(1, [0, 0, seconds], &mut connection.out);
+                self.woken.insert(*id);
+            }
+        }
+    }
+}

@@ -1,0 +1,474 @@
+//! A session in the full feature phase, as a target keeps it: numbers, tasks, pings, texts.
+//!
+//! The session does what concerns itself alone. What concerns the disk or other sessions it hands
+//! to the target as an [`Action`].
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use iiblockdaemon::ids::Lun as LunAddress;
+use iiblockdaemon::iscsi::isid::Isid;
+use iiblockdaemon::iscsi::name::IscsiName;
+use iiblockdaemon::iscsi::outbox::Outbox;
+use iiblockdaemon::iscsi::pdu::text::{TextRequest, TextResponse};
+use iiblockdaemon::iscsi::pdu::{
+    AsyncMessage, Bhs, DataOut, LogoutReason, LogoutRequest, LogoutResponse, NopIn, NopOut, Opcode,
+    R2t, Reject, RejectReason, ScsiCommand, TargetNumbers, TaskManagementRequest,
+    TaskManagementResponse, TmfResponse,
+};
+use iiblockdaemon::iscsi::serial::SerialNumber;
+use iiblockdaemon::iscsi::tags::{Itt, Ttt};
+use iiblockdaemon::payload::Payload;
+
+use super::breach::Breach;
+use super::login::{Established, SessionKind};
+use super::lun::{NexusId, Response};
+use super::parameters::Parameters;
+use super::task::Task;
+
+/// What names a session at the target (RFC 7143 4.4.3): a second login with it reinstates.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionName {
+    /// The initiator.
+    pub initiator: IscsiName,
+    /// Its part of the name.
+    pub isid: Isid,
+    /// The target portal group.
+    pub group: u16,
+}
+
+/// What the target has to do.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// The task's data is complete: execute it.
+    Execute(Itt),
+    /// A task management function.
+    Manage(TaskManagementRequest),
+    /// Answer a text request: the value of SendTargets.
+    SendTargets(Itt, String),
+    /// The session was logged out: close once the response is out.
+    LoggedOut,
+}
+
+/// A session with its one connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) name: SessionName,
+    pub(super) kind: SessionKind,
+    pub(super) nexus: NexusId,
+    pub(super) parameters: Parameters,
+    pub(super) tasks: BTreeMap<Itt, Task>,
+    /// Complete tasks, in the order of their execution.
+    pub(super) ready: BTreeMap<(Instant, u64), Itt>,
+    cid: u16,
+    queue_depth: u32,
+    status_in_data: bool,
+    exp_cmd_sn: SerialNumber,
+    max_cmd_sn: SerialNumber,
+    stat_sn: SerialNumber,
+    next_ttt: u32,
+    /// What is left of a text that did not fit one response.
+    text: Bytes,
+    /// When the initiator's answer to our ping was asked for.
+    pub(super) pinged: Option<Instant>,
+    pub(super) heard: Instant,
+    /// A breach after which the session goes on.
+    pub(super) noted: Option<Breach>,
+}
+
+impl Session {
+    pub(super) fn new(
+        now: Instant,
+        established: &Established,
+        name: SessionName,
+        nexus: NexusId,
+        queue_depth: u32,
+        status_in_data: bool,
+    ) -> Self {
+        let next = established.cmd_sn;
+        Self {
+            name,
+            kind: established.kind,
+            nexus,
+            parameters: established.parameters.clone(),
+            tasks: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            cid: established.cid,
+            queue_depth,
+            status_in_data,
+            exp_cmd_sn: next,
+            max_cmd_sn: next.plus(queue_depth).previous(),
+            stat_sn: established.stat_sn,
+            next_ttt: 0,
+            text: Bytes::new(),
+            pinged: None,
+            heard: now,
+            noted: None,
+        }
+    }
+
+    /// Takes one PDU. `needed` tells how many bytes a command's descriptor block calls for.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        bhs: &Bhs,
+        data: Payload,
+        needed: impl Fn(LunAddress, &[u8; 16]) -> u32,
+        out: &mut Outbox,
+    ) -> Result<Option<Action>, Breach> {
+        self.heard = now;
+        self.check_acknowledged(bhs);
+        if self.is_outside_window(bhs) {
+            return Ok(None);
+        }
+        let opcode = bhs.opcode()?;
+        let text_only = matches!(
+            opcode,
+            Opcode::TextRequest | Opcode::LogoutRequest | Opcode::NopOut
+        );
+        if self.kind == SessionKind::Discovery && !text_only {
+            return Err(Breach::NotInDiscovery(bhs.opcode_value()));
+        }
+        match opcode {
+            Opcode::DataOut => self.take_data(&DataOut::decode(bhs)?, data, out),
+            Opcode::NopOut => {
+                self.number_and_free(bhs)?;
+                self.take_nop(&NopOut::decode(bhs)?, &data, out);
+                Ok(None)
+            }
+            Opcode::ScsiCommand => {
+                self.number(bhs)?;
+                let command = ScsiCommand::decode(bhs)?;
+                let needed = needed(command.lun, &command.cdb);
+                self.take_command(&command, data, needed, out)
+            }
+            Opcode::TaskManagementRequest => {
+                self.number_and_free(bhs)?;
+                let request = TaskManagementRequest::decode(bhs)?;
+                Ok(Some(Action::Manage(request)))
+            }
+            Opcode::TextRequest => {
+                self.number_and_free(bhs)?;
+                self.take_text(&TextRequest::decode(bhs)?, &data, out)
+            }
+            Opcode::LogoutRequest => {
+                self.number_and_free(bhs)?;
+                Ok(self.take_logout(&LogoutRequest::decode(bhs)?, out))
+            }
+            Opcode::SnackRequest => {
+                self.reject(bhs, RejectReason::SnackReject, out);
+                Ok(None)
+            }
+            Opcode::LoginRequest
+            | Opcode::NopIn
+            | Opcode::ScsiResponse
+            | Opcode::TaskManagementResponse
+            | Opcode::LoginResponse
+            | Opcode::TextResponse
+            | Opcode::DataIn
+            | Opcode::LogoutResponse
+            | Opcode::R2t
+            | Opcode::AsyncMessage
+            | Opcode::Reject => Err(Breach::WrongPhase(bhs.opcode_value())),
+        }
+    }
+
+    /// An acknowledgement of what was never sent harms nobody at error recovery level 0, and
+    /// libiscsi sends them where the first StatSN was above 2^31: it is noted, once.
+    fn check_acknowledged(&mut self, bhs: &Bhs) {
+        let got = bhs.initiator_numbers().exp_stat_sn;
+        if self.stat_sn.precedes(got) && self.noted.is_none() {
+            let next = self.stat_sn;
+            self.noted = Some(Breach::ExpStatSn { got, next });
+        }
+    }
+
+    /// Whether a numbered PDU is outside of the window: it is ignored silently, as RFC 7143 4.2.2.1
+    /// demands, and noted.
+    fn is_outside_window(&mut self, bhs: &Bhs) -> bool {
+        let got = bhs.initiator_numbers().cmd_sn;
+        let (first, max) = (self.exp_cmd_sn, self.max_cmd_sn);
+        let numbered = !bhs.is_immediate() && bhs.opcode_value() != Opcode::DataOut as u8;
+        let outside = numbered && (got.precedes(first) || max.precedes(got));
+        if outside {
+            self.noted
+                .get_or_insert(Breach::OutsideWindow { got, first, max });
+        }
+        outside
+    }
+
+    /// Counts CmdSN. Over one connection commands come in order: a gap can never be filled.
+    fn number(&mut self, bhs: &Bhs) -> Result<(), Breach> {
+        let (got, expected) = (bhs.initiator_numbers().cmd_sn, self.exp_cmd_sn);
+        if bhs.is_immediate() {
+            return Ok(());
+        }
+        if got != expected {
+            return Err(Breach::CmdSn { got, expected });
+        }
+        self.exp_cmd_sn = got.next();
+        Ok(())
+    }
+
+    /// As [`Self::number`], for what holds no place in the window.
+    fn number_and_free(&mut self, bhs: &Bhs) -> Result<(), Breach> {
+        self.number(bhs)?;
+        self.open_window();
+        Ok(())
+    }
+
+    fn take_command(
+        &mut self,
+        command: &ScsiCommand,
+        data: Payload,
+        needed: u32,
+        out: &mut Outbox,
+    ) -> Result<Option<Action>, Breach> {
+        if self.tasks.contains_key(&command.itt) {
+            return Err(Breach::TagInUse(command.itt));
+        }
+        let task = Task::new(command, data, needed, &self.parameters)?;
+        self.tasks.insert(command.itt, task);
+        Ok(self.advance(command.itt, out))
+    }
+
+    fn take_data(
+        &mut self,
+        pdu: &DataOut,
+        data: Payload,
+        out: &mut Outbox,
+    ) -> Result<Option<Action>, Breach> {
+        // Data for a task that was aborted or answered early is on its way rightfully.
+        let Some(task) = self.tasks.get_mut(&pdu.itt) else {
+            return Ok(None);
+        };
+        task.take(pdu, data)?;
+        Ok(self.advance(pdu.itt, out))
+    }
+
+    /// Asks for more data, or hands the task on once it is complete.
+    fn advance(&mut self, itt: Itt, out: &mut Outbox) -> Option<Action> {
+        let numbers = self.numbers();
+        let task = self.tasks.get_mut(&itt)?;
+        while let Some(wanted) = task.next_wanted(&self.parameters) {
+            let ttt = next_ttt(&mut self.next_ttt);
+            task.asked(wanted, ttt);
+            let r2t = R2t {
+                lun: task.lun,
+                itt,
+                ttt,
+                numbers,
+                r2t_sn: wanted.r2t_sn,
+                offset: wanted.offset,
+                length: wanted.length,
+            };
+            out.push(r2t.encode(), &Payload::new());
+        }
+        task.is_complete().then_some(Action::Execute(itt))
+    }
+
+    /// The task is to be executed at `due`; `order` breaks ties.
+    pub(super) fn schedule(&mut self, itt: Itt, due: Instant, order: u64) {
+        if let Some(task) = self.tasks.get_mut(&itt) {
+            task.ready = Some((due, order));
+            self.ready.insert((due, order), itt);
+        }
+    }
+
+    /// Takes a task out of the tables: it is over, one way or the other.
+    pub(super) fn remove(&mut self, itt: Itt) -> Option<Task> {
+        let task = self.tasks.remove(&itt)?;
+        if let Some(key) = task.ready {
+            self.ready.remove(&key);
+        }
+        if task.numbered {
+            self.open_window();
+        }
+        Some(task)
+    }
+
+    /// Answers a task that was removed.
+    pub(super) fn respond(&mut self, task: &Task, response: Response, out: &mut Outbox) {
+        let numbers = self.consume();
+        task.respond(
+            response,
+            numbers,
+            &self.parameters,
+            self.status_in_data,
+            out,
+        );
+    }
+
+    /// Tasks on `lun`, or all.
+    pub(super) fn tasks_on(&self, lun: Option<LunAddress>) -> Vec<Itt> {
+        let on = |task: &&Task| lun.is_none_or(|lun| task.lun == lun);
+        self.tasks
+            .values()
+            .filter(on)
+            .map(|task| task.itt)
+            .collect()
+    }
+
+    /// Answers a task management request.
+    pub(super) fn answer_management(&mut self, itt: Itt, response: TmfResponse, out: &mut Outbox) {
+        let numbers = self.consume();
+        let pdu = TaskManagementResponse {
+            itt,
+            response,
+            numbers,
+        };
+        out.push(pdu.encode(), &Payload::new());
+    }
+
+    /// Sends an asynchronous message.
+    pub(super) fn send_async(&mut self, event: u8, parameters: [u16; 3], out: &mut Outbox) {
+        let pdu = AsyncMessage {
+            lun: LunAddress::from_wire([0; 8]),
+            numbers: self.consume(),
+            event,
+            vendor_code: 0,
+            parameters,
+        };
+        out.push(pdu.encode(), &Payload::new());
+    }
+
+    /// Sends a ping that the initiator has to answer.
+    pub(super) fn ping(&mut self, now: Instant, out: &mut Outbox) {
+        self.pinged = Some(now);
+        let pdu = NopIn {
+            lun: LunAddress::from_wire([0; 8]),
+            itt: None,
+            ttt: Some(next_ttt(&mut self.next_ttt)),
+            numbers: self.numbers(),
+        };
+        out.push(pdu.encode(), &Payload::new());
+    }
+
+    fn take_nop(&mut self, nop: &NopOut, data: &Payload, out: &mut Outbox) {
+        if nop.ttt.is_some() {
+            self.pinged = None;
+        }
+        if nop.itt.is_none() {
+            return;
+        }
+        let pdu = NopIn {
+            lun: nop.lun,
+            itt: nop.itt,
+            ttt: None,
+            numbers: self.consume(),
+        };
+        let room = self.parameters.initiator_segment_length as usize;
+        out.push(pdu.encode(), &data.slice(0, data.len().min(room)));
+    }
+
+    fn take_text(
+        &mut self,
+        request: &TextRequest,
+        data: &Payload,
+        out: &mut Outbox,
+    ) -> Result<Option<Action>, Breach> {
+        if request.ttt.is_some() && !self.text.is_empty() {
+            self.send_text(request.itt, out);
+            return Ok(None);
+        }
+        let malformed = Breach::Login("malformed text");
+        let text = iiblockdaemon::iscsi::keys::Text::decode(&data.to_bytes());
+        let text = text.map_err(|_| malformed)?;
+        let wanted = text.get("SendTargets").map(str::to_owned);
+        if let Some(wanted) = wanted {
+            return Ok(Some(Action::SendTargets(request.itt, wanted)));
+        }
+        let mut answer = iiblockdaemon::iscsi::keys::Text::new();
+        for (key, _) in text.iter() {
+            answer.push(key, "NotUnderstood");
+        }
+        self.answer_text(request.itt, answer.encode().into(), out);
+        Ok(None)
+    }
+
+    /// Answers a text request, in as many responses as it takes.
+    pub(super) fn answer_text(&mut self, itt: Itt, text: Bytes, out: &mut Outbox) {
+        self.text = text;
+        self.send_text(itt, out);
+    }
+
+    fn send_text(&mut self, itt: Itt, out: &mut Outbox) {
+        let room = self.parameters.initiator_segment_length as usize;
+        let segment = self.text.split_to(room.min(self.text.len()));
+        let more = !self.text.is_empty();
+        let numbers = self.consume();
+        let pdu = TextResponse {
+            is_final: !more,
+            continues: more,
+            lun: LunAddress::from_wire([0; 8]),
+            itt,
+            ttt: more.then(|| next_ttt(&mut self.next_ttt)),
+            stat_sn: numbers.stat_sn,
+            exp_cmd_sn: numbers.exp_cmd_sn,
+            max_cmd_sn: numbers.max_cmd_sn,
+        };
+        out.push(pdu.encode(), &Payload::from(segment));
+    }
+
+    fn take_logout(&mut self, request: &LogoutRequest, out: &mut Outbox) -> Option<Action> {
+        let (response, over) = match request.reason {
+            LogoutReason::CloseSession => (0, true),
+            LogoutReason::CloseConnection if request.cid == self.cid => (0, true),
+            LogoutReason::CloseConnection => (1, false),
+            LogoutReason::RemoveForRecovery => (2, false),
+        };
+        let pdu = LogoutResponse {
+            itt: request.itt,
+            response,
+            numbers: self.consume(),
+            time2wait: self.parameters.time2wait,
+            time2retain: self.parameters.time2retain,
+        };
+        out.push(pdu.encode(), &Payload::new());
+        over.then_some(Action::LoggedOut)
+    }
+
+    /// Rejects a PDU; its header goes back.
+    pub(super) fn reject(&mut self, bhs: &Bhs, reason: RejectReason, out: &mut Outbox) {
+        let pdu = Reject {
+            reason,
+            numbers: self.consume(),
+            data_sn: 0,
+        };
+        out.push(pdu.encode(), &Bytes::copy_from_slice(bhs.wire()).into());
+    }
+
+    fn numbers(&self) -> TargetNumbers {
+        TargetNumbers {
+            stat_sn: self.stat_sn,
+            exp_cmd_sn: self.exp_cmd_sn,
+            max_cmd_sn: self.max_cmd_sn,
+        }
+    }
+
+    /// Numbers for a PDU that consumes a StatSN.
+    fn consume(&mut self) -> TargetNumbers {
+        let numbers = self.numbers();
+        self.stat_sn = self.stat_sn.next();
+        numbers
+    }
+
+    /// A place became free: MaxCmdSN moves, and never back.
+    fn open_window(&mut self) {
+        let held = self.tasks.values().filter(|task| task.numbered).count();
+        let held = u32::try_from(held).unwrap_or(u32::MAX);
+        let room = self.queue_depth.saturating_sub(held);
+        let max = self.exp_cmd_sn.plus(room).previous();
+        if self.max_cmd_sn.precedes(max) {
+            self.max_cmd_sn = max;
+        }
+    }
+}
+
+/// Tags count up and wrap before the reserved value.
+fn next_ttt(next: &mut u32) -> Ttt {
+    let ttt = Ttt::new(*next).or_else(|| Ttt::new(0));
+    *next = next.wrapping_add(1);
+    ttt.expect("zero is a tag")
+}

@@ -1,0 +1,6 @@
+//! The target against an initiator whose every PDU is made by hand.
+
+mod initiator;
+mod login;
+mod scsi;
+mod sessions;
