@@ -374,6 +374,12 @@ impl Engine {
                 break;
             }
         }
+        for index in 0..self.paths.len() {
+            if self.volume.wants_fence(path_id(index)) {
+                let surroundings = self.surroundings(index);
+                self.paths[index].fence_early(now, surroundings);
+            }
+        }
         self.carry_actions();
         self.close_finished();
         if !self.online && self.volume.unit().is_some() {

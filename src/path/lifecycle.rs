@@ -112,20 +112,19 @@ impl Path {
         if self.fencer.is_some() {
             return;
         }
+        if let Some(via) = self.surroundings.fence_route
+            && self.would_rather_fence()
+        {
+            self.fenced_last = true;
+            tracing::info!(path = %self.config.name, through = %via, "fencing the lost sessions through a sibling path");
+            return self.start_fencer(now, via, Purpose::Fence);
+        }
         if let Some(at) = self.not_before.take_if(|at| *at > now) {
             return self.enter(
                 now,
                 State::Down { retry_at: at },
                 "the target asked for a pause",
             );
-        }
-        if let Some(via) = self.surroundings.fence_route
-            && self.surroundings.wants_fence
-            && !self.fenced_last
-        {
-            self.fenced_last = true;
-            tracing::info!(path = %self.config.name, through = %via, "fencing the lost sessions through a sibling path");
-            return self.start_fencer(now, via, Purpose::Fence);
         }
         self.fenced_last = false;
         self.incarnation = self.incarnation.next();
@@ -148,10 +147,22 @@ impl Path {
     /// An own attempt that takes long gives way to a fence through a sibling, if writes may wait for one.
     fn prefer_fence(&mut self, now: Instant) {
         let due = now.saturating_duration_since(self.attempted) >= PATIENCE;
-        let Surroundings { wants_fence, fence_route, .. } = self.surroundings;
-        if due && wants_fence && fence_route.is_some() && !self.fenced_last && self.fencer.is_none() {
+        if due && self.would_rather_fence() {
             self.lose(now, "the login takes long: fencing first");
         }
+    }
+
+    /// Starts a fence through a sibling at once, whatever the backoff says, if one is wanted and there is a sibling.
+    pub fn fence_early(&mut self, now: Instant, surroundings: Surroundings) {
+        self.surroundings = surroundings;
+        if matches!(self.state, State::Down { .. }) && self.would_rather_fence() {
+            self.connect(now);
+        }
+    }
+
+    pub(super) fn would_rather_fence(&self) -> bool {
+        let Surroundings { wants_fence, fence_route, .. } = self.surroundings;
+        wants_fence && fence_route.is_some() && !self.fenced_last && self.fencer.is_none()
     }
 
     fn start_fencer(&mut self, now: Instant, via: crate::ids::PathId, purpose: Purpose) {

@@ -445,7 +445,7 @@ impl Path {
                 Some(Deadline::new(retry_at, "reconnect"))
             }
             State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
-            State::LoggingIn if self.surroundings.wants_fence && !self.fenced_last => {
+            State::LoggingIn if self.would_rather_fence() => {
                 Some(Deadline::new(self.attempted + PATIENCE, "login before a fence"))
             }
             State::Probation {
