@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 #[path = "support/ram_server.rs"]
 mod ram_server;
 
+use iiblockdaemon::limits::NBD_REQUESTS_MAX;
 use ram_server::{BAD_BLOCK, Offer, RamServer};
 
 /// What a test waits for comes within this, or never.
@@ -218,6 +219,7 @@ fn fio_verifies_what_it_writes() {
             "--size=64m",
             "--verify=crc32c",
             "--verify_fatal=1",
+            "--verify_state_save=0",
             "--fsync=256",
             size,
             depth,
@@ -470,15 +472,38 @@ fn clients_that_die_under_load_leave_the_server_and_the_others_alone() {
     libnbd(Some(&uri), "h.pwrite(bytes(512), 0)\nh.shutdown()\n");
 }
 
+/// A connection that libnbd would not make: past a minimal handshake, without any of a client's restraint.
+fn raw(server: &RamServer) -> UnixStream {
+    let mut client = UnixStream::connect(server.socket()).expect("connected");
+    client
+        .write_all(b"\0\0\0\x03IHAVEOPT\0\0\0\x01\0\0\0\0")
+        .expect("export chosen");
+    let mut answers = [0; 18 + 10];
+    client.read_exact(&mut answers).expect("greeted");
+    client.set_read_timeout(Some(PATIENCE)).expect("bounded");
+    client
+}
+
+#[test]
+fn more_requests_at_once_than_there_are_places_are_all_answered() {
+    let server = RamServer::start(Offer::default());
+    let mut client = raw(&server);
+    let mut flush = b"\x25\x60\x95\x13\0\0\0\x03".to_vec();
+    flush.extend([0; 20]);
+    // The second lot fills every place exactly, and nothing is left over that would wake the server.
+    for count in [2 * NBD_REQUESTS_MAX, NBD_REQUESTS_MAX, 1] {
+        client.write_all(&flush.repeat(count)).expect("sent");
+        let mut replies = vec![0; 16 * count];
+        client.read_exact(&mut replies).expect("answered");
+    }
+    let most = server.counters.most_in_flight.load(Ordering::Relaxed);
+    assert_eq!(most, NBD_REQUESTS_MAX, "the bound was reached");
+}
+
 #[test]
 fn a_client_that_does_not_read_its_replies_holds_back_itself_only() {
     let server = RamServer::start(Offer::default());
-    let mut glutton = UnixStream::connect(server.socket()).expect("connected");
-    let mut greeting = [0; 18];
-    glutton.read_exact(&mut greeting).expect("greeted");
-    glutton
-        .write_all(b"\0\0\0\x03IHAVEOPT\0\0\0\x01\0\0\0\0")
-        .expect("export chosen");
+    let mut glutton = raw(&server);
     let mut read = b"\x25\x60\x95\x13\0\0\0\0".to_vec();
     read.extend([0; 16]);
     read.extend(u32::to_be_bytes(1 << 20));

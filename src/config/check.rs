@@ -49,6 +49,7 @@ pub(super) fn check(
     } else {
         None
     };
+    report.forget_what_typos_explain();
     match config {
         Some(config) if report.errors.is_empty() => Ok(config),
         _ => Err(ConfigErrors::new(file, report.errors)),

@@ -15,13 +15,17 @@ use super::error::{ConfigError, Place, Problem};
 #[derive(Debug)]
 pub(super) struct Report<'t> {
     text: &'t str,
+    line_starts: Vec<usize>,
     pub(super) errors: Vec<ConfigError>,
 }
 
 impl<'t> Report<'t> {
     pub(super) fn new(text: &'t str) -> Self {
+        let newlines = text.match_indices('\n');
+        let line_starts = [0].into_iter().chain(newlines.map(|(at, _)| at + 1));
         Self {
             text,
+            line_starts: line_starts.collect(),
             errors: Vec::new(),
         }
     }
@@ -31,16 +35,40 @@ impl<'t> Report<'t> {
         self.errors.push(ConfigError { place, problem });
     }
 
+    /// Drops what is missing only because its key is misspelt: one mistake, one message.
+    pub(super) fn forget_what_typos_explain(&mut self) {
+        let meant = |error: &ConfigError| {
+            let Problem::UnknownKey { suggestion, .. } = &error.problem else {
+                return None;
+            };
+            let suggestion = (*suggestion)?;
+            let section = error.place.key.rsplit_once('.').map(|(section, _)| section);
+            Some(match section {
+                Some(section) => format!("{section}.{suggestion}"),
+                None => suggestion.to_owned(),
+            })
+        };
+        let meant: Vec<String> = self.errors.iter().filter_map(meant).collect();
+        self.errors.retain(|error| {
+            let key = &error.place.key;
+            let explained = meant.iter().any(|meant| {
+                let inside = key.strip_prefix(meant.as_str());
+                inside.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            });
+            !(explained && matches!(error.problem, Problem::Missing(_)))
+        });
+    }
+
     /// The place of byte `offset` in the text.
     pub(super) fn place(&self, offset: usize, key: impl Into<String>) -> Place {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let column = before
-            .get(line_start..)
-            .map_or(0, |line| line.chars().count());
+        let line = self.line_starts.partition_point(|start| *start <= offset);
+        let start = line
+            .checked_sub(1)
+            .and_then(|index| self.line_starts.get(index));
+        let before = start.and_then(|start| self.text.get(*start..offset));
         Place {
-            line: Some(before.matches('\n').count() + 1),
-            column: Some(column + 1),
+            line: Some(line),
+            column: before.map(|before| before.chars().count() + 1),
             key: key.into(),
         }
     }
@@ -338,4 +366,34 @@ pub(super) fn nearest<S: AsRef<str> + Clone>(word: &str, choices: &[S]) -> Optio
         .filter(|(score, _)| *score >= 0.6)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     Some(choice.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_lines_and_characters_from_one() {
+        let text = "a\n\nä = ö\n";
+        let report = Report::new(text);
+        let at = |offset| {
+            let place = report.place(offset, "");
+            (place.line, place.column)
+        };
+        assert_eq!(at(0), (Some(1), Some(1)));
+        assert_eq!(at(1), (Some(1), Some(2)));
+        assert_eq!(at(2), (Some(2), Some(1)));
+        assert_eq!(at(3), (Some(3), Some(1)));
+        assert_eq!(at(text.find('ö').unwrap()), (Some(3), Some(5)));
+        assert_eq!(at(text.len()), (Some(4), Some(1)));
+        assert_eq!(at(usize::MAX), (Some(4), None));
+    }
+
+    #[test]
+    fn only_what_is_near_is_suggested() {
+        let known = ["portal", "nic", "source", "weight"];
+        assert_eq!(nearest("protal", &known), Some("portal"));
+        assert_eq!(nearest("wieght", &known), Some("weight"));
+        assert_eq!(nearest("hedge", &known), None);
+    }
 }

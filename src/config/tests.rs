@@ -22,6 +22,41 @@ paths  = [
 ]
 "#;
 
+/// Every key of the first version, none with its default.
+const EVERY_KEY: &str = r#"
+[daemon]
+initiator_name = "iqn.2026-11.com.example:db1"
+state_dir = "/srv/state"
+control = { socket = "/srv/control.sock", group = "storage" }
+
+[[volume]]
+name = "archive"
+wwid = "naa.6001405F2D3C4B5A69788796A5B4C3D2"
+shared = true
+policy = { selector = "round-robin", by = "bytes", failback = "2m" }
+no_path = { queue = "forever" }
+fence = ["reinstate", "lun-reset", "quiesce"]
+quiesce = "50s"
+stop_timeout = "20s"
+detect = { network = "800ms", target = "6s", command = "40s" }
+iscsi.header_digest = "crc32c"
+iscsi.data_digest = "prefer-crc32c"
+iscsi.max_recv_data_segment_length = "128KiB"
+iscsi.first_burst_length = "64KiB"
+iscsi.max_burst_length = "512KiB"
+iscsi.immediate_data = false
+iscsi.initial_r2t = true
+iscsi.max_outstanding_r2t = 2
+iscsi.queue_depth = 64
+export = { nbd = ["unix:/run/a.sock", "tcp:[::1]:10809"], read_only = true }
+target = "iqn.2003-01.com.example:array2"
+lun = 0x4001000000000000
+paths = [
+  { portal = "[fe80::5%eth3]:3261", nic = "eth3", weight = 3 },
+  { portal = "10.0.2.11", source = "10.0.2.1", target = "iqn.2003-01.com.example:array2b", lun = 7 },
+]
+"#;
+
 /// Files in memory; we are user 1000.
 #[derive(Default)]
 struct Disk(BTreeMap<PathBuf, FileContent>);
@@ -133,42 +168,7 @@ fn the_usual_case_needs_no_more_than_its_few_lines() {
 
 #[test]
 fn every_key_of_the_first_version_is_understood() {
-    let config = parse(
-        r#"
-[daemon]
-initiator_name = "iqn.2026-11.com.example:db1"
-state_dir = "/srv/state"
-control = { socket = "/srv/control.sock", group = "storage" }
-
-[[volume]]
-name = "archive"
-wwid = "naa.6001405F2D3C4B5A69788796A5B4C3D2"
-shared = true
-policy = { selector = "round-robin", by = "bytes", failback = "2m" }
-no_path = { queue = "forever" }
-fence = ["reinstate", "lun-reset", "quiesce"]
-quiesce = "50s"
-stop_timeout = "20s"
-detect = { network = "800ms", target = "6s", command = "40s" }
-iscsi.header_digest = "crc32c"
-iscsi.data_digest = "prefer-crc32c"
-iscsi.max_recv_data_segment_length = "128KiB"
-iscsi.first_burst_length = "64KiB"
-iscsi.max_burst_length = "512KiB"
-iscsi.immediate_data = false
-iscsi.initial_r2t = true
-iscsi.max_outstanding_r2t = 2
-iscsi.queue_depth = 64
-export = { nbd = ["unix:/run/a.sock", "tcp:[::1]:10809"], read_only = true }
-target = "iqn.2003-01.com.example:array2"
-lun = 0x4001000000000000
-paths = [
-  { portal = "[fe80::5%eth3]:3261", nic = "eth3", weight = 3 },
-  { portal = "10.0.2.11", source = "10.0.2.1", target = "iqn.2003-01.com.example:array2b", lun = 7 },
-]
-"#,
-    )
-    .unwrap();
+    let config = parse(EVERY_KEY).unwrap();
     let volume = &config.volumes[0];
     assert_eq!(config.daemon.control.group.as_deref(), Some("storage"));
     assert_eq!(
@@ -240,6 +240,25 @@ paths  = [
     assert_eq!(messages.len(), expected.len(), "{messages:#?}");
     for (message, expected) in messages.iter().zip(expected) {
         assert!(message.starts_with(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_misspelt_key_is_not_missing_as_well() {
+    for (right, wrong) in [
+        ("[daemon]", "[deamon]"),
+        ("initiator_name", "initator_name"),
+        ("[[volume]]", "[[volumes]]"),
+        ("export", "exports"),
+        ("target", "taget"),
+        ("portal = \"10.0.1.10\"", "portl = \"10.0.1.10\""),
+    ] {
+        let messages = messages(&USUAL.replacen(right, wrong, 1));
+        assert_eq!(messages.len(), 1, "{messages:#?}");
+        assert!(
+            messages[0].contains("unknown key; did you mean"),
+            "{messages:#?}"
+        );
     }
 }
 

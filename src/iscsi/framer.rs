@@ -6,6 +6,9 @@
 //! digests were verified. Nothing is copied: each piece is a slice of the buffer that was read into.
 //!
 //! Data handed out before [`Frame::End`] is not yet verified: act on it only at the end.
+//!
+//! What is left in the input is at most one header with its additional segments (1072 bytes), or a
+//! piece of data below [`limits::DATA_PIECE_MIN`]: the buffer that is read into must hold more.
 
 #![deny(clippy::indexing_slicing)]
 
@@ -192,6 +195,9 @@ impl Framer {
         Ok(Some(Frame::End))
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Bytes of padding after a data segment of `len` bytes.
 #[must_use]

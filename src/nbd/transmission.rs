@@ -51,11 +51,11 @@ struct Unsent {
 
 /// One client in transmission.
 ///
-/// Driver contract, once per turn: append to the input if [`Self::wants_input`]; [`Self::handle_bytes`], also
-/// when nothing was appended, for room may have come back; drain [`Self::poll_request`]; give due answers to
-/// [`Self::reply`]; write [`Self::outgoing`]. If an answer was written and the input is not empty, take
-/// another turn before waiting. Close the socket after an error, or once [`Self::is_finished`]. Dropping a
-/// connection releases the tokens that are still out.
+/// Driver contract, once per turn: append to the input if [`Self::wants_input`]; [`Self::handle_bytes`] if
+/// there is input, also if only answers were written since, for room may have come back; drain
+/// [`Self::poll_request`]; give due answers to [`Self::reply`]; write [`Self::outgoing`]. If answers were
+/// written and the input is not empty, take another turn before waiting. Close the socket after an error, or
+/// once [`Self::is_finished`]. Dropping a connection releases the tokens that are still out.
 #[derive(Debug)]
 pub struct Connection {
     // Must be dropped before `requests`, whose tokens are not forgotten then.
@@ -67,7 +67,8 @@ pub struct Connection {
     unanswered: usize,
     unsent: VecDeque<Unsent>,
     held: u64,
-    full: bool,
+    /// A request is in the input for which there was no room.
+    waiting: bool,
     replies: ReplyWriter,
 }
 
@@ -101,7 +102,7 @@ impl Connection {
             unanswered: 0,
             unsent: VecDeque::new(),
             held: 0,
-            full: false,
+            waiting: false,
             replies: ReplyWriter::new(structured_replies),
         }
     }
@@ -116,7 +117,7 @@ impl Connection {
     pub fn handle_bytes(&mut self, input: &mut BytesMut) -> Result<(), ConnectionError> {
         self.alive.assert_none();
         self.release_sent();
-        self.full = false;
+        self.waiting = false;
         let mut progress = true;
         while progress {
             progress = match self.intake {
@@ -135,7 +136,11 @@ impl Connection {
     /// Whether more input is of use. If not, the socket is not to be read.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        !self.full && !matches!(self.intake, Intake::Disconnected)
+        match self.intake {
+            Intake::Header => !self.waiting && self.in_flight() < self.limits.requests,
+            Intake::Payload { .. } | Intake::Skip { .. } => true,
+            Intake::Disconnected => false,
+        }
     }
 
     /// Bytes that are sure to come: the rest of the payload that is being received, for which a reader may
@@ -183,13 +188,13 @@ impl Connection {
     }
 
     fn take_header(&mut self, input: &mut BytesMut) -> Result<bool, ConnectionError> {
-        if self.unanswered + self.unsent.len() >= self.limits.requests {
-            self.full = true;
-            return Ok(false);
-        }
         let Some(bytes) = input.first_chunk::<{ RequestHeader::LEN }>() else {
             return Ok(false);
         };
+        if self.unanswered + self.unsent.len() >= self.limits.requests {
+            self.waiting = true;
+            return Ok(false);
+        }
         let header = RequestHeader::decode(bytes);
         if header.magic != REQUEST_MAGIC {
             let magic = header.magic;
@@ -199,7 +204,7 @@ impl Connection {
         if let Decision::Admit(command) = decision
             && self.held + command.held(&header) > self.limits.bytes
         {
-            self.full = true;
+            self.waiting = true;
             return Ok(false);
         }
         input.advance(RequestHeader::LEN);

@@ -17,6 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::nbd_bind::{BindError, BoundListener, ListenAddress};
@@ -90,7 +91,7 @@ impl ControlSocket {
         Ok(Self { bound })
     }
 
-    /// Answers until `stop`.
+    /// Answers until `stop`; at the end nobody but the caller has `source` any more.
     ///
     /// # Errors
     /// If the runtime cannot watch the socket.
@@ -107,6 +108,7 @@ impl ControlSocket {
         let listener = UnixListener::from_std(StdUnixListener::from(socket))?;
         info!(%address, "listening for iibadm");
         let places = Arc::new(Semaphore::new(CONTROL_CLIENTS_MAX));
+        let clients = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -132,9 +134,11 @@ impl ControlSocket {
                 }
                 drop(place);
             };
-            tokio::spawn(stop.clone().run_until_cancelled_owned(task));
+            clients.spawn(stop.clone().run_until_cancelled_owned(task));
         }
         drop(file);
+        clients.close();
+        clients.wait().await;
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ fn a_cut_path_costs_no_error_and_comes_back() {
                 lab.daemon.wait_path(&lab.volume, cut, "down", 5 * SECOND);
                 lab.proxies[cut].fault("heal");
                 lab.daemon.wait_path(&lab.volume, cut, "ready", 20 * SECOND);
+                assert!(lab.proxies[cut].count("cut") > 0, "no connection was cut");
             }
         });
         assert!(report.longest < 2 * SECOND, "{report:?}");
@@ -32,6 +33,7 @@ fn a_black_holed_path_costs_no_error_and_comes_back() {
             for hole in [0, 1] {
                 lab.proxies[hole].fault("blackhole");
                 lab.daemon.wait_path(&lab.volume, hole, "down", 15 * SECOND);
+                assert!(lab.proxies[hole].count("held") > 0, "nothing was swallowed");
                 // What was swallowed arrives late: a ghost would write now.
                 lab.proxies[hole].fault("heal");
                 lab.daemon

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use iiblockdaemon::config::Config;
+use iiblockdaemon::shell::config_file;
 
 use crate::support::config::{self, Auth, Volume};
 use crate::support::lab::scratch;
@@ -67,7 +67,7 @@ fn the_configurations_of_these_tests_are_ones_that_the_daemon_takes() {
         target: Some(target),
     });
     let file = config::write(folder.path(), &[volume, Volume::of(&tgtd, 1)]);
-    let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
+    let config = config_file::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.volumes.len(), 2);
 }
 

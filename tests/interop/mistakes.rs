@@ -151,7 +151,7 @@ fn another_disk_under_the_same_name_is_refused() {
         daemon
             .paths(&volume)
             .iter()
-            .filter(|p| p["state"] == "Disabled")
+            .filter(|p| p["state"] == "disabled")
             .count()
     };
     crate::support::wait_for("a disabled path", Duration::from_secs(15), || {

@@ -45,12 +45,28 @@ impl Proxy {
 
     /// One order, as `netsim fault --help` lists them: `cut`, `blackhole to-target`, `heal drop`, …
     pub(crate) fn fault(&self, order: &str) {
+        self.order(order);
+    }
+
+    fn order(&self, order: &str) -> String {
         let mut command = Command::new(program("netsim"));
-        command
-            .arg("fault")
-            .arg("--control")
-            .arg(&self.control)
-            .args(order.split(' '));
-        success(&command);
+        success(
+            command
+                .arg("fault")
+                .arg(&self.control)
+                .args(order.split(' ')),
+        )
+    }
+
+    /// A counter over both directions, the proof that a fault happened: `cut` (connections), `held`,
+    /// `dropped`, `forwarded` (bytes).
+    pub(crate) fn count(&self, word: &str) -> u64 {
+        let status = self.order("status");
+        let counts = status.split([',', ':', '\n']).filter_map(|part| {
+            let mut words = part.split_whitespace();
+            let number = words.next()?.parse::<u64>().ok()?;
+            (words.last() == Some(word)).then_some(number)
+        });
+        counts.sum()
     }
 }

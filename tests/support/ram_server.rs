@@ -232,9 +232,11 @@ async fn serve_client(
     let mut input = client.leftover;
     let (done, mut answers) = mpsc::unbounded_channel::<Answer>();
     loop {
-        connection
-            .handle_bytes(&mut input)
-            .map_err(io::Error::other)?;
+        if !input.is_empty() {
+            connection
+                .handle_bytes(&mut input)
+                .map_err(io::Error::other)?;
+        }
         while let Some(request) = connection.poll_request() {
             start(request, &disk, counters, done.clone());
         }

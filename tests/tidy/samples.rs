@@ -141,12 +141,6 @@ fn a_core_that_touches_the_world_is_found() {
     }
     breaks(
         rules::cores,
-        "src/config/secret.rs",
-        "let us = nix::unistd::geteuid();",
-        &[],
-    );
-    breaks(
-        rules::cores,
         "src/path/mod.rs",
         "let us = nix::unistd::geteuid();",
         &[1],

@@ -104,7 +104,8 @@ proptest! {
     ) {
         let request = TaskManagementRequest { immediate, function, itt, numbers: ours };
         prop_assert_eq!(TaskManagementRequest::decode(&request.encode()), Ok(request));
-        let mut bhs = TaskManagementResponse { itt, response: TmfResponse::Complete, numbers: theirs }.encode();
+        let done = TmfResponse::Complete;
+        let mut bhs = TaskManagementResponse { itt, response: done, numbers: theirs }.encode();
         bhs.set_byte::<2>(code);
         let response = TaskManagementResponse::decode(&bhs).unwrap();
         prop_assert_eq!(response.encode(), bhs);

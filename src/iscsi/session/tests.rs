@@ -21,7 +21,7 @@ use super::config::{AuthConfig, Offer, SessionKind};
 use super::*;
 use crate::ids::Lun;
 use crate::iscsi::digest::Digests;
-use crate::iscsi::error::LoginStatus;
+use crate::iscsi::error::{LoginStatus, TransferFault};
 use crate::iscsi::isid::Isid;
 use crate::iscsi::keys::Text;
 use crate::iscsi::name::IscsiName;
@@ -280,17 +280,19 @@ impl Peer {
     }
 
     fn completion(&mut self) -> (TaskId, Completion) {
-        match self.event() {
-            Event::Completed(id, completion) => (id, completion),
-            other => panic!("not completed: {other:?}"),
-        }
+        let event = self.event();
+        let Event::Completed(id, completion) = event else {
+            panic!("not completed: {event:?}");
+        };
+        (id, completion)
     }
 
     fn failure(&mut self) -> (TaskId, TaskFailure) {
-        match self.event() {
-            Event::Failed(id, failure) => (id, failure),
-            other => panic!("not failed: {other:?}"),
-        }
+        let event = self.event();
+        let Event::Failed(id, failure) = event else {
+            panic!("not failed: {event:?}");
+        };
+        (id, failure)
     }
 
     fn submit(&mut self, id: u64, data: DataTransfer) {
@@ -310,7 +312,7 @@ impl Peer {
         self.sent()
     }
 
-    fn r2t(&mut self, itt: Itt, r2t_sn: u32, offset: u32, length: u32) -> R2t {
+    fn r2t(&self, itt: Itt, r2t_sn: u32, offset: u32, length: u32) -> R2t {
         R2t {
             lun: lun(),
             itt,
@@ -322,7 +324,7 @@ impl Peer {
         }
     }
 
-    fn data_in(&mut self, itt: Itt, data_sn: u32, offset: u32) -> DataIn {
+    fn data_in(&self, itt: Itt, data_sn: u32, offset: u32) -> DataIn {
         DataIn {
             last: true,
             acknowledge: false,
@@ -367,6 +369,13 @@ impl Peer {
         assert!(matches!(self.event(), Event::PingAnswered { .. }));
         ping.numbers
     }
+}
+
+fn fault(error: SessionError) -> TransferFault {
+    let SessionError::PeerMisbehaved(PeerMisbehaved::Transfer(fault)) = error else {
+        panic!("no transfer fault: {error:?}");
+    };
+    fault
 }
 
 fn lun() -> Lun {

@@ -1,17 +1,9 @@
 //! Reads: Data-In with and without status, order, residuals, sense.
 
 use super::*;
-use crate::iscsi::error::TransferFault;
 
 const GOOD: u8 = 0;
 const CHECK_CONDITION: u8 = 2;
-
-fn fault(error: SessionError) -> TransferFault {
-    match error {
-        SessionError::PeerMisbehaved(PeerMisbehaved::Transfer(fault)) => fault,
-        other => panic!("no transfer fault: {other:?}"),
-    }
-}
 
 #[test]
 fn a_read_command_says_its_length_its_lun_and_that_nothing_follows() {

@@ -1,7 +1,6 @@
 //! Writes: immediate, unsolicited and solicited data.
 
 use super::*;
-use crate::iscsi::error::TransferFault;
 
 const GOOD: u8 = 0;
 
@@ -25,13 +24,6 @@ fn shape(sent: &[Sent]) -> Vec<(u32, usize, u32, bool)> {
         (out.offset, sent.data.len(), out.data_sn, out.last)
     };
     sent.iter().map(pdu).collect()
-}
-
-fn fault(error: SessionError) -> TransferFault {
-    match error {
-        SessionError::PeerMisbehaved(PeerMisbehaved::Transfer(fault)) => fault,
-        other => panic!("no transfer fault: {other:?}"),
-    }
 }
 
 #[test]

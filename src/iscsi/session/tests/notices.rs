@@ -15,10 +15,11 @@ fn message(peer: &mut Peer, event: u8, parameters: [u16; 3]) -> AsyncMessage {
 fn tell(peer: &mut Peer, event: u8, parameters: [u16; 3], data: &[u8]) -> AsyncEvent {
     let message = message(peer, event, parameters);
     peer.send(message.encode(), data);
-    match peer.event() {
-        Event::Async(event) => event,
-        other => panic!("not asynchronous: {other:?}"),
-    }
+    let event = peer.event();
+    let Event::Async(event) = event else {
+        panic!("not asynchronous: {event:?}");
+    };
+    event
 }
 
 fn reject(peer: &mut Peer, reason: RejectReason, rejected: &Bhs) -> Result<(), SessionError> {

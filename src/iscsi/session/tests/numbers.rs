@@ -98,15 +98,25 @@ fn every_kind_of_pdu_moves_the_window() {
 
 #[test]
 fn r2t_nop_in_without_itt_and_data_in_without_status_consume_no_stat_sn() {
-    let mut peer = Peer::new(&Setup::default());
+    let mut peer = Peer::new(&Setup::answers(&[
+        ("InitialR2T", "Yes"),
+        ("ImmediateData", "No"),
+    ]));
     let expected = peer.probe_numbers().exp_stat_sn.next();
     assert_eq!(expected, peer.stat_sn);
     let read = peer.read(1, 1024).itt;
     let data_in = peer.data_in(read, 0, 0);
     peer.send(data_in.encode(), &pattern(512));
-    let nop = nop_in(&peer, None);
+    assert_eq!(peer.probe_numbers().exp_stat_sn, expected, "Data-In");
+    let nop = nop_in(&peer, Ttt::new(3));
     peer.send(nop.encode(), &[]);
-    assert_eq!(peer.probe_numbers().exp_stat_sn, expected);
+    let answer = peer.sent_one().nop_out();
+    assert_eq!(answer.numbers.exp_stat_sn, expected.next(), "NOP-In");
+    let write = peer.write(2, &pattern(1024))[0].command().itt;
+    let r2t = peer.r2t(write, 0, 0, 512);
+    peer.send(r2t.encode(), &[]);
+    let data_out = peer.sent_one().data_out();
+    assert_eq!(data_out.exp_stat_sn, expected.next(), "R2T");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn digest_all(mut peer: Peer, bytes: &[u8], piece: usize, submitted: &[u64]) {
         if let (Some(before), Err(now)) = (&failed, &result) {
             assert_eq!(before, now);
         }
-        failed = failed.or(result.err());
+        failed = failed.or_else(|| result.err());
         for event in peer.events() {
             if let Event::Completed(id, _) | Event::Failed(id, _) | Event::Aborted(id) = event {
                 *resolved.entry(id).or_insert(0) += 1;
@@ -161,7 +161,9 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_cut_anywhere_gives_the_same_events(cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10)) {
+    fn a_stream_cut_anywhere_gives_the_same_events(
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
+    ) {
         let mut peer = Peer::new(&setup());
         let bytes = valid_stream(&mut peer).concat();
         let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
@@ -173,10 +175,12 @@ proptest! {
             peer.session.handle_bytes(peer.now, &mut input).unwrap();
         }
         prop_assert!(input.is_empty());
-        let completed: Vec<u64> = peer.events().iter().filter_map(|event| match event {
-            Event::Completed(id, _) => Some(id.0),
-            _ => None,
-        }).collect();
+        let mut completed = Vec::new();
+        for event in peer.events() {
+            if let Event::Completed(id, _) = event {
+                completed.push(id.0);
+            }
+        }
         prop_assert_eq!(completed, [1, 2]);
     }
 

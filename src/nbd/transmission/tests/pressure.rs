@@ -26,6 +26,21 @@ fn requests_beyond_the_limit_wait_in_the_input() {
 }
 
 #[test]
+fn a_full_connection_is_read_again_when_a_reply_is_sent_though_nothing_waits_in_the_input() {
+    let mut link = Link::tiny();
+    for cookie in 0..4 {
+        link.send(&request(command::FLUSH, 0, cookie, 0, 0));
+    }
+    assert!(link.input.is_empty());
+    assert!(!link.connection.wants_input());
+    link.answer_next(Ok(Payload::new()));
+    assert!(!link.connection.wants_input(), "the reply is not sent yet");
+    link.output();
+    assert!(link.connection.wants_input());
+    (0..3).for_each(|_| link.answer_next(Ok(Payload::new())));
+}
+
+#[test]
 fn bytes_beyond_the_limit_wait_in_the_input_until_the_reply_is_sent() {
     let mut link = Link::tiny();
     for cookie in 0..3 {
