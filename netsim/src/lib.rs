@@ -7,6 +7,7 @@
 //! - [`nbd_client`]: an NBD client that shares no code with the daemon's server;
 //! - [`block`], [`oracle`], [`meter`], [`workload`]: blocks that say which write they are from, the
 //!   judge of what a read may return, stalls per event, and the workload that uses them;
+//! - [`report`], [`demo`]: the result as a table, and the demonstration;
 //! - [`target`]: a simulated iSCSI target with its disks, sans-IO, and over real sockets.
 
 pub mod clock;
@@ -27,3 +28,7 @@ pub mod oracle;
 pub mod workload;
 
 pub mod target;
+
+pub mod report;
+
+pub mod demo;

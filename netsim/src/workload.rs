@@ -17,7 +17,7 @@ use crate::clock;
 use crate::meter::{Ended, Meter, Phase};
 use crate::nbd_client::{Client, IoError};
 use crate::oracle::{Oracle, Violation};
-use crate::rng::Rng;
+use crate::rng::{Rng, mix};
 
 /// Errors that are kept in full.
 const ERRORS_MAX: usize = 16;
@@ -25,8 +25,10 @@ const ERRORS_MAX: usize = 16;
 /// What a workload does.
 #[derive(Clone, Debug)]
 pub struct WorkloadConfig {
-    /// Seed of all choices, and the run's number on the blocks.
+    /// Seed of all choices.
     pub seed: u64,
+    /// The run's number on the blocks: a device that another run wrote to needs another number.
+    pub run: u64,
     /// Number of the volume on the blocks.
     pub volume: u32,
     /// Bytes per self-describing block: the device's logical block, as nothing larger is atomic.
@@ -60,6 +62,7 @@ impl WorkloadConfig {
         let blocks = bytes / u64::from(block_size);
         Self {
             seed,
+            run: mix(seed),
             volume: 1,
             block_size,
             first_lba: 0,
@@ -224,7 +227,7 @@ impl Workload {
             "the workload lies within the device"
         );
         let books = Arc::new(Mutex::new(Books {
-            oracle: Oracle::new(config.seed, config.volume),
+            oracle: Oracle::new(config.run, config.volume),
             meter: Meter::new(clock::now(), label),
             errors: Vec::new(),
         }));
