@@ -37,7 +37,7 @@ use crate::ids::Lun;
 pub use error::{ConfigError, ConfigErrors, Place, Problem};
 pub use isid::isid;
 pub use names::Portal;
-pub use secret::{FileContent, Files, SecretText};
+pub use secret::{FileContent, Files, SecretText, secret_file};
 
 /// The whole configuration. Everything in it was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -445,9 +445,10 @@ impl Path {
                 Some(Deadline::new(retry_at, "reconnect"))
             }
             State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
-            State::LoggingIn if self.would_rather_fence() => {
-                Some(Deadline::new(self.attempted + PATIENCE, "login before a fence"))
-            }
+            State::LoggingIn if self.would_rather_fence() => Some(Deadline::new(
+                self.attempted + PATIENCE,
+                "login before a fence",
+            )),
             State::Probation {
                 next, asked: None, ..
             } => Some(Deadline::new(next, "probation")),

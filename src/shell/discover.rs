@@ -184,18 +184,12 @@ struct Talk {
 }
 
 impl Talk {
+    /// Logs in; once more with MD5 alone, if the target fails on a list of CHAP algorithms.
     async fn open(
         asker: &Asker,
         portal: &PortalAddr,
         kind: SessionKind,
     ) -> Result<Self, DiscoverError> {
-        let silent = || DiscoverError::Silent {
-            portal: portal.clone(),
-        };
-        let dialed = tokio::time::timeout(STEP_TIMEOUT, dial(portal, &asker.source)).await;
-        let stream: TcpStream = dialed.map_err(|_| silent())??;
-        let mut random = [0; 32];
-        getrandom::fill(&mut random).map_err(DiscoverError::Random)?;
         let config = SessionConfig {
             initiator_name: asker.initiator_name.clone(),
             kind,
@@ -205,6 +199,29 @@ impl Talk {
             login_timeout: STEP_TIMEOUT,
             logout_timeout: STEP_TIMEOUT,
         };
+        let plainer = config.with_md5_only();
+        match (Self::log_in(asker, portal, config).await, plainer) {
+            (Err(DiscoverError::Session { error, .. }), Some(plainer))
+                if error.retry_with_md5_only() =>
+            {
+                Self::log_in(asker, portal, plainer).await
+            }
+            (done, _) => done,
+        }
+    }
+
+    async fn log_in(
+        asker: &Asker,
+        portal: &PortalAddr,
+        config: SessionConfig,
+    ) -> Result<Self, DiscoverError> {
+        let silent = || DiscoverError::Silent {
+            portal: portal.clone(),
+        };
+        let dialed = tokio::time::timeout(STEP_TIMEOUT, dial(portal, &asker.source)).await;
+        let stream: TcpStream = dialed.map_err(|_| silent())??;
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(DiscoverError::Random)?;
         let session = Session::new(clock::now(), Arc::new(config), Entropy::new(random));
         let mut talk = Self {
             portal: portal.clone(),
