@@ -24,11 +24,11 @@ const NAME: &str = "iqn.2026-11.com.example:netsim";
 const STEPS_MAX: usize = 1_000_000;
 
 /// What differs between the tests.
-pub struct Setup {
-    pub seed: u64,
-    pub kind: SessionKind,
-    pub auth: AuthConfig,
-    pub offer: Offer,
+pub(crate) struct Setup {
+    pub(crate) seed: u64,
+    pub(crate) kind: SessionKind,
+    pub(crate) auth: AuthConfig,
+    pub(crate) offer: Offer,
 }
 
 impl Default for Setup {
@@ -44,9 +44,9 @@ impl Default for Setup {
     }
 }
 
-pub struct Pair {
-    pub now: Instant,
-    pub target: Target,
+pub(crate) struct Pair {
+    pub(crate) now: Instant,
+    pub(crate) target: Target,
     session: Session,
     id: ConnectionId,
     link: Link,
@@ -72,7 +72,7 @@ fn session(now: Instant, isid: u8, setup: Setup) -> Session {
 
 impl Pair {
     /// A target with two portals in one group and a disk of 4 MiB; the session is not logged in yet.
-    pub fn new(setup: Setup, change: impl FnOnce(&mut TargetConfig)) -> Self {
+    pub(crate) fn new(setup: Setup, change: impl FnOnce(&mut TargetConfig)) -> Self {
         let now = netsim::clock::now();
         let mut config = TargetConfig::new(NAME.parse().expect("a value that fits"));
         config.seed = setup.seed;
@@ -102,7 +102,7 @@ impl Pair {
     }
 
     /// Another session with the same target, which moves over; logged in.
-    pub fn another_session(&mut self, portal: usize, isid: u8) -> Self {
+    pub(crate) fn another_session(&mut self, portal: usize, isid: u8) -> Self {
         let config = TargetConfig::new(NAME.parse().expect("a value that fits"));
         let target = std::mem::replace(&mut self.target, Target::new(config, []));
         let mut other = Self::over(self.now, target, portal, isid, Setup::default());
@@ -110,11 +110,11 @@ impl Pair {
         other
     }
 
-    pub fn full(&mut self) -> &mut FullFeature {
+    pub(crate) fn full(&mut self) -> &mut FullFeature {
         self.session.full_feature().expect("logged in")
     }
 
-    pub fn set_conditions(&mut self, conditions: &Conditions, held: Held) {
+    pub(crate) fn set_conditions(&mut self, conditions: &Conditions, held: Held) {
         let now = self.now;
         let link = &mut self.link;
         link.to_target()
@@ -124,11 +124,11 @@ impl Pair {
     }
 
     /// Bytes that a hole holds.
-    pub fn held(&mut self) -> usize {
+    pub(crate) fn held(&mut self) -> usize {
         self.link.to_target().queued()
     }
 
-    pub fn try_log_in(&mut self) -> Result<(), SessionError> {
+    pub(crate) fn try_log_in(&mut self) -> Result<(), SessionError> {
         for _ in 0..STEPS_MAX {
             let logged_in = |event: &Event| matches!(event, Event::LoggedIn(_));
             if self.events.iter().any(logged_in) {
@@ -141,7 +141,7 @@ impl Pair {
     }
 
     /// Logs in, and takes the unit's attentions as the daemon's probe would.
-    pub fn log_in(&mut self) {
+    pub(crate) fn log_in(&mut self) {
         self.try_log_in().expect("a login");
         if self.full().free_slots() == 0 {
             return;
@@ -163,12 +163,12 @@ impl Pair {
         self.target.sessions().count() == 0
     }
 
-    pub fn write(&mut self, lba: usize, data: Vec<u8>) -> TaskId {
+    pub(crate) fn write(&mut self, lba: usize, data: Vec<u8>) -> TaskId {
         let cdb = transfer(0x8a, lba, data.len() / 512);
         self.submit(cdb, DataTransfer::Out(Bytes::from(data).into()))
     }
 
-    pub fn read(&mut self, lba: usize, blocks: usize) -> TaskId {
+    pub(crate) fn read(&mut self, lba: usize, blocks: usize) -> TaskId {
         let length = u32::try_from(blocks * 512).expect("a value that fits");
         self.submit(transfer(0x88, lba, blocks), DataTransfer::In(length))
     }
@@ -189,7 +189,7 @@ impl Pair {
     }
 
     /// Runs until these tasks completed with GOOD, or with CHECK CONDITION if they moved no data.
-    pub fn run_until_resolved(&mut self, ids: &[TaskId]) {
+    pub(crate) fn run_until_resolved(&mut self, ids: &[TaskId]) {
         for _ in 0..STEPS_MAX {
             if ids.iter().all(|id| self.completions.contains_key(id)) {
                 return;
@@ -200,13 +200,13 @@ impl Pair {
     }
 
     /// The data of a read that completed.
-    pub fn data(&self, id: TaskId) -> Bytes {
+    pub(crate) fn data(&self, id: TaskId) -> Bytes {
         let completion = &self.completions[&id];
         assert_eq!(completion.status, 0);
         completion.data.to_bytes()
     }
 
-    pub fn run_until<T>(&mut self, wanted: impl Fn(Event) -> Option<T>) -> T {
+    pub(crate) fn run_until<T>(&mut self, wanted: impl Fn(Event) -> Option<T>) -> T {
         for _ in 0..STEPS_MAX {
             if let Some(found) = self.events.drain(..).find_map(&wanted) {
                 return found;
@@ -216,7 +216,7 @@ impl Pair {
         panic!("the event does not come");
     }
 
-    pub fn run_for(&mut self, duration: Duration) {
+    pub(crate) fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;
         while self.now < end {
             while self.move_bytes().expect("the session goes on") {}
@@ -225,13 +225,13 @@ impl Pair {
     }
 
     /// Gives the session up, as a lost path does. The connection's link stays as it is.
-    pub fn give_up(&mut self) -> Vec<(TaskId, Disposition)> {
+    pub(crate) fn give_up(&mut self) -> Vec<(TaskId, Disposition)> {
         let fresh = session(self.now, 0, Setup::default());
         std::mem::replace(&mut self.session, fresh).into_lost()
     }
 
     /// The first byte of the disk.
-    pub fn first_byte(&mut self) -> u8 {
+    pub(crate) fn first_byte(&mut self) -> u8 {
         self.target
             .unit(0)
             .expect("a value that fits")
@@ -240,7 +240,7 @@ impl Pair {
     }
 
     /// The hole in the link of `old` ends: what it held reaches the target, if that still listens.
-    pub fn heal_old_link(&mut self, old: &mut Self) {
+    pub(crate) fn heal_old_link(&mut self, old: &mut Self) {
         old.now = self.now;
         old.set_conditions(&Conditions::default(), Held::Release);
         let mut input = BytesMut::new();
