@@ -1,4 +1,4 @@
-//! The program `netsim`: a simulated iSCSI target, a fault proxy, and faults for it.
+//! The program `netsim`: the demonstration, a simulated iSCSI target, a fault proxy, and faults for it.
 
 #![expect(clippy::print_stdout, reason = "a program that speaks to its user")]
 
@@ -19,6 +19,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show a daemon that survives a cut and a black-holed path: target, proxies, daemon and workload in one.
+    Demo(cli::demo::Arguments),
     /// Serve a simulated iSCSI target.
     Target(Box<cli::target::Arguments>),
     /// Carry TCP connections from one address to another, over a path that can be broken.
@@ -29,11 +31,15 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    // The demonstration shows its course itself.
+    let level = if matches!(command, Command::Demo(_)) { "error" } else { "info" };
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into()))
         .with_writer(std::io::stderr)
         .init();
-    let done = match Arguments::parse().command {
+    let done = match command {
+        Command::Demo(arguments) => cli::demo::run(arguments).await,
         Command::Target(arguments) => cli::target::run(*arguments).await,
         Command::Proxy(arguments) => cli::proxy::run(arguments).await,
         Command::Fault(arguments) => cli::fault::run(arguments).await,

@@ -252,6 +252,8 @@ impl Engine {
 
     /// Acts on what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        // What the paths decide depends on what was lost: news come first.
+        self.pump(now);
         for index in 0..self.paths.len() {
             let surroundings = self.surroundings(index);
             self.paths[index].set_surroundings(surroundings);
@@ -267,10 +269,10 @@ impl Engine {
 
     /// When [`Engine::handle_timeout`] is due.
     #[must_use]
-    pub fn poll_timeout(&mut self, now: Instant) -> Option<Deadline> {
+    pub fn poll_timeout(&mut self) -> Option<Deadline> {
         self.paths
             .iter_mut()
-            .map(|path| path.poll_timeout(now))
+            .map(Path::poll_timeout)
             .fold(self.volume.poll_timeout(), Deadline::earlier)
     }
 
@@ -370,6 +372,12 @@ impl Engine {
             news |= self.carry_replies();
             if !news {
                 break;
+            }
+        }
+        for index in 0..self.paths.len() {
+            if self.volume.wants_fence(path_id(index)) {
+                let surroundings = self.surroundings(index);
+                self.paths[index].fence_early(now, surroundings);
             }
         }
         self.carry_actions();

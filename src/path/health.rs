@@ -84,10 +84,10 @@ impl Detect {
         Judgement::Suspect
     }
 
-    /// When the judgement may change next, or a ping is due.
+    /// When the judgement may change next after the one at `checked`, or a ping is due.
     pub(super) fn next_check(
         &self,
-        now: Instant,
+        checked: Instant,
         pinged: Option<Instant>,
         heard: Instant,
         busy: bool,
@@ -99,11 +99,11 @@ impl Detect {
         match steps
             .into_iter()
             .map(|step| pinged + step)
-            .filter(|&at| at > now)
+            .filter(|&at| at > checked)
             .min()
         {
             Some(at) => Deadline::new(at, "unanswered ping"),
-            None => Deadline::new(now + self.suspect_after(), "silent path"),
+            None => Deadline::new(checked + self.suspect_after(), "silent path"),
         }
     }
 }

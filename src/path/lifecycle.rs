@@ -11,7 +11,7 @@ use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose};
 use super::message::{FenceKind, Message, Standing};
 use super::probe::{self, Probe};
 use super::{
-    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, Path, State,
+    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, PATIENCE, Path, State, Surroundings,
 };
 
 /// Probes that a path which was lost must answer before it is `Ready` again.
@@ -112,6 +112,13 @@ impl Path {
         if self.fencer.is_some() {
             return;
         }
+        if let Some(via) = self.surroundings.fence_route
+            && self.would_rather_fence()
+        {
+            self.fenced_last = true;
+            tracing::info!(path = %self.config.name, through = %via, "fencing the lost sessions through a sibling path");
+            return self.start_fencer(now, via, Purpose::Fence);
+        }
         if let Some(at) = self.not_before.take_if(|at| *at > now) {
             return self.enter(
                 now,
@@ -119,16 +126,9 @@ impl Path {
                 "the target asked for a pause",
             );
         }
-        if let Some(via) = self.surroundings.fence_route
-            && self.surroundings.wants_fence
-            && !self.fenced_last
-        {
-            self.fenced_last = true;
-            tracing::info!(path = %self.config.name, through = %via, "fencing the lost sessions through a sibling path");
-            return self.start_fencer(now, via, Purpose::Fence);
-        }
         self.fenced_last = false;
         self.incarnation = self.incarnation.next();
+        self.attempted = now;
         let to = self.redirect.take();
         self.enter(
             now,
@@ -142,6 +142,27 @@ impl Path {
             via: self.id,
             to,
         });
+    }
+
+    /// An own attempt that takes long gives way to a fence through a sibling, if writes may wait for one.
+    fn prefer_fence(&mut self, now: Instant) {
+        let due = now.saturating_duration_since(self.attempted) >= PATIENCE;
+        if due && self.would_rather_fence() {
+            self.lose(now, "the login takes long: fencing first");
+        }
+    }
+
+    /// Starts a fence through a sibling at once, whatever the backoff says, if one is wanted and there is a sibling.
+    pub fn fence_early(&mut self, now: Instant, surroundings: Surroundings) {
+        self.surroundings = surroundings;
+        if matches!(self.state, State::Down { .. }) && self.would_rather_fence() {
+            self.connect(now);
+        }
+    }
+
+    pub(super) fn would_rather_fence(&self) -> bool {
+        let Surroundings { wants_fence, fence_route, .. } = self.surroundings;
+        wants_fence && fence_route.is_some() && !self.fenced_last && self.fencer.is_none()
     }
 
     fn start_fencer(&mut self, now: Instant, via: crate::ids::PathId, purpose: Purpose) {
@@ -477,11 +498,10 @@ impl Path {
             State::Connecting { deadline } if deadline <= now => {
                 self.lose(now, "no answer to the TCP connect");
             }
+            State::Connecting { .. } | State::LoggingIn => self.prefer_fence(now),
             State::Probation { .. } => self.drive_probation(now),
             State::Down { .. }
             | State::Disabled { .. }
-            | State::Connecting { .. }
-            | State::LoggingIn
             | State::Probing
             | State::Ready
             | State::Suspect

@@ -55,6 +55,9 @@ pub use status::{PathState, PathStatus};
 /// A TCP connection is given up after so long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// An own attempt to connect may take so long before a fence through a sibling goes first.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A disabled path tries again after so long, doubling, in case that its reason was mended at the target.
 const DISABLED_RETRY: Duration = Duration::from_secs(2);
 
@@ -174,6 +177,8 @@ pub struct Path {
     backoff: Backoff,
     /// Times in a row that the path was disabled.
     disabled: u32,
+    /// When the last attempt to connect began.
+    attempted: Instant,
     last_loss: Option<Instant>,
     flaps: u32,
     aborting: BTreeMap<TaskId, Instant>,
@@ -187,6 +192,8 @@ pub struct Path {
     messages: VecDeque<Message>,
     actions: VecDeque<Action>,
     last_rtt: Option<Duration>,
+    /// When the session's silence was judged last.
+    health_checked: Instant,
     /// Of the unit as last identified.
     geometry: Option<Geometry>,
     idle: OutQueue,
@@ -215,6 +222,7 @@ impl Path {
             not_before: None,
             backoff: Backoff::new(config.seed),
             disabled: 0,
+            attempted: now,
             last_loss: None,
             flaps: 0,
             aborting: BTreeMap::new(),
@@ -226,6 +234,7 @@ impl Path {
             messages: VecDeque::new(),
             actions: VecDeque::new(),
             last_rtt: None,
+            health_checked: now,
             geometry: None,
             idle: OutQueue::new(),
             config,
@@ -430,12 +439,15 @@ impl Path {
 
     /// When [`Path::handle_timeout`] is due.
     #[must_use]
-    pub fn poll_timeout(&mut self, now: Instant) -> Option<Deadline> {
+    pub fn poll_timeout(&mut self) -> Option<Deadline> {
         let state = match self.state {
             State::Down { retry_at } if self.fencer.is_none() => {
                 Some(Deadline::new(retry_at, "reconnect"))
             }
             State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
+            State::LoggingIn if self.would_rather_fence() => {
+                Some(Deadline::new(self.attempted + PATIENCE, "login before a fence"))
+            }
             State::Probation {
                 next, asked: None, ..
             } => Some(Deadline::new(next, "probation")),
@@ -462,18 +474,18 @@ impl Path {
             .draining
             .map(|at| Deadline::new(at, "logout asked for by the target"));
         let session = self.session.as_ref().and_then(Session::poll_timeout);
-        let health = self.health_deadline(now);
+        let health = self.health_deadline();
         [state, probe, fencer, proof, stale, drain, session, health]
             .into_iter()
             .fold(None, Deadline::earlier)
     }
 
-    fn health_deadline(&mut self, now: Instant) -> Option<Deadline> {
-        let detect = self.config.detect;
+    fn health_deadline(&mut self) -> Option<Deadline> {
+        let (detect, checked) = (self.config.detect, self.health_checked);
         let session = self.session.as_mut()?;
         let heard = session.last_received()?;
         let session = session.full_feature()?;
         let busy = session.outstanding() > 0;
-        Some(detect.next_check(now, session.oldest_ping(), heard, busy))
+        Some(detect.next_check(checked, session.oldest_ping(), heard, busy))
     }
 }

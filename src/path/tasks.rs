@@ -137,6 +137,7 @@ impl Path {
 
     pub(super) fn check_health(&mut self, now: Instant) {
         let (detect, peers) = (self.config.detect, self.surroundings.peers);
+        self.health_checked = now;
         let Some(session) = &mut self.session else {
             return;
         };

@@ -214,7 +214,7 @@ impl VolumeTask {
             if self.advance_stop(now) || orphaned {
                 return;
             }
-            self.set_timer(now);
+            self.set_timer();
         }
     }
 
@@ -280,7 +280,7 @@ impl VolumeTask {
         }
         if self
             .engine
-            .poll_timeout(now)
+            .poll_timeout()
             .is_some_and(|deadline| deadline.at <= now)
         {
             self.engine.handle_timeout(now);
@@ -573,9 +573,9 @@ impl VolumeTask {
     }
 
     /// The timer may fire early, which costs a turn, never late.
-    fn set_timer(&mut self, now: Instant) {
+    fn set_timer(&mut self) {
         let stop = self.stopping.as_ref().map(|stopping| stopping.deadline);
-        let due = self.engine.poll_timeout(now).map(|deadline| deadline.at);
+        let due = self.engine.poll_timeout().map(|deadline| deadline.at);
         let Some(due) = due.into_iter().chain(stop).min() else {
             return;
         };

@@ -3,7 +3,8 @@
 //! Things to know about it (1.0.85): several portals go into one `--iscsi` option; its SendTargets answer
 //! names the asked portal only; its control socket answers root only; default identifiers derive from target
 //! and LUN number; a negotiable key's own value is what `tgtadm --op update` sets, e.g. digests are `None`
-//! until set; it creates nothing at start, so a login in the first moments finds no target.
+//! until set; it creates nothing at start, so a login in the first moments finds no target; a portal that it
+//! cannot bind is a line in its log, nothing more; a text request in a normal session ends the connection.
 
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
@@ -91,6 +92,8 @@ impl Tgtd {
                 .then_some(())
         };
         wait_for("an answer of tgtd", Duration::from_secs(10), started);
+        let log = running.log();
+        assert!(!log.contains("unable to bind"), "tgtd goes on without a portal:\n{log}");
         self.running = Some(running);
     }
 

@@ -20,6 +20,21 @@ fn a_task_of_which_no_byte_was_sent_is_unsent_and_any_other_indeterminate() {
 }
 
 #[test]
+fn a_task_right_behind_what_the_socket_took_is_unsent() {
+    let mut peer = Peer::new(&Setup::default());
+    peer.submit(1, DataTransfer::In(512));
+    peer.submit(2, DataTransfer::In(512));
+    peer.session.outgoing().advance(BHS_LEN);
+    let sent = |peer: &mut Peer, id| peer.full().progress(TaskId(id)).unwrap().sent;
+    assert!(sent(&mut peer, 1) && !sent(&mut peer, 2));
+    let expected = [
+        (TaskId(1), Disposition::Indeterminate),
+        (TaskId(2), Disposition::Unsent),
+    ];
+    assert_eq!(peer.session.into_lost(), expected);
+}
+
+#[test]
 fn lost_tasks_come_in_the_order_of_submission_whatever_their_tags() {
     let mut peer = Peer::new(&Setup::default());
     let tags: Vec<Itt> = (0..4).map(|id| peer.read(id, 512).itt).collect();

@@ -1,0 +1,122 @@
+//! `netsim demo`: the embedded default. Target, proxies and daemon in one process, and a workload that verifies.
+
+use std::fs::{self, DirBuilder};
+use std::io::stdout;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use iiblockdaemon::shell::config_file;
+use iiblockdaemon::shell::daemon::Daemon;
+use netsim::demo::{self, DemoConfig, Site, Timeline};
+use netsim::quantity::{parse_duration, parse_size};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Seed of the workload.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long each phase lasts.
+    #[arg(long, default_value = "8s", value_parser = parse_duration)]
+    phase: Duration,
+    /// Size of the disk.
+    #[arg(long, default_value = "64MiB", value_parser = parse_size)]
+    size: u64,
+    /// Logical block size in bytes.
+    #[arg(long, default_value_t = 512)]
+    block_size: u32,
+    /// Requests outstanding.
+    #[arg(long, default_value_t = 16)]
+    workers: u32,
+    /// Which path carries what: failover or round-robin.
+    #[arg(long, default_value = "round-robin")]
+    policy: String,
+    /// Leave everything running at the end and say how to connect.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// A folder of our own, gone at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn create() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("netsim-demo-{}", std::process::id()));
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(folder = %self.0.display(), %error, "left behind");
+        }
+    }
+}
+
+/// The file that an administrator would write for this site.
+fn multipath_toml(site: &Site, policy: &str) -> String {
+    let folder = site.folder.display();
+    let paths: String =
+        site.portals.iter().map(|portal| format!("  {{ portal = \"{portal}\" }},\n")).collect();
+    format!(
+        "[daemon]\n\
+         initiator_name = \"iqn.2026-11.com.example:netsim-demo\"\n\
+         state_dir = \"{folder}/state\"\n\
+         control = {{ socket = \"{folder}/control.sock\" }}\n\n\
+         [[volume]]\n\
+         name   = \"demo\"\n\
+         target = \"{}\"\n\
+         lun    = {}\n\
+         policy = \"{policy}\"\n\
+         export = {{ nbd = \"unix:{}\" }}\n\
+         paths  = [\n{paths}]\n",
+        site.target,
+        site.lun,
+        site.nbd_socket.display(),
+    )
+}
+
+fn start(site: &Site, policy: &str) -> anyhow::Result<Daemon> {
+    let file = site.folder.join("multipath.toml");
+    fs::write(&file, multipath_toml(site, policy))
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    let config = config_file::load(&file)?;
+    println!("daemon configured by {}\n", file.display());
+    Ok(Daemon::start(&config)?)
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let folder = Folder::create()?;
+    let config = DemoConfig {
+        seed: arguments.seed,
+        size: arguments.size,
+        block_size: arguments.block_size,
+        workers: arguments.workers,
+        timeline: Timeline::standard(arguments.phase),
+        ..DemoConfig::default()
+    };
+    let policy = &arguments.policy;
+    let demo =
+        demo::run(&config, folder.path(), async |site| start(site, policy), &mut stdout()).await?;
+    if arguments.keep {
+        println!("\n{}", demo::connect_hints(&demo.site.nbd_socket));
+        println!("status:  iibadm status --socket {}/control.sock", folder.path().display());
+        tokio::signal::ctrl_c().await?;
+    }
+    let (errors, mismatches) = (demo.report.error_count(), demo.report.mismatches);
+    if !demo.daemon.stop().await {
+        bail!("the daemon did not stop cleanly");
+    }
+    if errors > 0 || mismatches > 0 {
+        bail!("{errors} errors and {mismatches} mismatches");
+    }
+    Ok(())
+}
