@@ -88,8 +88,8 @@ impl Path {
         let news = from != to || why != self.why;
         self.state = next;
         if news {
-            let loud = !matches!(to, "Connecting" | "LoggingIn")
-                && !(from == "Connecting" && to == "Down");
+            let attempt = matches!(to, "Connecting" | "LoggingIn");
+            let loud = !attempt && (from, to) != ("Connecting", "Down");
             if loud || why != self.why {
                 tracing::info!(path = %self.config.name, incarnation = %self.incarnation, from, to, why, "path");
             } else {
@@ -243,7 +243,17 @@ impl Path {
                 Event::Failed(task, _) | Event::Aborted(task) if !probe::is_ours(task) => {
                     Message::Failed { incarnation, task }
                 }
-                _ => continue,
+                Event::Completed(..)
+                | Event::Failed(..)
+                | Event::Aborted(_)
+                | Event::LoggedIn(_)
+                | Event::Redirected { .. }
+                | Event::TaskManagement { .. }
+                | Event::PingAnswered { .. }
+                | Event::Async(_)
+                | Event::Targets(_)
+                | Event::TargetsRefused(_)
+                | Event::LoggedOut { .. } => continue,
             };
             self.messages.push_back(message);
         }
