@@ -33,7 +33,11 @@ enum Command {
 async fn main() -> ExitCode {
     let command = Arguments::parse().command;
     // The demonstration shows its course itself.
-    let level = if matches!(command, Command::Demo(_)) { "error" } else { "info" };
+    let level = if matches!(command, Command::Demo(_)) {
+        "error"
+    } else {
+        "info"
+    };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into()))
         .with_writer(std::io::stderr)

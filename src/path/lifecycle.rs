@@ -11,7 +11,8 @@ use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose};
 use super::message::{FenceKind, Message, Standing};
 use super::probe::{self, Probe};
 use super::{
-    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, PATIENCE, Path, State, Surroundings,
+    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, PATIENCE, Path,
+    State, Surroundings,
 };
 
 /// Probes that a path which was lost must answer before it is `Ready` again.
@@ -161,7 +162,11 @@ impl Path {
     }
 
     pub(super) fn would_rather_fence(&self) -> bool {
-        let Surroundings { wants_fence, fence_route, .. } = self.surroundings;
+        let Surroundings {
+            wants_fence,
+            fence_route,
+            ..
+        } = self.surroundings;
         wants_fence && fence_route.is_some() && !self.fenced_last && self.fencer.is_none()
     }
 
@@ -235,9 +240,16 @@ impl Path {
                     task,
                     completion,
                 },
-                Event::Failed(task, _) | Event::Aborted(task) if !probe::is_ours(task) => {
-                    Message::Failed { incarnation, task }
-                }
+                Event::Failed(task, failure) if !probe::is_ours(task) => Message::Failed {
+                    incarnation,
+                    task,
+                    at_large: failure.at_large(),
+                },
+                Event::Aborted(task) if !probe::is_ours(task) => Message::Failed {
+                    incarnation,
+                    task,
+                    at_large: false,
+                },
                 _ => continue,
             };
             self.messages.push_back(message);

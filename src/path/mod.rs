@@ -401,6 +401,10 @@ impl Path {
         match order {
             Order::Admit => self.on_admitted(now),
             Order::Refuse { why } => self.disable(now, &why),
+            Order::GiveUp if self.admitted => {
+                self.lose(now, "a write of unknown fate has to be fenced");
+            }
+            Order::GiveUp => {}
             Order::Recheck => self.recheck(now, "the target says that the unit may have changed"),
         }
     }
@@ -445,9 +449,10 @@ impl Path {
                 Some(Deadline::new(retry_at, "reconnect"))
             }
             State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
-            State::LoggingIn if self.would_rather_fence() => {
-                Some(Deadline::new(self.attempted + PATIENCE, "login before a fence"))
-            }
+            State::LoggingIn if self.would_rather_fence() => Some(Deadline::new(
+                self.attempted + PATIENCE,
+                "login before a fence",
+            )),
             State::Probation {
                 next, asked: None, ..
             } => Some(Deadline::new(next, "probation")),

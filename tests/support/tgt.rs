@@ -93,7 +93,10 @@ impl Tgtd {
         };
         wait_for("an answer of tgtd", Duration::from_secs(10), started);
         let log = running.log();
-        assert!(!log.contains("unable to bind"), "tgtd goes on without a portal:\n{log}");
+        assert!(
+            !log.contains("unable to bind"),
+            "tgtd goes on without a portal:\n{log}"
+        );
         self.running = Some(running);
     }
 

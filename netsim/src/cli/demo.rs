@@ -64,8 +64,11 @@ impl Drop for Folder {
 /// The file that an administrator would write for this site.
 fn multipath_toml(site: &Site, policy: &str) -> String {
     let folder = site.folder.display();
-    let paths: String =
-        site.portals.iter().map(|portal| format!("  {{ portal = \"{portal}\" }},\n")).collect();
+    let paths: String = site
+        .portals
+        .iter()
+        .map(|portal| format!("  {{ portal = \"{portal}\" }},\n"))
+        .collect();
     format!(
         "[daemon]\n\
          initiator_name = \"iqn.2026-11.com.example:netsim-demo\"\n\
@@ -104,11 +107,19 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         ..DemoConfig::default()
     };
     let policy = &arguments.policy;
-    let demo =
-        demo::run(&config, folder.path(), async |site| start(site, policy), &mut stdout()).await?;
+    let demo = demo::run(
+        &config,
+        folder.path(),
+        async |site| start(site, policy),
+        &mut stdout(),
+    )
+    .await?;
     if arguments.keep {
         println!("\n{}", demo::connect_hints(&demo.site.nbd_socket));
-        println!("status:  iibadm status --socket {}/control.sock", folder.path().display());
+        println!(
+            "status:  iibadm status --socket {}/control.sock",
+            folder.path().display()
+        );
         tokio::signal::ctrl_c().await?;
     }
     let (errors, mismatches) = (demo.report.error_count(), demo.report.mismatches);
