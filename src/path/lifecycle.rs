@@ -240,9 +240,16 @@ impl Path {
                     task,
                     completion,
                 },
-                Event::Failed(task, _) | Event::Aborted(task) if !probe::is_ours(task) => {
-                    Message::Failed { incarnation, task }
-                }
+                Event::Failed(task, failure) if !probe::is_ours(task) => Message::Failed {
+                    incarnation,
+                    task,
+                    at_large: failure.at_large(),
+                },
+                Event::Aborted(task) if !probe::is_ours(task) => Message::Failed {
+                    incarnation,
+                    task,
+                    at_large: false,
+                },
                 Event::Completed(..)
                 | Event::Failed(..)
                 | Event::Aborted(_)

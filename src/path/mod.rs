@@ -401,6 +401,10 @@ impl Path {
         match order {
             Order::Admit => self.on_admitted(now),
             Order::Refuse { why } => self.disable(now, &why),
+            Order::GiveUp if self.admitted => {
+                self.lose(now, "a write of unknown fate has to be fenced");
+            }
+            Order::GiveUp => {}
             Order::Recheck => self.recheck(now, "the target says that the unit may have changed"),
         }
     }

@@ -66,14 +66,21 @@ impl Path {
             Event::Failed(task, failure) => {
                 tracing::info!(path = %self.config.name, ?failure, "a command failed without a SCSI status");
                 self.aborting.remove(&task);
-                self.messages
-                    .push_back(Message::Failed { incarnation, task });
+                let at_large = failure.at_large();
+                self.messages.push_back(Message::Failed {
+                    incarnation,
+                    task,
+                    at_large,
+                });
             }
             Event::Aborted(task) => {
                 self.aborting.remove(&task);
                 if !probe::is_ours(task) {
-                    self.messages
-                        .push_back(Message::Failed { incarnation, task });
+                    self.messages.push_back(Message::Failed {
+                        incarnation,
+                        task,
+                        at_large: false,
+                    });
                 }
             }
             Event::TaskManagement { response, .. } => {
