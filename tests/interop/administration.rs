@@ -15,7 +15,12 @@ fn discovery_shows_targets_portals_and_luns_with_size_and_identity() {
     tgtd.add_lun(1, 512, 8);
     tgtd.add_lun(2, 4096, 16);
     let portal = tgtd.portals()[0].to_string();
-    let said = success(Command::new(program("iibadm")).args(["discover", &portal]));
+    let said = success(Command::new(program("iibadm")).args([
+        "discover",
+        &portal,
+        "--initiator-name",
+        "iqn.2026-11.test:finder",
+    ]));
     let names = [tgtd.name_of(1), tgtd.name_of(2)];
     let words = [
         tgtd.target(),

@@ -112,13 +112,33 @@ impl Daemon {
             .unwrap_or_else(|| panic!("no paths in {status:#}"))
     }
 
-    /// Waits until the path with this index is in this state (`Ready`, `Down`, …).
+    /// Waits until the path with this index is in this state (`ready`, `disabled`, …).
     pub(crate) fn wait_path(&self, volume: &Volume, path: usize, state: &str, limit: Duration) {
-        let what = format!("path {path} of {} in state {state}", volume.name);
+        self.wait_state(volume, path, limit, &format!("in state {state}"), |now| {
+            now == state
+        });
+    }
+
+    /// Waits until the path's session is given up. It then goes from `down` to `connecting` and on for as
+    /// long as the path is broken, so that no single one of these states is to be waited for.
+    pub(crate) fn wait_lost(&self, volume: &Volume, path: usize, limit: Duration) {
+        self.wait_state(volume, path, limit, "given up", |now| {
+            matches!(now, "down" | "connecting" | "logging-in" | "probing")
+        });
+    }
+
+    fn wait_state(
+        &self,
+        volume: &Volume,
+        path: usize,
+        limit: Duration,
+        wanted: &str,
+        is: impl Fn(&str) -> bool,
+    ) {
+        let what = format!("path {path} of {} {wanted}", volume.name);
         wait_for(&what, limit, || {
             let paths = self.paths(volume);
-            let now = paths[path]["state"].as_str().unwrap_or_default();
-            now.eq_ignore_ascii_case(state).then_some(())
+            is(paths[path]["state"].as_str().unwrap_or_default()).then_some(())
         });
     }
 
