@@ -112,11 +112,12 @@ fn a_wrong_target_name_is_named_and_the_rest_goes_on() {
     let mut bad = Volume::of(&tgtd, 1).named("bad");
     bad.target = "iqn.2026-11.test:absent".into();
     bad.paths.truncate(1);
+    let portal = tgtd.portals()[0].to_string();
     goes_on_without(
         &tgtd,
         folder.path(),
         bad,
-        &["iqn.2026-11.test:absent", "not found"],
+        &["target not found", "correct `target`", &portal],
     );
 }
 
