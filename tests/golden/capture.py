@@ -265,18 +265,17 @@ def qemu_io_4096(tgtd, portal):
     tool("qemu-io", "-f", "raw", "-c", "write -P 0xa5 64k 64k", "-c", "read -P 0xa5 64k 64k", url)
 
 
+LARGE = b"\x3c" * (24 << 10)
+WRITE_LARGE = bytes.fromhex("2a000000001000003000")
+
+
 def _exercise(probe):
-    """Reads and writes that take every way that data can take."""
-    probe.read(bytes([0x00, 0, 0, 0, 0, 0]), 0)  # Takes the unit attention.
-    block = bytes(range(256)) * 2
-    probe.write(bytes.fromhex("2a000000000000000100"), block)
+    """Reads and writes as every initiator with these keys does them."""
+    probe.read(bytes(6), 0)  # Takes the unit attention.
+    probe.write(bytes.fromhex("2a000000000000000100"), bytes(range(256)) * 2)
     probe.read(bytes.fromhex("28000000000000000100"), 512)
-    large = b"\x3c" * (24 << 10)
-    probe.write(bytes.fromhex("2a000000001000003000"), large)
-    probe.write(bytes.fromhex("2a000000001000003000"), large, immediate=0)
-    probe.write(bytes.fromhex("2a000000001000003000"), large, first_burst=0)
-    probe.write(bytes.fromhex("2a000000001000003000"), large, immediate=0, first_burst=0)
-    probe.read(bytes.fromhex("28000000001000003000"), len(large))
+    probe.write(WRITE_LARGE, LARGE)
+    probe.read(bytes.fromhex("28000000001000003000"), len(LARGE))
     probe.read(bytes.fromhex("28000000001000000100"), 1024)  # Underflow.
     probe.read(bytes.fromhex("28000000001000000200"), 512)  # Overflow.
     probe.read(bytes.fromhex("2800ffffffff00000100"), 512)  # Out of range: CHECK CONDITION.
@@ -290,8 +289,7 @@ def tgt_initial_r2t(tgtd, portal):
         probe = Probe(portal, TARGET, InitialR2T=initial_r2t, ImmediateData=immediate_data)
         probe.login()
         probe.read(bytes(6), 0)
-        probe.write(bytes.fromhex("2a000000001000003000"), b"\x3c" * (24 << 10),
-                    immediate=4096 if immediate_data == "Yes" else 0,
+        probe.write(WRITE_LARGE, LARGE, immediate=8192 if immediate_data == "Yes" else 0,
                     first_burst=8192 if initial_r2t == "No" else 0)
         probe.logout()
     tgtd.set("InitialR2T", "Yes")
@@ -302,12 +300,19 @@ def _digests(tgtd, portal, header, data):
     tgtd.set("HeaderDigest", header)
     tgtd.set("DataDigest", data)
     tgtd.set("InitialR2T", "No")
-    probe = Probe(portal, TARGET, HeaderDigest=header, DataDigest=data)
-    agreed = probe.login()
-    assert (agreed["HeaderDigest"], agreed["DataDigest"]) == (header, data), agreed
-    _exercise(probe)
-    probe.ping(b"odd")
-    probe.logout()
+    for usual in (True, False):
+        probe = Probe(portal, TARGET, HeaderDigest=header, DataDigest=data)
+        agreed = probe.login()
+        assert (agreed["HeaderDigest"], agreed["DataDigest"]) == (header, data), agreed
+        if usual:
+            _exercise(probe)
+        else:  # Less unsolicited data than the keys allow.
+            probe.read(bytes(6), 0)
+            probe.write(WRITE_LARGE, LARGE, immediate=4096)
+            probe.write(WRITE_LARGE, LARGE, immediate=4096, first_burst=0)
+            probe.write(WRITE_LARGE, LARGE, immediate=0, first_burst=0)
+            probe.ping(b"odd")
+        probe.logout()
     for key, value in (("HeaderDigest", "None"), ("DataDigest", "None"), ("InitialR2T", "Yes")):
         tgtd.set(key, value)
 
@@ -346,15 +351,18 @@ def tgt_nop_in(tgtd, portal):
 
 
 def tgt_control(tgtd, portal):
-    """tgt and the probe: task management (done, unknown task, not supported), pings, logout."""
+    """tgt and the probe: task management (done, not supported, unknown task), pings, logout."""
     probe = Probe(portal, TARGET)
     probe.login()
     probe.read(bytes(6), 0)
-    probe.task_management(1, lun=1, referenced=0x99)  # ABORT TASK of a task that does not exist.
     probe.task_management(5, lun=1)  # LOGICAL UNIT RESET.
     probe.read(bytes(6), 0)  # Takes the unit attention of the reset.
     probe.task_management(6)  # TARGET WARM RESET.
     probe.ping(b"")
+    probe.logout()
+    probe = Probe(portal, TARGET)
+    probe.login()
+    probe.task_management(1, lun=1, referenced=0x99)  # ABORT TASK of a task that does not exist.
     probe.ping(b"\x11" * 100)
     probe.logout()
 

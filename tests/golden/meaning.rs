@@ -15,7 +15,7 @@ use iiblockdaemon::scsi::vpd::{self, DeviceIdentification};
 use crate::vectors::{Connection, Side, connections};
 
 /// The connections of one file.
-fn of(file: &str) -> Vec<Connection> {
+pub(crate) fn of(file: &str) -> Vec<Connection> {
     let mut all = connections();
     all.retain(|connection| connection.file == format!("{file}.pdus"));
     assert!(!all.is_empty(), "no {file}.pdus");
@@ -23,7 +23,7 @@ fn of(file: &str) -> Vec<Connection> {
 }
 
 /// The text of the login and text PDUs of one side, joined.
-fn texts(connection: &Connection, side: Side) -> Text {
+pub(crate) fn texts(connection: &Connection, side: Side) -> Text {
     let mut joined = Vec::new();
     for pdu in connection.pdus.iter().filter(|pdu| pdu.side == side) {
         let is_text = matches!(

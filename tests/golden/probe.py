@@ -13,6 +13,8 @@ OPERATIONAL = {
     "MaxConnections": "1", "MaxOutstandingR2T": "1", "DefaultTime2Wait": "0", "DefaultTime2Retain": "0",
     "ErrorRecoveryLevel": "0", "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes",
 }
+DISCOVERY = {"HeaderDigest", "DataDigest", "MaxRecvDataSegmentLength", "DefaultTime2Wait",
+             "DefaultTime2Retain", "ErrorRecoveryLevel"}
 HASHES = {"5": hashlib.md5, "7": hashlib.sha1}
 
 
@@ -27,6 +29,8 @@ class Probe:
         self.socket = socket.create_connection(portal, timeout=10)
         self.isid = bytes([0x80, 0, 0, 0, 0, isid])
         self.target, self.keys = target, {**OPERATIONAL, **keys}
+        if not target:  # The others are irrelevant there.
+            self.keys = {key: value for key, value in self.keys.items() if key in DISCOVERY}
         self.cmd_sn = self.exp_stat_sn = 1
         self.tag = 0x10
         self.header_digest = self.data_digest = False
@@ -51,7 +55,7 @@ class Probe:
 
     def _login_step(self, stage, to, keys):
         bhs = bytearray(48)
-        bhs[0], bhs[1] = 0x43, 0x80 | stage << 2 | to
+        bhs[0], bhs[1] = 0x43, stage << 2 | (0 if to is None else 0x80 | to)
         bhs[8:14] = self.isid
         bhs[16:20] = (1).to_bytes(4, "big")
         bhs[24:32] = struct.pack(">II", self.cmd_sn, self.exp_stat_sn)
@@ -68,10 +72,11 @@ class Probe:
         if self.target:
             keys["TargetName"] = self.target
         keys["SessionType"] = "Normal" if self.target else "Discovery"
-        if chap:
-            self._login_step(0, 1, {**keys, "AuthMethod": "CHAP"})
-            keys = {}
-            _, asked = self._login_step(0, 1, {"CHAP_A": algorithm})
+        if not chap:
+            self._login_step(0, 1, {**keys, "AuthMethod": "None"})
+        else:
+            self._login_step(0, None, {**keys, "AuthMethod": "CHAP"})
+            _, asked = self._login_step(0, None, {"CHAP_A": algorithm})
             challenge = bytes.fromhex(asked["CHAP_C"][2:])
             digest = HASHES[algorithm](bytes([int(asked["CHAP_I"])]) + chap[1].encode() + challenge)
             answer = {"CHAP_N": chap[0], "CHAP_R": "0x" + digest.hexdigest()}
@@ -81,7 +86,7 @@ class Probe:
             if mutual:
                 expected = HASHES[algorithm](b"\x07" + mutual[1].encode() + b"\x5a" * 16).hexdigest()
                 assert proof["CHAP_R"].lower() == "0x" + expected, proof
-        _, agreed = self._login_step(1, 3, {**keys, **self.keys})
+        _, agreed = self._login_step(1, 3, self.keys)
         self.header_digest = agreed.get("HeaderDigest") == "CRC32C"
         self.data_digest = agreed.get("DataDigest") == "CRC32C"
         return agreed
@@ -134,7 +139,7 @@ class Probe:
 
     def read(self, cdb, expected, lun=1):
         """Receives until the status comes."""
-        bhs = self._request(0x01, 0xC1, lun=lun)
+        bhs = self._request(0x01, 0xC1 if expected else 0x81, lun=lun)
         bhs[20:24], bhs[32:32 + len(cdb)] = expected.to_bytes(4, "big"), cdb
         self.send(bhs)
         while True:
@@ -142,7 +147,7 @@ class Probe:
             if answer[0] != 0x25 or answer[1] & 1:
                 return answer
 
-    def write(self, cdb, data, immediate=4096, first_burst=8192, lun=1):
+    def write(self, cdb, data, immediate=8192, first_burst=8192, lun=1):
         """Immediate data, one unsolicited burst, then what R2Ts ask for, 4096 bytes a PDU."""
         final = first_burst <= immediate or len(data) <= immediate
         bhs = self._request(0x01, (0x80 if final else 0) | 0x21, lun=lun)
