@@ -11,7 +11,7 @@ pub(crate) mod proxy;
 pub(crate) mod tgt;
 pub(crate) mod tools;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -24,9 +24,14 @@ const PORT: u16 = 13260;
 pub(crate) fn fresh_address() -> SocketAddrV4 {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let process = u8::try_from(std::process::id() % 200).expect("less than 200") + 50;
-    let count = NEXT.fetch_add(1, Ordering::Relaxed);
-    assert!(count < u8::MAX, "more than 254 addresses in one run");
-    SocketAddrV4::new(Ipv4Addr::new(127, process, count, 1), PORT)
+    loop {
+        let count = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(count < u8::MAX, "more than 254 addresses in one run");
+        let address = SocketAddrV4::new(Ipv4Addr::new(127, process, count, 1), PORT);
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// The wall clock, which only interop tests may read.
