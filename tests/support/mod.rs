@@ -13,21 +13,20 @@ pub(crate) mod tools;
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Every portal of these tests listens here, each on an address of its own: below the ephemeral ports, so
 /// that no outgoing connection takes it, and not 3260, so that a tgt that runs as a service is left alone.
 const PORT: u16 = 13260;
 
-/// An unused loopback address: 127.A.B.1, with A from the process and B from a counter.
+/// An unused loopback address: 127.A.B.C, with A from the process, B and C from a counter.
 pub(crate) fn fresh_address() -> SocketAddrV4 {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     let process = u8::try_from(std::process::id() % 200).expect("less than 200") + 50;
     loop {
-        let count = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(count < u8::MAX, "more than 254 addresses in one run");
-        let address = SocketAddrV4::new(Ipv4Addr::new(127, process, count, 1), PORT);
+        let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let address = SocketAddrV4::new(Ipv4Addr::new(127, process, high, low), PORT);
         if TcpListener::bind(address).is_ok() {
             return address;
         }
