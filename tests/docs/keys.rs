@@ -63,7 +63,14 @@ fn known(prefix: &str) -> Vec<&'static str> {
 /// What the check says is possible for a key, when offered nonsense: its least and largest value, its words.
 fn possible(prefix: &str, key: &str) -> Vec<String> {
     let mut possible = Vec::new();
-    for nonsense in ["\"999999d\"", "\"9GiB\"", "0", "9999999", "\"nonsense\"", "[\"nonsense\"]"] {
+    for nonsense in [
+        "\"999999d\"",
+        "\"9GiB\"",
+        "0",
+        "9999999",
+        "\"nonsense\"",
+        "[\"nonsense\"]",
+    ] {
         for error in mistakes(&format!("{prefix}{key} = {nonsense}\n")) {
             let about_it = error.place.key == key
                 || error.place.key.ends_with(&format!(".{key}"))
@@ -98,7 +105,9 @@ fn documented() -> BTreeMap<(String, String), Row> {
         }
         let cells: Vec<&str> = line.split(" | ").collect();
         if let [key, values, default, _meaning] = cells.as_slice()
-            && let Some(key) = key.strip_prefix("| `").and_then(|key| key.strip_suffix('`'))
+            && let Some(key) = key
+                .strip_prefix("| `")
+                .and_then(|key| key.strip_suffix('`'))
         {
             let row = Row {
                 values: (*values).to_owned(),
@@ -146,7 +155,11 @@ fn bounds_and_choices_are_those_that_the_check_enforces() {
                 seen += 1;
                 // The bound of every integer of the file is no bound of the key.
                 let documented = value == u64::MAX.to_string() || row.values.contains(&value);
-                assert!(documented, "{section}: {key}: {value} is not in {:?}", row.values);
+                assert!(
+                    documented,
+                    "{section}: {key}: {value} is not in {:?}",
+                    row.values
+                );
             }
         }
     }
@@ -226,7 +239,11 @@ fn policy_defaults() -> [(&'static str, &'static str, String); 4] {
         Failback::After(wait) => time(wait),
     };
     [
-        ("`[defaults]` and `[profile.NAME]`", "policy", selector.clone()),
+        (
+            "`[defaults]` and `[profile.NAME]`",
+            "policy",
+            selector.clone(),
+        ),
         ("`policy`", "selector", selector),
         ("`policy`", "by", by),
         ("`policy`", "failback", failback),
