@@ -53,9 +53,12 @@ fn mistakes(text: &str) -> Vec<ConfigError> {
 /// The keys that the reader knows in a section.
 fn known(prefix: &str) -> Vec<&'static str> {
     let unknown = mistakes(&format!("{prefix}no-such-key = 1\n"));
-    let keys = unknown.into_iter().find_map(|error| match error.problem {
-        Problem::UnknownKey { known, .. } => Some(known),
-        _ => None,
+    let keys = unknown.into_iter().find_map(|error| {
+        if let Problem::UnknownKey { known, .. } = error.problem {
+            Some(known)
+        } else {
+            None
+        }
     });
     keys.expect("the reader refuses an unknown key")
 }
@@ -75,12 +78,15 @@ fn possible(prefix: &str, key: &str) -> Vec<String> {
             let about_it = error.place.key == key
                 || error.place.key.ends_with(&format!(".{key}"))
                 || error.place.key.ends_with(&format!(".{key}[0]"));
-            match error.problem {
-                Problem::OutOfRange { min, max, .. } if about_it => possible.extend([min, max]),
-                Problem::UnknownChoice { choices, .. } if about_it => {
-                    possible.extend(choices.iter().map(|choice| format!("\"{choice}\"")));
-                }
-                _ => {}
+            if let Problem::OutOfRange { min, max, .. } = &error.problem
+                && about_it
+            {
+                possible.extend([min.clone(), max.clone()]);
+            }
+            if let Problem::UnknownChoice { choices, .. } = &error.problem
+                && about_it
+            {
+                possible.extend(choices.iter().map(|choice| format!("\"{choice}\"")));
             }
         }
     }
