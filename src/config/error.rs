@@ -283,10 +283,10 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
 
 /// The system's error as people know it.
 fn of_system(error: io::ErrorKind) -> String {
-    match error {
-        io::ErrorKind::NotFound => "no such file".to_owned(),
-        other => other.to_string(),
+    if error == io::ErrorKind::NotFound {
+        return "no such file".to_owned();
     }
+    error.to_string()
 }
 
 /// Where relative names start, if not where the program was started.
