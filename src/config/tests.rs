@@ -677,7 +677,7 @@ fn a_secret_that_is_not_safe_is_refused_and_never_shown() {
         ("secret_file = \"dir\"", "it does not name a regular file"),
         (
             "secret_file = \"hunter2hunter2\"",
-            "the file that it names cannot be read: entity not found",
+            "the file that it names cannot be read: no such file",
         ),
         ("", "auth.array1.secret_file: missing; "),
         (

@@ -134,7 +134,15 @@ pub async fn discover(
     asker: &Asker,
     portal: &PortalAddr,
 ) -> Result<Vec<FoundTarget>, DiscoverError> {
-    let mut talk = Talk::open(asker, portal, SessionKind::Discovery).await?;
+    // Many targets demand CHAP of normal sessions only, and then know no credentials here; no secret is at stake.
+    let lenient = Asker {
+        auth: match asker.auth.clone() {
+            AuthConfig::Chap(chap) => AuthConfig::Chap(chap.allow_none(true)),
+            AuthConfig::None => AuthConfig::None,
+        },
+        ..asker.clone()
+    };
+    let mut talk = Talk::open(&lenient, portal, SessionKind::Discovery).await?;
     talk.session_mut(|session, now| session.send_targets(now, TargetQuery::All));
     let targets = loop {
         let event = talk.event().await?;
