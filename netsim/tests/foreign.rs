@@ -3,6 +3,8 @@
 //!
 //! Needs the Debian packages libiscsi-bin and qemu-utils.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -184,6 +186,12 @@ async fn libiscsi_works_through_a_proxy_and_is_cut_off_by_it() {
     let (said, ok) = run("iscsi-readcapacity16", &[&url]).await;
     assert!(!ok, "{said}");
     proxy.heal(Held::Release);
+    while tokio::net::TcpStream::connect(proxy.local_addr())
+        .await
+        .is_err()
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let (said, ok) = run("iscsi-readcapacity16", &[&url]).await;
     assert!(ok, "{said}");
     assert!(proxy.statistics().to_initiator.forwarded > 0);

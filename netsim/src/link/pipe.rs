@@ -279,10 +279,8 @@ impl Pipe {
 
     fn fly(&mut self, sent_at: Instant, data: Bytes) {
         let flight = self.conditions.latency + self.rng.duration_below(self.conditions.jitter);
-        let mut due = sent_at + flight;
-        if let Some(last) = self.flying.back() {
-            due = due.max(last.due);
-        }
+        // Whoever is faster than one before it waits behind it: order never changes.
+        let due = sent_at + flight;
         let data = self.maybe_corrupt(data);
         self.flying.push_back(Flying { due, data });
     }

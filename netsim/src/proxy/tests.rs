@@ -148,6 +148,35 @@ fn abort_stream(stream: TcpStream) {
 }
 
 #[tokio::test]
+async fn a_hole_stops_even_the_bytes_that_wait_for_a_slow_receiver() {
+    let (proxy, _server, mut client, mut far) = connected().await;
+    const SENT: usize = 64 << 20;
+    let writer = tokio::spawn(async move {
+        client.write_all(&vec![1; SENT]).await.unwrap();
+        client
+    });
+    let (mut drained, mut stopped) = (0, false);
+    let mut buffer = vec![0; 1 << 20];
+    // On a busy machine the proxy may have nothing in hand when the hole opens: then once more.
+    while !stopped && drained < SENT / 2 {
+        tokio::time::sleep(SHORT).await;
+        proxy.set(&Fault::BlackHole(Direction::Both));
+        while let Ok(read) = timeout(SHORT, far.read(&mut buffer)).await {
+            drained += read.unwrap();
+        }
+        let forwarded = proxy.statistics().to_target.forwarded;
+        stopped = drained < usize::try_from(forwarded).unwrap();
+        proxy.heal(Held::Release);
+    }
+    assert!(
+        stopped,
+        "some bytes were in the proxy's hands and stayed there"
+    );
+    read(&mut far, SENT - drained).await;
+    writer.await.unwrap();
+}
+
+#[tokio::test]
 async fn held_bytes_can_be_dropped_and_their_connection_is_reset() {
     let (proxy, _server, mut client, mut far) = connected().await;
     proxy.set(&Fault::BlackHole(Direction::ToTarget));
