@@ -168,6 +168,8 @@ pub struct Path {
     /// The last attempt after a loss was a fencing one: the next is a main one.
     fenced_last: bool,
     proof: Option<Proof>,
+    /// The volume admitted this session's unit, and the proof is all that is waited for.
+    held_up: bool,
     /// A result of a proof for the engine: the sibling, and whether both are of one session group.
     proven: Option<(PathId, bool)>,
     redirect: Option<PortalAddr>,
@@ -181,9 +183,15 @@ pub struct Path {
     attempted: Instant,
     last_loss: Option<Instant>,
     flaps: u32,
+    /// What was left of a probation that a look at the unit interrupted.
+    probation_left: Option<u32>,
     aborting: BTreeMap<TaskId, Instant>,
     stale_check: Option<Instant>,
     next_probe_task: u64,
+    /// The path's own command whose answer is due.
+    own: Option<TaskId>,
+    /// It waits for room in the target's command window.
+    unsent: Option<Task>,
     stopping: Option<Instant>,
     /// The target asked for a logout: no new commands, and when at the latest.
     draining: Option<Instant>,
@@ -196,6 +204,15 @@ pub struct Path {
     health_checked: Instant,
     /// Of the unit as last identified.
     geometry: Option<Geometry>,
+    /// Portal group of each session that was in use and may not be fenced yet: only a login in the same group
+    /// reinstates it (RFC 7143 6.3.5).
+    groups: BTreeMap<Incarnation, Option<u16>>,
+    /// No fence through a sibling before this: the last one failed.
+    fence_after: Option<Instant>,
+    /// Proofs in a row that decided nothing.
+    undecided: u32,
+    /// The reason that was last logged for being out of use.
+    told: Option<String>,
     idle: OutQueue,
 }
 
@@ -216,6 +233,7 @@ impl Path {
             fencer: None,
             fenced_last: false,
             proof: None,
+            held_up: false,
             proven: None,
             redirect: None,
             redirects: 0,
@@ -225,9 +243,12 @@ impl Path {
             attempted: now,
             last_loss: None,
             flaps: 0,
+            probation_left: None,
             aborting: BTreeMap::new(),
             stale_check: None,
             next_probe_task: 0,
+            own: None,
+            unsent: None,
             stopping: None,
             draining: None,
             logging_out: false,
@@ -236,6 +257,10 @@ impl Path {
             last_rtt: None,
             health_checked: now,
             geometry: None,
+            groups: BTreeMap::new(),
+            fence_after: None,
+            undecided: 0,
+            told: None,
             idle: OutQueue::new(),
             config,
         }
@@ -347,9 +372,7 @@ impl Path {
     pub fn on_closed(&mut self, now: Instant, link: Link, why: &str) {
         match link {
             Link::Main => {
-                if let Some(proof) = &mut self.proof {
-                    proof.main_closed = true;
-                }
+                self.ended_by_target();
                 if let Some(error) = self.session.as_ref().and_then(Session::on_closed) {
                     self.on_session_error(now, &error);
                 } else if self.session.is_some() || matches!(self.state, State::Connecting { .. }) {
@@ -427,7 +450,7 @@ impl Path {
                 session.logout(now);
                 self.logging_out = true;
             }
-            None => self.stopped(now, "stopped"),
+            None => self.lose(now, "stopped"),
         }
     }
 
@@ -449,20 +472,27 @@ impl Path {
                 Some(Deadline::new(retry_at, "reconnect"))
             }
             State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
-            State::LoggingIn if self.would_rather_fence() => Some(Deadline::new(
-                self.attempted + PATIENCE,
-                "login before a fence",
-            )),
+            State::LoggingIn => self.would_rather_fence().map(|at| {
+                let at = at.max(self.attempted + PATIENCE);
+                Deadline::new(at, "login before a fence")
+            }),
             State::Probation {
                 next, asked: None, ..
             } => Some(Deadline::new(next, "probation")),
-            State::Disabled { retry_at } => Some(Deadline::new(retry_at, "disabled path retry")),
+            State::Probation {
+                asked: Some(asked), ..
+            } => Some(Deadline::new(
+                asked + self.config.detect.command,
+                "answer to a probe of the probation",
+            )),
+            State::Disabled { retry_at } if self.fencer.is_none() => {
+                Some(Deadline::new(retry_at, "disabled path retry"))
+            }
             State::Down { .. }
-            | State::LoggingIn
             | State::Probing
-            | State::Probation { .. }
             | State::Ready
             | State::Suspect
+            | State::Disabled { .. }
             | State::Stopped => None,
         };
         let probe = self

@@ -268,13 +268,14 @@ impl Volume {
         let command = self.commands.remove(&order).expect("a command ends once");
         let id = command.io;
         let io = self.ios.get_mut(&id).expect("commands belong to an io");
-        let result = match command.op {
-            Op::Sync if std::mem::take(&mut self.cache_lost) => result.and(Err(IoError {
+        let lost = matches!(command.op, Op::Sync) && std::mem::take(&mut self.cache_lost);
+        let result = result.and_then(|data| match lost {
+            true => Err(IoError {
                 errno: IoErrno::Io,
                 lba: None,
-            })),
-            _ => result,
-        };
+            }),
+            false => Ok(data),
+        });
         match result {
             Ok(data) => io.parts[command.part] = data,
             Err(error) => {
