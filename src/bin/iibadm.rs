@@ -11,13 +11,20 @@
 //! | 4 | `status`: a volume has no usable path |
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use iiblockdaemon::config::{Config, defaults};
+use iiblockdaemon::config::{Config, defaults, secret_file};
 use iiblockdaemon::control::{StatusReport, VolumeState, render};
+use iiblockdaemon::iscsi::chap::Secret;
+use iiblockdaemon::iscsi::name::{IscsiName, PortalAddr};
+use iiblockdaemon::iscsi::session::config::{AuthConfig, ChapConfig};
+use iiblockdaemon::shell::config_file::SystemFiles;
+use iiblockdaemon::shell::dial::Source;
+use iiblockdaemon::shell::discover::{self, Asker};
 use iiblockdaemon::shell::{config_file, control_client};
 
 /// Administers iiblockdaemon, the multipath iSCSI initiator.
@@ -68,7 +75,31 @@ struct StatusArguments {
 #[derive(Debug, clap::Args)]
 struct DiscoverArguments {
     /// Address of the portal: 10.0.1.10, 10.0.1.10:3260, [fe80::5%eth3] or a host name.
-    portal: String,
+    portal: PortalAddr,
+    /// Our iSCSI name; else that of the configuration, else that of open-iscsi.
+    #[arg(long, value_name = "IQN")]
+    initiator_name: Option<IscsiName>,
+    /// CHAP user name.
+    #[arg(long, requires = "secret_file")]
+    username: Option<String>,
+    /// File with the CHAP secret, private to its owner.
+    #[arg(long, value_name = "FILE", requires = "username")]
+    secret_file: Option<String>,
+    /// Name with which the target proves itself (mutual CHAP).
+    #[arg(long, requires_all = ["username", "target_secret_file"])]
+    target_username: Option<String>,
+    /// File with the target's secret.
+    #[arg(long, value_name = "FILE", requires = "target_username")]
+    target_secret_file: Option<String>,
+    /// Network interface to ask through.
+    #[arg(long)]
+    nic: Option<String>,
+    /// Source address to ask from.
+    #[arg(long)]
+    source: Option<IpAddr>,
+    /// The configuration that our iSCSI name is taken from.
+    #[arg(long, value_name = "FILE", default_value = defaults::CONFIG_FILE)]
+    config: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -147,9 +178,58 @@ fn health(report: &StatusReport) -> ExitCode {
     }
 }
 
+/// Where open-iscsi keeps its name; used so that an array's access list need not be changed for a first look.
+const OPEN_ISCSI_NAME: &str = "/etc/iscsi/initiatorname.iscsi";
+
 fn discover(arguments: &DiscoverArguments) -> Result<ExitCode> {
-    anyhow::bail!(
-        "{}: discovery is not part of this build yet",
-        arguments.portal
-    )
+    let asker = Asker {
+        initiator_name: initiator_name(arguments)?,
+        auth: auth(arguments)?,
+        source: Source {
+            nic: arguments.nic.clone(),
+            address: arguments.source,
+        },
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let found = runtime.block_on(discover::discover(&asker, &arguments.portal))?;
+    print(&discover::toml(&arguments.portal, &found))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn initiator_name(arguments: &DiscoverArguments) -> Result<IscsiName> {
+    if let Some(name) = &arguments.initiator_name {
+        return Ok(name.clone());
+    }
+    if let Ok(config) = config_file::load(&arguments.config) {
+        return Ok(config.daemon.initiator_name.parse()?);
+    }
+    let text = std::fs::read_to_string(OPEN_ISCSI_NAME).unwrap_or_default();
+    let mut lines = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("InitiatorName="));
+    let name = lines.next().with_context(|| {
+        format!(
+            "no initiator name: neither {} nor {OPEN_ISCSI_NAME} has one; give one with --initiator-name",
+            arguments.config.display()
+        )
+    })?;
+    Ok(name.trim().parse()?)
+}
+
+fn auth(arguments: &DiscoverArguments) -> Result<AuthConfig> {
+    let secret = |file: &String| -> Result<Secret> {
+        let text = secret_file(&SystemFiles, file)
+            .map_err(|problem| anyhow::anyhow!("{file}: {problem}"))?;
+        Ok(Secret::new(text.expose())?)
+    };
+    let (Some(username), Some(file)) = (&arguments.username, &arguments.secret_file) else {
+        return Ok(AuthConfig::None);
+    };
+    let mut chap = ChapConfig::new(username, secret(file)?)?;
+    if let (Some(name), Some(file)) = (&arguments.target_username, &arguments.target_secret_file) {
+        chap = chap.mutual(name, secret(file)?)?;
+    }
+    Ok(AuthConfig::Chap(chap))
 }

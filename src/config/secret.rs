@@ -64,6 +64,15 @@ impl fmt::Debug for SecretText {
     }
 }
 
+/// The secret in a file that the command line names, by the same rules as in the configuration.
+///
+/// # Errors
+/// Why it is none; without its content.
+pub fn secret_file(files: &dyn Files, file: &str) -> Result<SecretText, Problem> {
+    let path = Path::new("");
+    Directory { path, files }.secret(file)
+}
+
 /// The directory that relative names start at, with its files.
 #[derive(Clone, Copy)]
 pub(super) struct Directory<'a> {

@@ -29,6 +29,7 @@ mod status;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod transition;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub use health::{Detect, Peers};
 use message::{Message, Order};
 use probe::Probe;
 pub use status::{PathState, PathStatus};
+use transition::Trouble;
 
 /// A TCP connection is given up after so long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -158,6 +160,9 @@ pub struct Path {
     state: State,
     since: Instant,
     why: String,
+    trouble: Option<Trouble>,
+    /// What happens now is no trouble.
+    quiet: bool,
     incarnation: Incarnation,
     session: Option<Session>,
     probe: Option<Probe>,
@@ -211,8 +216,6 @@ pub struct Path {
     fence_after: Option<Instant>,
     /// Proofs in a row that decided nothing.
     undecided: u32,
-    /// The reason that was last logged for being out of use.
-    told: Option<String>,
     idle: OutQueue,
 }
 
@@ -225,6 +228,8 @@ impl Path {
             state: State::Down { retry_at: now },
             since: now,
             why: "starting".to_owned(),
+            trouble: None,
+            quiet: false,
             incarnation: Incarnation::default(),
             session: None,
             probe: None,
@@ -260,7 +265,6 @@ impl Path {
             groups: BTreeMap::new(),
             fence_after: None,
             undecided: 0,
-            told: None,
             idle: OutQueue::new(),
             config,
         }

@@ -47,7 +47,7 @@ impl Path {
                     return self.lose(now, "too many login redirects in a row");
                 }
                 tracing::info!(path = %self.config.name, %to, permanent, "the portal redirects the login");
-                self.lose(now, &format!("redirected to {to}"));
+                self.lose_quietly(now, &format!("redirected to {to}"));
                 self.redirect = Some(to);
                 if let State::Down { retry_at } = &mut self.state {
                     *retry_at = now;

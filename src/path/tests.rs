@@ -169,7 +169,9 @@ impl Wire {
         self.exp_cmd_sn = request.cmd_sn;
         let keys = match request.flags.stage {
             Stage::Security => vec![("AuthMethod", "None"), ("TargetPortalGroupTag", group)],
-            _ => vec![("MaxRecvDataSegmentLength", "262144")],
+            Stage::Operational | Stage::FullFeature => {
+                vec![("MaxRecvDataSegmentLength", "262144")]
+            }
         };
         let numbers = self.numbers();
         let response = LoginResponse {
@@ -194,6 +196,9 @@ impl Wire {
     }
 }
 
+/// Answers a command by its CDB and attribute.
+type Disk = dyn FnMut(&[u8; 16], TaskAttribute) -> Option<Answer>;
+
 /// A path, its clock and its target.
 pub(super) struct Bench {
     pub(super) path: Path,
@@ -204,7 +209,7 @@ pub(super) struct Bench {
     /// Target portal group tag that logins are told.
     pub(super) group: &'static str,
     /// What commands are answered with; `None` keeps them waiting.
-    pub(super) disk: Box<dyn FnMut(&[u8; 16], TaskAttribute) -> Option<Answer>>,
+    pub(super) disk: Box<Disk>,
     pub(super) pongs: bool,
     window: u32,
     next_task: u64,
@@ -334,6 +339,10 @@ impl Bench {
         let Some(wire) = self.wires.get_mut(&link) else {
             return;
         };
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "what is not answered, tests answer themselves"
+        )]
         match pdu.bhs.opcode().unwrap() {
             Opcode::LoginRequest => {
                 let request = LoginRequest::decode(&pdu.bhs).unwrap();
@@ -375,7 +384,7 @@ impl Bench {
     pub(super) fn respond(&mut self, link: Link, command: &ScsiCommand, answer: &Answer) {
         let expected = match command.direction {
             DataDirection::Read(length) => usize::try_from(length).unwrap(),
-            _ => 0,
+            DataDirection::None | DataDirection::Write(_) => 0,
         };
         let data = &answer.data[..answer.data.len().min(expected)];
         let short = u32::try_from(expected - data.len()).unwrap();

@@ -50,13 +50,29 @@ pub enum DialError {
         error: io::Error,
     },
     /// The portal does not take the connection.
-    #[error("{portal}: {error}")]
+    #[error("{portal}: {error}{}", advice(error))]
     Connect {
         /// The portal.
         portal: String,
         /// The system's error.
         error: io::Error,
     },
+}
+
+/// What an administrator can look at.
+fn advice(error: &io::Error) -> &'static str {
+    let unreachable = [
+        io::ErrorKind::TimedOut,
+        io::ErrorKind::HostUnreachable,
+        io::ErrorKind::NetworkUnreachable,
+    ];
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        "; does the target listen there?"
+    } else if unreachable.contains(&error.kind()) {
+        "; see `ip route get` and the switch's port"
+    } else {
+        ""
+    }
 }
 
 /// Connects to `portal` from `source`, with the options of a storage connection set.

@@ -134,17 +134,24 @@ pub async fn discover(
     asker: &Asker,
     portal: &PortalAddr,
 ) -> Result<Vec<FoundTarget>, DiscoverError> {
-    let mut talk = Talk::open(asker, portal, SessionKind::Discovery).await?;
+    // Many targets demand CHAP of normal sessions only, and then know no credentials here; no secret is at stake.
+    let lenient = Asker {
+        auth: match asker.auth.clone() {
+            AuthConfig::Chap(chap) => AuthConfig::Chap(chap.allow_none(true)),
+            AuthConfig::None => AuthConfig::None,
+        },
+        ..asker.clone()
+    };
+    let mut talk = Talk::open(&lenient, portal, SessionKind::Discovery).await?;
     talk.session_mut(|session, now| session.send_targets(now, TargetQuery::All));
     let targets = loop {
-        match talk.event().await? {
-            Event::Targets(targets) => break targets,
-            Event::TargetsRefused(_) => {
-                return Err(DiscoverError::Refused {
-                    portal: portal.clone(),
-                });
-            }
-            _ => {}
+        let event = talk.event().await?;
+        if let Event::Targets(targets) = event {
+            break targets;
+        }
+        if matches!(event, Event::TargetsRefused(_)) {
+            let portal = portal.clone();
+            return Err(DiscoverError::Refused { portal });
         }
     };
     talk.close().await;
@@ -184,18 +191,12 @@ struct Talk {
 }
 
 impl Talk {
+    /// Logs in; once more with MD5 alone, if the target fails on a list of CHAP algorithms.
     async fn open(
         asker: &Asker,
         portal: &PortalAddr,
         kind: SessionKind,
     ) -> Result<Self, DiscoverError> {
-        let silent = || DiscoverError::Silent {
-            portal: portal.clone(),
-        };
-        let dialed = tokio::time::timeout(STEP_TIMEOUT, dial(portal, &asker.source)).await;
-        let stream: TcpStream = dialed.map_err(|_| silent())??;
-        let mut random = [0; 32];
-        getrandom::fill(&mut random).map_err(DiscoverError::Random)?;
         let config = SessionConfig {
             initiator_name: asker.initiator_name.clone(),
             kind,
@@ -205,6 +206,29 @@ impl Talk {
             login_timeout: STEP_TIMEOUT,
             logout_timeout: STEP_TIMEOUT,
         };
+        let plainer = config.with_md5_only();
+        match (Self::log_in(asker, portal, config).await, plainer) {
+            (Err(DiscoverError::Session { error, .. }), Some(plainer))
+                if error.retry_with_md5_only() =>
+            {
+                Self::log_in(asker, portal, plainer).await
+            }
+            (done, _) => done,
+        }
+    }
+
+    async fn log_in(
+        asker: &Asker,
+        portal: &PortalAddr,
+        config: SessionConfig,
+    ) -> Result<Self, DiscoverError> {
+        let silent = || DiscoverError::Silent {
+            portal: portal.clone(),
+        };
+        let dialed = tokio::time::timeout(STEP_TIMEOUT, dial(portal, &asker.source)).await;
+        let stream: TcpStream = dialed.map_err(|_| silent())??;
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(DiscoverError::Random)?;
         let session = Session::new(clock::now(), Arc::new(config), Entropy::new(random));
         let mut talk = Self {
             portal: portal.clone(),
@@ -214,15 +238,13 @@ impl Talk {
             next_task: 0,
         };
         loop {
-            match talk.event().await? {
-                Event::LoggedIn(_) => return Ok(talk),
-                Event::Redirected { to, .. } => {
-                    return Err(DiscoverError::Redirected {
-                        portal: portal.clone(),
-                        to,
-                    });
-                }
-                _ => {}
+            let event = talk.event().await?;
+            if matches!(event, Event::LoggedIn(_)) {
+                return Ok(talk);
+            }
+            if let Event::Redirected { to, .. } = event {
+                let portal = portal.clone();
+                return Err(DiscoverError::Redirected { portal, to });
             }
         }
     }
@@ -326,10 +348,14 @@ impl Talk {
             }
         });
         loop {
-            match self.event().await? {
-                Event::Completed(done, completion) if done == id => return Ok(Some(completion)),
-                Event::Failed(done, _) if done == id => return Ok(None),
-                _ => {}
+            let event = self.event().await?;
+            if matches!(event, Event::Failed(done, _) if done == id) {
+                return Ok(None);
+            }
+            if let Event::Completed(done, completion) = event
+                && done == id
+            {
+                return Ok(Some(completion));
             }
         }
     }

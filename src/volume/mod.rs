@@ -171,6 +171,8 @@ pub struct Volume {
     no_write_same: bool,
     /// The target said that it lost a write that was acknowledged: the next flush fails, once.
     cache_lost: bool,
+    /// The paths are being logged out on purpose.
+    stopping: bool,
     views: Vec<PathView>,
     counters: VolumeCounters,
 }
@@ -215,6 +217,7 @@ impl Volume {
             no_trim: false,
             no_write_same: false,
             cache_lost: false,
+            stopping: false,
             views: Vec::new(),
             counters: VolumeCounters::default(),
             config,
@@ -231,6 +234,11 @@ impl Volume {
     #[must_use]
     pub fn accepts(&self) -> bool {
         self.ios.len() + self.unacknowledged.len() < limits::VOLUME_IOS_MAX
+    }
+
+    /// From now on paths are logged out on purpose.
+    pub fn begin_stop(&mut self) {
+        self.stopping = true;
     }
 
     /// Whether nothing is asked and unanswered.
@@ -534,6 +542,9 @@ impl Volume {
             self.no_path_expired = false;
         } else if self.no_path_since.is_none() {
             self.no_path_since = Some(now);
+            if self.stopping {
+                return;
+            }
             tracing::warn!("no path left: I/O waits");
             if self.config.no_path == NoPath::Fail {
                 self.on_no_path_expired(now);

@@ -269,13 +269,15 @@ impl Volume {
         let id = command.io;
         let io = self.ios.get_mut(&id).expect("commands belong to an io");
         let lost = matches!(command.op, Op::Sync) && std::mem::take(&mut self.cache_lost);
-        let result = result.and_then(|data| match lost {
-            true => Err(IoError {
-                errno: IoErrno::Io,
-                lba: None,
-            }),
-            false => Ok(data),
-        });
+        let failure = IoError {
+            errno: IoErrno::Io,
+            lba: None,
+        };
+        let result = if lost {
+            result.and(Err(failure))
+        } else {
+            result
+        };
         match result {
             Ok(data) => io.parts[command.part] = data,
             Err(error) => {

@@ -18,6 +18,7 @@ mod breach;
 mod chap;
 mod config;
 mod connection;
+mod execute;
 mod login;
 pub mod lun;
 mod management;
@@ -33,13 +34,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use iiblockdaemon::deadline::Deadline;
 use iiblockdaemon::ids::Lun as LunAddress;
 use iiblockdaemon::iscsi::error::LoginStatus;
 use iiblockdaemon::iscsi::keys::Text;
 use iiblockdaemon::iscsi::pdu::Opcode;
 use iiblockdaemon::iscsi::pdu::login::LoginRequest;
-use iiblockdaemon::iscsi::tags::Itt;
 use iiblockdaemon::out_queue::OutQueue;
 use iiblockdaemon::payload::Payload;
 
@@ -57,7 +56,6 @@ use login::Step;
 use lun::{Lun, NexusId};
 use management::DeferredReset;
 use reinstate::Orphan;
-use session::Action;
 
 use crate::rng::Rng;
 
@@ -347,145 +345,6 @@ impl Target {
         Some((status, Text::new()))
     }
 
-    fn act(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        connection: &mut Connection,
-        action: Action,
-    ) -> Result<(), Breach> {
-        match action {
-            Action::Execute(itt) => {
-                let service_time = self.portals[connection.portal].service_time;
-                let order = self.next_serial();
-                if let Phase::Full(session) = &mut connection.phase {
-                    // Behind what waits already: one session's commands execute in order.
-                    let last = session.ready.keys().next_back().map(|(due, _)| *due);
-                    let due = (now + service_time).max(last.unwrap_or(now));
-                    session.schedule(itt, due, order);
-                    if due <= now {
-                        self.execute(now, connection, itt);
-                    }
-                }
-            }
-            Action::Manage(request) => self.manage(now, id, connection, request),
-            Action::SendTargets(itt, wanted) => {
-                let text = self.send_targets(&wanted);
-                if let Phase::Full(session) = &mut connection.phase {
-                    session.answer_text(itt, text.into(), &mut connection.out);
-                }
-            }
-            Action::LoggedOut => {
-                if let Some(session) = connection.close() {
-                    self.end_session(now, *session);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Executes a task of a living session and answers it.
-    fn execute(&mut self, now: Instant, connection: &mut Connection, itt: Itt) {
-        let Phase::Full(session) = &mut connection.phase else {
-            return;
-        };
-        let Some(task) = session.remove(itt) else {
-            return;
-        };
-        self.statistics.executed += 1;
-        let nexus = session.nexus;
-        let response = self.carry_out(nexus, task.lun, &task.cdb, &task.data_out());
-        let aborts = response.aborts.clone();
-        session.respond(&task, response, &mut connection.out);
-        for nexus in aborts {
-            self.abort_nexus(now, nexus, connection);
-        }
-    }
-
-    fn carry_out(
-        &mut self,
-        nexus: NexusId,
-        lun: LunAddress,
-        cdb: &[u8; 16],
-        data: &Payload,
-    ) -> lun::Response {
-        if cdb[0] == report::REPORT_LUNS {
-            return report::report_luns(self.units.keys().copied(), cdb);
-        }
-        match self.units.get_mut(&lun) {
-            Some(unit) => unit.execute(nexus, cdb, data),
-            None => report::no_such_unit(cdb),
-        }
-    }
-
-    /// What is due: executions, logins that take too long, pings.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.run_orphans(now);
-        let ids: Vec<_> = self.connections.keys().copied().collect();
-        for id in ids {
-            let Some(mut connection) = self.connections.remove(&id) else {
-                continue;
-            };
-            if !self.portals[connection.portal].frozen {
-                self.run_connection(now, id, &mut connection);
-            }
-            self.connections.insert(id, connection);
-        }
-    }
-
-    fn run_connection(&mut self, now: Instant, id: ConnectionId, connection: &mut Connection) {
-        while let Some(itt) = next_due(connection, now) {
-            self.execute(now, connection, itt);
-            self.woken.insert(id);
-        }
-        let (late, ping) = match &connection.phase {
-            Phase::Login(login) => (now >= login.began + LOGIN_TIMEOUT, false),
-            Phase::Full(session) => match self.behaviour.ping_interval {
-                Some(interval) if now >= session.heard + interval => match session.pinged {
-                    Some(pinged) => (now >= pinged + interval, false),
-                    None => (false, true),
-                },
-                _ => (false, false),
-            },
-            Phase::Waiting(_) | Phase::Closing => (false, false),
-        };
-        if late {
-            self.drop_connection(now, connection);
-            self.woken.insert(id);
-        }
-        if ping && let Phase::Full(session) = &mut connection.phase {
-            session.ping(now, &mut connection.out);
-            self.woken.insert(id);
-        }
-    }
-
-    /// When [`Target::handle_timeout`] is due.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Deadline> {
-        let orphan = self.orphans.keys().next();
-        let mut next = orphan.map(|(due, _)| Deadline::new(*due, "a command of a dead session"));
-        for connection in self.connections.values() {
-            if self.portals[connection.portal].frozen {
-                continue;
-            }
-            let due = match &connection.phase {
-                Phase::Login(login) => Some(Deadline::new(login.began + LOGIN_TIMEOUT, "login")),
-                Phase::Full(session) => {
-                    let ready = session.ready.keys().next();
-                    let execute = ready.map(|(due, _)| Deadline::new(*due, "service time"));
-                    let ping = self.behaviour.ping_interval.map(|interval| {
-                        let since = session.pinged.unwrap_or(session.heard);
-                        Deadline::new(since.max(session.heard) + interval, "ping")
-                    });
-                    Deadline::earlier(execute, ping)
-                }
-                Phase::Waiting(_) | Phase::Closing => None,
-            };
-            next = Deadline::earlier(next, due);
-        }
-        next
-    }
-
     fn drop_connection(&mut self, now: Instant, connection: &mut Connection) {
         if let Some(session) = connection.abort() {
             self.end_session(now, *session);
@@ -503,14 +362,6 @@ impl Target {
         self.serial += 1;
         self.serial
     }
-}
-
-fn next_due(connection: &Connection, now: Instant) -> Option<Itt> {
-    let Phase::Full(session) = &connection.phase else {
-        return None;
-    };
-    let ((due, _), itt) = session.ready.first_key_value()?;
-    (*due <= now).then_some(*itt)
 }
 
 fn segment(text: &Text) -> Payload {

@@ -3,6 +3,8 @@
 //! The session does what concerns itself alone. What concerns the disk or other sessions it hands
 //! to the target as an [`Action`].
 
+mod talk;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -11,11 +13,10 @@ use iiblockdaemon::ids::Lun as LunAddress;
 use iiblockdaemon::iscsi::isid::Isid;
 use iiblockdaemon::iscsi::name::IscsiName;
 use iiblockdaemon::iscsi::outbox::Outbox;
-use iiblockdaemon::iscsi::pdu::text::{TextRequest, TextResponse};
+use iiblockdaemon::iscsi::pdu::text::TextRequest;
 use iiblockdaemon::iscsi::pdu::{
-    AsyncMessage, Bhs, DataOut, LogoutReason, LogoutRequest, LogoutResponse, NopIn, NopOut, Opcode,
-    R2t, Reject, RejectReason, ScsiCommand, TargetNumbers, TaskManagementRequest,
-    TaskManagementResponse, TmfResponse,
+    Bhs, DataOut, LogoutRequest, NopOut, Opcode, R2t, RejectReason, ScsiCommand, TargetNumbers,
+    TaskManagementRequest,
 };
 use iiblockdaemon::iscsi::serial::SerialNumber;
 use iiblockdaemon::iscsi::tags::{Itt, Ttt};
@@ -308,135 +309,6 @@ impl Session {
             .filter(on)
             .map(|task| task.itt)
             .collect()
-    }
-
-    /// Answers a task management request.
-    pub(super) fn answer_management(&mut self, itt: Itt, response: TmfResponse, out: &mut Outbox) {
-        let numbers = self.consume();
-        let pdu = TaskManagementResponse {
-            itt,
-            response,
-            numbers,
-        };
-        out.push(pdu.encode(), &Payload::new());
-    }
-
-    /// Sends an asynchronous message.
-    pub(super) fn send_async(&mut self, event: u8, parameters: [u16; 3], out: &mut Outbox) {
-        let pdu = AsyncMessage {
-            lun: LunAddress::from_wire([0; 8]),
-            numbers: self.consume(),
-            event,
-            vendor_code: 0,
-            parameters,
-        };
-        out.push(pdu.encode(), &Payload::new());
-    }
-
-    /// Sends a ping that the initiator has to answer.
-    pub(super) fn ping(&mut self, now: Instant, out: &mut Outbox) {
-        self.pinged = Some(now);
-        let pdu = NopIn {
-            lun: LunAddress::from_wire([0; 8]),
-            itt: None,
-            ttt: Some(next_ttt(&mut self.next_ttt)),
-            numbers: self.numbers(),
-        };
-        out.push(pdu.encode(), &Payload::new());
-    }
-
-    fn take_nop(&mut self, nop: &NopOut, data: &Payload, out: &mut Outbox) {
-        if nop.ttt.is_some() {
-            self.pinged = None;
-        }
-        if nop.itt.is_none() {
-            return;
-        }
-        let pdu = NopIn {
-            lun: nop.lun,
-            itt: nop.itt,
-            ttt: None,
-            numbers: self.consume(),
-        };
-        let room = self.parameters.initiator_segment_length as usize;
-        out.push(pdu.encode(), &data.slice(0, data.len().min(room)));
-    }
-
-    fn take_text(
-        &mut self,
-        request: &TextRequest,
-        data: &Payload,
-        out: &mut Outbox,
-    ) -> Result<Option<Action>, Breach> {
-        if request.ttt.is_some() && !self.text.is_empty() {
-            self.send_text(request.itt, out);
-            return Ok(None);
-        }
-        let malformed = Breach::Login("malformed text");
-        let text = iiblockdaemon::iscsi::keys::Text::decode(&data.to_bytes());
-        let text = text.map_err(|_| malformed)?;
-        let wanted = text.get("SendTargets").map(str::to_owned);
-        if let Some(wanted) = wanted {
-            return Ok(Some(Action::SendTargets(request.itt, wanted)));
-        }
-        let mut answer = iiblockdaemon::iscsi::keys::Text::new();
-        for (key, _) in text.iter() {
-            answer.push(key, "NotUnderstood");
-        }
-        self.answer_text(request.itt, answer.encode().into(), out);
-        Ok(None)
-    }
-
-    /// Answers a text request, in as many responses as it takes.
-    pub(super) fn answer_text(&mut self, itt: Itt, text: Bytes, out: &mut Outbox) {
-        self.text = text;
-        self.send_text(itt, out);
-    }
-
-    fn send_text(&mut self, itt: Itt, out: &mut Outbox) {
-        let room = self.parameters.initiator_segment_length as usize;
-        let segment = self.text.split_to(room.min(self.text.len()));
-        let more = !self.text.is_empty();
-        let numbers = self.consume();
-        let pdu = TextResponse {
-            is_final: !more,
-            continues: more,
-            lun: LunAddress::from_wire([0; 8]),
-            itt,
-            ttt: more.then(|| next_ttt(&mut self.next_ttt)),
-            stat_sn: numbers.stat_sn,
-            exp_cmd_sn: numbers.exp_cmd_sn,
-            max_cmd_sn: numbers.max_cmd_sn,
-        };
-        out.push(pdu.encode(), &Payload::from(segment));
-    }
-
-    fn take_logout(&mut self, request: &LogoutRequest, out: &mut Outbox) -> Option<Action> {
-        let (response, over) = match request.reason {
-            LogoutReason::CloseSession => (0, true),
-            LogoutReason::CloseConnection if request.cid == self.cid => (0, true),
-            LogoutReason::CloseConnection => (1, false),
-            LogoutReason::RemoveForRecovery => (2, false),
-        };
-        let pdu = LogoutResponse {
-            itt: request.itt,
-            response,
-            numbers: self.consume(),
-            time2wait: self.parameters.time2wait,
-            time2retain: self.parameters.time2retain,
-        };
-        out.push(pdu.encode(), &Payload::new());
-        over.then_some(Action::LoggedOut)
-    }
-
-    /// Rejects a PDU; its header goes back.
-    pub(super) fn reject(&mut self, bhs: &Bhs, reason: RejectReason, out: &mut Outbox) {
-        let pdu = Reject {
-            reason,
-            numbers: self.consume(),
-            data_sn: 0,
-        };
-        out.push(pdu.encode(), &Bytes::copy_from_slice(bhs.wire()).into());
     }
 
     fn numbers(&self) -> TargetNumbers {

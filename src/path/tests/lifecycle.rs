@@ -197,23 +197,3 @@ fn a_logout_that_the_target_asks_for_sends_new_commands_elsewhere_at_once_and_co
     );
     assert_eq!(bench.lost(), [vec![]]);
 }
-
-#[test]
-fn a_path_that_stays_away_says_so_once_for_each_reason() {
-    let mut bench = Bench::new();
-    bench.up();
-    bench.close(Link::Main);
-    bench.pass(ms(10));
-    for _ in 0..3 {
-        bench.connect(Link::Main);
-        bench.close(Link::Main);
-        assert_eq!(
-            bench.path.told.as_deref(),
-            Some("closed by the target"),
-            "told the first time"
-        );
-        bench.pass(ms(5_000));
-    }
-    bench.up();
-    assert_eq!(bench.path.told, None, "in use again: the next loss is news");
-}
