@@ -22,6 +22,10 @@ const PROBATION_PROBES: u32 = 3;
 /// The longest probation, for flapping paths.
 const PROBATION_PROBES_MAX: u32 = 100;
 
+/// Why a path is not used whose unit has an identifier like others.
+const UNPROVEN: &str = "not proven to be the same logical unit: its identifier looks like a vendor's default, and no \
+                        path in use shares its sessions with this one; give the logical unit an identifier of its own";
+
 /// Proofs in a row that may decide nothing; the portals then count as not sharing their sessions.
 const PROOFS_MAX: u32 = 3;
 
@@ -299,11 +303,12 @@ impl Path {
     }
 
     /// The volume took the unit for its own.
-    pub(super) fn on_admitted(&mut self, now: Instant) {
+    pub(super) fn on_admitted(&mut self, now: Instant, if_proven: bool) {
         if !matches!(self.state, State::Probing) || self.probe.is_some() {
             return;
         }
         let first = !self.admitted;
+        self.proof_needed = if_proven && !self.surroundings.kin;
         if first
             && let Some(via) = self.surroundings.proof_route
             && self.proof.is_none()
@@ -318,7 +323,15 @@ impl Path {
             self.held_up = true;
             return self.start_fencer(now, via, Purpose::Proof);
         }
-        self.go_into_use(now);
+        self.use_unless_unproven(now);
+    }
+
+    fn use_unless_unproven(&mut self, now: Instant) {
+        if std::mem::take(&mut self.proof_needed) {
+            self.disable(now, UNPROVEN);
+        } else {
+            self.go_into_use(now);
+        }
     }
 
     fn go_into_use(&mut self, now: Instant) {
@@ -504,7 +517,7 @@ impl Path {
     /// Goes into use if the volume admitted the unit of this session and only a proof was waited for.
     fn use_if_proof_held_it_up(&mut self, now: Instant) {
         if matches!(self.state, State::Probing) && std::mem::take(&mut self.held_up) {
-            self.go_into_use(now);
+            self.use_unless_unproven(now);
         }
     }
 

@@ -125,6 +125,8 @@ pub struct Surroundings {
     pub wants_fence: bool,
     /// A usable path of the same session group, through which this path can be fenced.
     pub fence_route: Option<PathId>,
+    /// It is proven that this path's portal shares its sessions with that of the path which found the unit first.
+    pub kin: bool,
     /// A usable path of the same target and portal group, of which it is not known yet whether it is one.
     pub proof_route: Option<PathId>,
 }
@@ -175,6 +177,8 @@ pub struct Path {
     proof: Option<Proof>,
     /// The volume admitted this session's unit, and the proof is all that is waited for.
     held_up: bool,
+    /// Without a proof the path must not be used.
+    proof_needed: bool,
     /// A result of a proof for the engine: the sibling, and whether both are of one session group.
     proven: Option<(PathId, bool)>,
     redirect: Option<PortalAddr>,
@@ -239,6 +243,7 @@ impl Path {
             fenced_last: false,
             proof: None,
             held_up: false,
+            proof_needed: false,
             proven: None,
             redirect: None,
             redirects: 0,
@@ -426,7 +431,8 @@ impl Path {
     /// What the volume wants.
     pub fn order(&mut self, now: Instant, order: Order) {
         match order {
-            Order::Admit => self.on_admitted(now),
+            Order::Admit => self.on_admitted(now, false),
+            Order::AdmitIfProven => self.on_admitted(now, true),
             Order::Refuse { why } => self.disable(now, &why),
             Order::GiveUp if self.admitted => {
                 self.lose(now, "a write of unknown fate has to be fenced");

@@ -505,30 +505,34 @@ impl Bench {
         self.now = until;
     }
 
-    pub(super) fn standings(&mut self) -> Vec<Standing> {
-        let standings = self.messages.iter().filter_map(|message| match message {
-            Message::Standing { standing, .. } => Some(*standing),
-            _ => None,
-        });
-        standings.collect()
-    }
-
-    pub(super) fn fences(&mut self) -> Vec<u32> {
-        let fences = self.messages.iter().filter_map(|message| match message {
-            Message::Fenced { upto, by } => {
-                assert_eq!(*by, FenceKind::Reinstatement);
-                Some(upto.0)
+    pub(super) fn standings(&self) -> Vec<Standing> {
+        let mut standings = Vec::new();
+        for message in &self.messages {
+            if let Message::Standing { standing, .. } = message {
+                standings.push(*standing);
             }
-            _ => None,
-        });
-        fences.collect()
+        }
+        standings
     }
 
-    pub(super) fn lost(&mut self) -> Vec<Vec<(TaskId, Disposition)>> {
-        let lost = self.messages.iter().filter_map(|message| match message {
-            Message::Lost { tasks, .. } => Some(tasks.clone()),
-            _ => None,
-        });
-        lost.collect()
+    pub(super) fn fences(&self) -> Vec<u32> {
+        let mut fences = Vec::new();
+        for message in &self.messages {
+            if let Message::Fenced { upto, by } = message {
+                assert_eq!(*by, FenceKind::Reinstatement);
+                fences.push(upto.0);
+            }
+        }
+        fences
+    }
+
+    pub(super) fn lost(&self) -> Vec<Vec<(TaskId, Disposition)>> {
+        let mut lost = Vec::new();
+        for message in &self.messages {
+            if let Message::Lost { tasks, .. } = message {
+                lost.push(tasks.clone());
+            }
+        }
+        lost
     }
 }

@@ -148,6 +148,8 @@ struct Attempt {
 pub struct Volume {
     config: VolumeConfig,
     unit: Option<Arc<Unit>>,
+    /// The path that found it first.
+    founder: Option<PathId>,
     roster: Roster,
     ios: BTreeMap<IoId, Io>,
     commands: BTreeMap<CommandOrder, Command>,
@@ -197,6 +199,7 @@ impl Volume {
         }
         Self {
             unit: None,
+            founder: None,
             roster: Roster::new(&config.weights),
             ios: BTreeMap::new(),
             commands: BTreeMap::new(),
@@ -506,6 +509,12 @@ impl Volume {
         self.replies.pop_front()
     }
 
+    /// The path that found the unit first in this run.
+    #[must_use]
+    pub fn founder(&self) -> Option<PathId> {
+        self.founder
+    }
+
     /// The unit as that path found it in its present or last session.
     #[must_use]
     pub fn route_unit(&self, path: PathId) -> Option<&Unit> {
@@ -518,11 +527,26 @@ impl Volume {
                 if self.unit.is_none() {
                     tracing::info!(unit = %unit.identity, "logical unit identified");
                     self.unit = Some(Arc::clone(&unit));
+                    self.founder = Some(path);
                 }
+                if let Some(volume) = &self.unit
+                    && unit.geometry != volume.geometry
+                {
+                    tracing::info!(
+                        %path, found = %unit.geometry, served = %volume.geometry,
+                        "the logical unit has grown: the new size is served after a restart"
+                    );
+                }
+                let sure = !unit.identity.weak() || self.founder == Some(path);
                 let route = self.roster.route_mut(path);
                 route.incarnation = incarnation;
                 route.unit = Some(unit);
-                self.orders.push_back((path, Order::Admit));
+                let order = if sure {
+                    Order::Admit
+                } else {
+                    Order::AdmitIfProven
+                };
+                self.orders.push_back((path, order));
             }
             Err(why) => self.orders.push_back((path, Order::Refuse { why })),
         }

@@ -241,3 +241,38 @@ fn a_sibling_that_cannot_be_reached_refutes_nothing_at_first() {
         "and does not keep the path out of use"
     );
 }
+
+#[test]
+fn a_unit_with_a_default_identifier_is_not_used_without_a_proof() {
+    // The sibling's login leaves the session alone: another target with the same names.
+    let mut bench = Bench::new();
+    bench.identify();
+    bench.path.set_surroundings(Surroundings {
+        proof_route: Some(PathId(1)),
+        ..Surroundings::default()
+    });
+    bench.path.order(bench.now, Order::AdmitIfProven);
+    bench.turn();
+    bench.connect(Link::Fencer);
+    bench.serve(Link::Fencer);
+    bench.pass(ms(1_500));
+    assert_eq!(bench.path.take_proven(), Some((PathId(1), false)));
+    assert_eq!(bench.state(), PathState::Disabled);
+    assert!(bench.standings().is_empty());
+
+    // Nobody to prove it with.
+    let mut bench = Bench::new();
+    bench.identify();
+    bench.path.order(bench.now, Order::AdmitIfProven);
+    assert_eq!(bench.state(), PathState::Disabled);
+
+    // Proven in an earlier session.
+    let mut bench = Bench::new();
+    bench.identify();
+    bench.path.set_surroundings(Surroundings {
+        kin: true,
+        ..Surroundings::default()
+    });
+    bench.path.order(bench.now, Order::AdmitIfProven);
+    assert_eq!(bench.state(), PathState::Ready);
+}
