@@ -80,9 +80,15 @@ pub struct VolumeConfig {
     pub pin: Pin,
     /// The last run did not end cleanly: every path's old session may still execute writes.
     pub unclean: bool,
+    /// And one of them belongs to no path any more: nothing but time lays its ghosts.
+    pub orphaned: bool,
     /// Chooses paths.
     pub policy: Box<dyn Policy>,
 }
+
+/// Stands in the ledger for paths that there are no more.
+const ORPHANS: PathId = PathId(u16::MAX);
+const _: () = assert!(limits::PATHS_MAX < ORPHANS.0 as usize);
 
 /// One attempt to be made: hand the task to that path.
 #[derive(Debug)]
@@ -192,6 +198,9 @@ impl Volume {
     #[must_use]
     pub fn new(now: Instant, config: VolumeConfig) -> Self {
         let mut ledger = Ledger::new(config.quiesce);
+        if config.orphaned {
+            ledger.record(now, ORPHANS, Incarnation(0), BlockRange::EVERYTHING);
+        }
         if config.unclean {
             for (path, _) in (0u16..).map(PathId).zip(&config.weights) {
                 ledger.record(now, path, Incarnation(0), BlockRange::EVERYTHING);

@@ -82,6 +82,7 @@ impl Bench {
             reinstate: true,
             pin: Pin::default(),
             unclean: false,
+            orphaned: false,
             policy: policies::build(PolicySpec::preset(PolicyKind::Failover), 1),
         };
         change(&mut config);

@@ -394,3 +394,21 @@ fn a_default_identifier_is_believed_only_on_the_path_that_found_it_first() {
     assert_eq!(bench.identify(1, unit("S1")), Order::AdmitIfProven);
     assert_eq!(bench.identify(0, unit("S1")), Order::Admit);
 }
+
+#[test]
+fn what_a_removed_path_left_behind_is_laid_by_time_alone() {
+    let mut bench = Bench::new(1, |config| {
+        config.unclean = true;
+        config.orphaned = true;
+    });
+    bench.up(0);
+    bench.fence(0, Incarnation(0));
+    let write = bench.write(0, 8);
+    assert!(
+        bench.in_flight.is_empty(),
+        "the path that was removed is not fenced by that"
+    );
+    bench.pass(Duration::from_secs(45));
+    bench.all_good(0);
+    assert_eq!(bench.replies(), [(write, None)]);
+}
