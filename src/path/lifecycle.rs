@@ -26,9 +26,6 @@ const PROBATION_PROBES_MAX: u32 = 100;
 const UNPROVEN: &str = "not proven to be the same logical unit: its identifier looks like a vendor's default, and no \
                         path in use shares its sessions with this one; give the logical unit an identifier of its own";
 
-/// Proofs in a row that may decide nothing; the portals then count as not sharing their sessions.
-const PROOFS_MAX: u32 = 3;
-
 /// After a fence through a sibling failed, the next one comes no sooner.
 const FENCE_RETRY: Duration = Duration::from_secs(1);
 
@@ -326,7 +323,7 @@ impl Path {
         self.use_unless_unproven(now);
     }
 
-    fn use_unless_unproven(&mut self, now: Instant) {
+    pub(super) fn use_unless_unproven(&mut self, now: Instant) {
         if std::mem::take(&mut self.proof_needed) {
             self.disable(now, UNPROVEN);
         } else {
@@ -471,54 +468,6 @@ impl Path {
             upto,
             by: FenceKind::Reinstatement,
         });
-    }
-
-    /// The target ended the main session: a proof, if the sibling's login was on its way by then.
-    pub(super) fn ended_by_target(&mut self) {
-        let asked = self.fencer.as_ref().is_some_and(Fencer::has_asked);
-        if let Some(proof) = &mut self.proof {
-            proof.main_closed |=
-                asked && self.session.is_some() && proof.incarnation == self.incarnation;
-        }
-    }
-
-    /// A proof that decides nothing is made again with the next session; not for ever.
-    fn abandon_proof(&mut self) {
-        let Some(proof) = self.proof.take() else {
-            return;
-        };
-        self.undecided += 1;
-        if self.undecided >= PROOFS_MAX {
-            self.undecided = 0;
-            self.proven = Some((proof.via, false));
-        }
-    }
-
-    /// Whether a proof is decided.
-    pub(super) fn judge_proof(&mut self, now: Instant) {
-        let Some(proof) = &self.proof else { return };
-        let proven = proof.fencer_in && proof.main_closed;
-        let refuted = !proven && proof.deadline.is_some_and(|at| at <= now);
-        if !proven && !refuted {
-            return;
-        }
-        let via = proof.via;
-        self.proof = None;
-        self.undecided = 0;
-        self.proven = Some((via, proven));
-        if proven {
-            tracing::info!(path = %self.config.name, sibling = %via, "portals share their sessions: each can fence the other's");
-        } else {
-            tracing::info!(path = %self.config.name, sibling = %via, "portals do not share their sessions: only its own portal can fence this path");
-            self.use_if_proof_held_it_up(now);
-        }
-    }
-
-    /// Goes into use if the volume admitted the unit of this session and only a proof was waited for.
-    fn use_if_proof_held_it_up(&mut self, now: Instant) {
-        if matches!(self.state, State::Probing) && std::mem::take(&mut self.held_up) {
-            self.use_unless_unproven(now);
-        }
     }
 
     /// Acts on what is due at `now`.

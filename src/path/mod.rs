@@ -25,6 +25,7 @@ mod health;
 mod lifecycle;
 pub mod message;
 mod probe;
+mod proof;
 mod status;
 mod tasks;
 #[cfg(test)]
