@@ -353,6 +353,10 @@ impl Engine {
                 usable: others().any(|(_, path)| ready(path)),
             },
             wants_fence: self.volume.wants_fence(own),
+            kin: self
+                .volume
+                .founder()
+                .is_none_or(|founder| self.groups.same(own, founder)),
             fence_route: others()
                 .find(|(id, path)| ready(path) && self.groups.same(own, *id))
                 .map(|(id, _)| id),

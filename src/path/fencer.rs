@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use crate::deadline::Deadline;
-use crate::ids::{Lun, PathId, TaskId};
+use crate::ids::{Incarnation, Lun, PathId, TaskId};
 use crate::iscsi::session::{Event, Session};
 use crate::scsi::cdb::Command;
 use crate::task::{Completion, DataTransfer, Task, TaskAttribute};
@@ -34,6 +34,7 @@ const ATTEMPTS_MAX: u32 = 16;
 pub(super) struct Barrier {
     attempts: u32,
     ordered: bool,
+    unordered: bool,
 }
 
 /// What a [`Barrier`] wants next.
@@ -43,6 +44,8 @@ pub(super) enum BarrierStep {
     Send(TaskAttribute),
     /// Nothing older is executing.
     Passed,
+    /// The target answers, but not so that it would show that nothing older is executing.
+    Open,
     /// The target only answers with unit attentions or BUSY.
     Stuck,
 }
@@ -53,32 +56,72 @@ impl Barrier {
         TaskAttribute::Simple
     }
 
-    /// The answer to the last one: `settled` unless it was a unit attention, BUSY or TASK SET FULL.
-    pub(super) fn on_answer(&mut self, settled: bool) -> BarrierStep {
+    /// One that only takes the unit attentions.
+    pub(super) fn without_order() -> Self {
+        Self {
+            unordered: true,
+            ..Self::default()
+        }
+    }
+
+    /// The answer to the last one.
+    pub(super) fn on_answer(&mut self, turn: Turn) -> BarrierStep {
         self.attempts += 1;
-        match (settled, self.ordered) {
-            (true, true) => BarrierStep::Passed,
-            (true, false) => {
+        match turn {
+            Turn::Attention | Turn::NotNow if self.attempts >= ATTEMPTS_MAX => BarrierStep::Stuck,
+            Turn::Attention | Turn::NotNow if self.ordered => {
+                BarrierStep::Send(TaskAttribute::Ordered)
+            }
+            Turn::Attention | Turn::NotNow => BarrierStep::Send(TaskAttribute::Simple),
+            Turn::Refused => BarrierStep::Open,
+            Turn::Taken if self.unordered => BarrierStep::Open,
+            Turn::Taken if self.ordered => BarrierStep::Passed,
+            Turn::Taken => {
                 self.ordered = true;
                 BarrierStep::Send(TaskAttribute::Ordered)
             }
-            (false, _) if self.attempts >= ATTEMPTS_MAX => BarrierStep::Stuck,
-            (false, true) => BarrierStep::Send(TaskAttribute::Ordered),
-            (false, false) => BarrierStep::Send(TaskAttribute::Simple),
         }
     }
 }
 
-/// Whether an answer to TEST UNIT READY shows that the command took its turn (SAM-5 5.3.1).
-pub(super) fn is_settled(completion: &Completion) -> bool {
+/// What an answer to a command says of its place among the unit's other commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It was carried out, in its turn.
+    Taken,
+    /// It was answered, perhaps before it was queued: LIO refuses by access state and reservation, and any target
+    /// a unit that it does not have, at the door.
+    Refused,
+    /// A unit attention was in its way.
+    Attention,
+    /// It was not carried out and may be sent again.
+    NotNow,
+}
+
+/// Reads an answer for [`Turn`].
+pub(super) fn turn(completion: &Completion) -> Turn {
     use crate::scsi::sense::{Sense, SenseKey};
     use crate::scsi::verdict::status;
     match completion.status {
-        status::BUSY | status::TASK_SET_FULL => false,
-        status::CHECK_CONDITION => Sense::parse(&completion.sense)
-            .is_some_and(|sense| sense.key != SenseKey::UnitAttention),
-        _ => true,
+        status::GOOD | status::CONDITION_MET => Turn::Taken,
+        status::BUSY | status::TASK_SET_FULL | status::TASK_ABORTED | status::ACA_ACTIVE => {
+            Turn::NotNow
+        }
+        status::CHECK_CONDITION => match Sense::parse(&completion.sense) {
+            Some(sense) if sense.deferred => Turn::NotNow,
+            Some(sense) if sense.key == SenseKey::UnitAttention => Turn::Attention,
+            Some(sense) if sense.key == SenseKey::AbortedCommand => Turn::NotNow,
+            Some(sense) if sense.key == SenseKey::RecoveredError => Turn::Taken,
+            Some(_) => Turn::Refused,
+            None => Turn::NotNow,
+        },
+        _ => Turn::Refused,
     }
+}
+
+/// Whether the answer is about the command, and not about something that came before it.
+pub(super) fn is_settled(completion: &Completion) -> bool {
+    matches!(turn(completion), Turn::Taken | Turn::Refused)
 }
 
 /// TEST UNIT READY.
@@ -114,7 +157,10 @@ enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FencerEvent {
     LoggedIn,
-    Passed,
+    /// Nothing older of the sessions that its login ended is executing: of those in this portal group.
+    Passed {
+        group: Option<u16>,
+    },
     Ended,
     Failed(String),
 }
@@ -134,6 +180,8 @@ pub(super) struct Fencer {
 #[derive(Debug)]
 pub(super) struct Proof {
     pub(super) via: PathId,
+    /// The main session that it is about.
+    pub(super) incarnation: Incarnation,
     pub(super) main_closed: bool,
     pub(super) fencer_in: bool,
     pub(super) deadline: Option<Instant>,
@@ -152,6 +200,11 @@ impl Fencer {
             next_task: 0,
             events: std::collections::VecDeque::new(),
         }
+    }
+
+    /// Whether its login is on its way, or was.
+    pub(super) fn has_asked(&self) -> bool {
+        !matches!(self.phase, Phase::Dialing { .. })
     }
 
     pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
@@ -234,11 +287,18 @@ impl Fencer {
                 let Phase::Barrier { barrier, .. } = &mut self.phase else {
                     return;
                 };
-                match barrier.on_answer(is_settled(&completion)) {
+                match barrier.on_answer(turn(&completion)) {
                     BarrierStep::Send(attribute) => self.send(now, lun, attribute),
                     BarrierStep::Passed => {
-                        self.events.push_back(FencerEvent::Passed);
+                        let session = self.session.as_mut().and_then(Session::full_feature);
+                        let group = session
+                            .and_then(|session| session.negotiated().target_portal_group_tag);
+                        self.events.push_back(FencerEvent::Passed { group });
                         self.log_out(now);
+                    }
+                    BarrierStep::Open => {
+                        let why = "the unit does not carry out commands here";
+                        self.end(FencerEvent::Failed(why.to_owned()));
                     }
                     BarrierStep::Stuck => {
                         self.end(FencerEvent::Failed("only unit attentions".to_owned()));

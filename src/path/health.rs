@@ -8,9 +8,10 @@
 //! | half of `network` | | `Suspect`: new commands go elsewhere, the other paths are pinged |
 //! | `network` | another path was heard after this one had become suspect | `Lost`: this path is what is sick |
 //! | `target` | another path is usable | `Lost` |
-//! | any time | no other path is usable, or all are silent | `Suspect`: the target is what is sick, or there is nothing better |
+//! | less than `command` | no other path is usable, or all are silent | `Suspect`: the target is what is sick, or there is nothing better |
+//! | `command` | | `Lost`: what waits for the path must not wait for ever |
 //!
-//! The last row's end is the commands' own deadline (`command`).
+//! Any byte that arrives ends the silence: a ping may wait a while behind a long transfer.
 
 use std::time::{Duration, Instant};
 
@@ -66,20 +67,23 @@ impl Detect {
         heard + self.ping_after(busy) <= now
     }
 
-    /// What it means that the ping sent at `pinged` is unanswered.
-    pub(super) fn judge(&self, now: Instant, pinged: Instant, peers: Peers) -> Judgement {
-        let silent = now.saturating_duration_since(pinged);
+    /// What it means that a ping is unanswered and nothing else was heard either since `last`.
+    pub(super) fn judge(&self, now: Instant, last: Instant, peers: Peers) -> Judgement {
+        let silent = now.saturating_duration_since(last);
         if silent < self.suspect_after() {
             return Judgement::Well;
         }
         let contradicted = peers
             .heard
-            .is_some_and(|heard| heard >= pinged + self.suspect_after());
+            .is_some_and(|heard| heard >= last + self.suspect_after());
         if silent >= self.network && contradicted && peers.usable {
             return Judgement::Lost("silent while another path answers");
         }
         if silent >= self.target && peers.usable {
             return Judgement::Lost("silent for the target timeout");
+        }
+        if silent >= self.command {
+            return Judgement::Lost("silent for the command timeout");
         }
         Judgement::Suspect
     }
@@ -95,15 +99,24 @@ impl Detect {
         let Some(pinged) = pinged else {
             return Deadline::new(heard + self.ping_after(busy), "ping");
         };
-        let steps = [self.suspect_after(), self.network, self.target];
-        match steps
+        let last = pinged.max(heard);
+        let steps = [
+            self.suspect_after(),
+            self.network,
+            self.target,
+            self.command,
+        ];
+        let step = steps
             .into_iter()
-            .map(|step| pinged + step)
+            .map(|step| last + step)
             .filter(|&at| at > checked)
-            .min()
-        {
-            Some(at) => Deadline::new(at, "unanswered ping"),
-            None => Deadline::new(checked + self.suspect_after(), "silent path"),
+            .min();
+        // While it is suspect, what the others show may change at any time.
+        let watch = checked + self.suspect_after();
+        let suspect = checked >= last + self.suspect_after();
+        match step {
+            Some(at) if !suspect || at < watch => Deadline::new(at, "unanswered ping"),
+            Some(_) | None => Deadline::new(watch, "silent path"),
         }
     }
 }
@@ -165,9 +178,9 @@ mod tests {
             heard: Some(t0 + ms(9_000)),
             usable: false,
         };
-        assert_eq!(DETECT.judge(t0 + ms(60_000), t0, alone), Judgement::Suspect);
+        assert_eq!(DETECT.judge(t0 + ms(29_999), t0, alone), Judgement::Suspect);
         assert_eq!(
-            DETECT.judge(t0 + ms(60_000), t0, Peers::default()),
+            DETECT.judge(t0 + ms(29_999), t0, Peers::default()),
             Judgement::Suspect
         );
     }

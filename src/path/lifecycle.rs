@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use crate::ids::{Incarnation, TaskId};
 use crate::iscsi::error::{LoginStatus, SessionError};
 use crate::iscsi::session::{Event, Session};
+use crate::task::Completion;
 
-use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose};
+use super::fencer::{self, Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose, Turn};
 use super::message::{FenceKind, Message};
 use super::probe::{self, Probe};
 use super::{
@@ -21,6 +22,13 @@ const PROBATION_PROBES: u32 = 3;
 /// The longest probation, for flapping paths.
 const PROBATION_PROBES_MAX: u32 = 100;
 
+/// Why a path is not used whose unit has an identifier like others.
+const UNPROVEN: &str = "not proven to be the same logical unit: its identifier looks like a vendor's default, and no \
+                        path in use shares its sessions with this one; give the logical unit an identifier of its own";
+
+/// After a fence through a sibling failed, the next one comes no sooner.
+const FENCE_RETRY: Duration = Duration::from_secs(1);
+
 /// Between two probes of a probation.
 const PROBATION_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -32,10 +40,12 @@ impl Path {
             return;
         }
         if let Some(via) = self.surroundings.fence_route
-            && self.would_rather_fence()
+            && self.fences_first(now)
         {
             self.fenced_last = true;
-            tracing::info!(path = %self.config.name, through = %via, "fencing the lost sessions through a sibling path");
+            if self.fence_after.is_none() {
+                tracing::info!(path = %self.config.name, through = %via, "fencing the lost sessions through a sibling path");
+            }
             return self.start_fencer(now, via, Purpose::Fence);
         }
         if let Some(at) = self.not_before.take_if(|at| *at > now) {
@@ -46,6 +56,9 @@ impl Path {
             );
         }
         self.fenced_last = false;
+        if !self.surroundings.wants_fence {
+            self.groups.clear();
+        }
         self.incarnation = self.incarnation.next();
         self.attempted = now;
         let to = self.redirect.take();
@@ -66,7 +79,7 @@ impl Path {
     /// An own attempt that takes long gives way to a fence through a sibling, if writes may wait for one.
     fn prefer_fence(&mut self, now: Instant) {
         let due = now.saturating_duration_since(self.attempted) >= PATIENCE;
-        if due && self.would_rather_fence() {
+        if due && self.fences_first(now) {
             self.lose(now, "the login takes long: fencing first");
         }
     }
@@ -74,18 +87,28 @@ impl Path {
     /// Starts a fence through a sibling at once, whatever the backoff says, if one is wanted and there is a sibling.
     pub fn fence_early(&mut self, now: Instant, surroundings: Surroundings) {
         self.surroundings = surroundings;
-        if matches!(self.state, State::Down { .. }) && self.would_rather_fence() {
+        if matches!(self.state, State::Down { .. }) && self.fences_first(now) {
             self.connect(now);
         }
     }
 
-    pub(super) fn would_rather_fence(&self) -> bool {
+    /// From when on a fence through a sibling comes first, if one is wanted and there is a sibling.
+    pub(super) fn would_rather_fence(&self) -> Option<Instant> {
         let Surroundings {
             wants_fence,
             fence_route,
             ..
         } = self.surroundings;
-        wants_fence && fence_route.is_some() && !self.fenced_last && self.fencer.is_none()
+        let may = wants_fence
+            && fence_route.is_some()
+            && !self.fenced_last
+            && self.fencer.is_none()
+            && self.stopping.is_none();
+        may.then(|| self.fence_after.unwrap_or(self.attempted))
+    }
+
+    fn fences_first(&self, now: Instant) -> bool {
+        self.would_rather_fence().is_some_and(|at| at <= now)
     }
 
     fn start_fencer(&mut self, now: Instant, via: crate::ids::PathId, purpose: Purpose) {
@@ -125,6 +148,12 @@ impl Path {
     fn resolve(&mut self, now: Instant) -> Duration {
         self.actions.push_back(Action::Hangup { link: Link::Main });
         self.probe = None;
+        (self.own, self.unsent) = (None, None);
+        self.probation_left = None;
+        self.held_up = false;
+        if self.proof.as_ref().is_some_and(|proof| !proof.main_closed) {
+            self.abandon_proof();
+        }
         self.aborting.clear();
         self.stale_check = None;
         self.draining = None;
@@ -145,6 +174,7 @@ impl Path {
                 self.flaps = 0;
             }
             self.last_loss = Some(now);
+            self.fence_after = None;
             let tasks = tasks
                 .into_iter()
                 .filter(|(task, _)| !probe::is_ours(*task))
@@ -254,50 +284,72 @@ impl Path {
 
     /// The unit may have changed: no new commands until it was identified again.
     pub(super) fn recheck(&mut self, now: Instant, why: &str) {
-        if matches!(
-            self.state,
-            State::Probation { .. } | State::Ready | State::Suspect
-        ) {
-            self.enter(now, State::Probing, why);
-            self.probe = Some(Probe::new(now));
-            self.drive_probe(now, None);
+        match (&self.state, &mut self.probe) {
+            // What it has found so far may be old already.
+            (State::Probing, Some(probe)) => return probe.ask_again(),
+            // The volume has not answered yet, or a proof is under way: what it was shown may be old.
+            (State::Probing, None) => {}
+            (State::Probation { left, .. }, _) => self.probation_left = Some(*left),
+            (State::Ready | State::Suspect, _) => {}
+            _ => return,
         }
+        self.held_up = false;
+        self.enter(now, State::Probing, why);
+        self.probe = Some(Probe::again(now));
+        self.drive_probe(now, None);
     }
 
     /// The volume took the unit for its own.
-    pub(super) fn on_admitted(&mut self, now: Instant) {
+    pub(super) fn on_admitted(&mut self, now: Instant, if_proven: bool) {
         if !matches!(self.state, State::Probing) || self.probe.is_some() {
             return;
         }
         let first = !self.admitted;
+        self.proof_needed = if_proven && !self.surroundings.kin;
         if first
             && let Some(via) = self.surroundings.proof_route
             && self.proof.is_none()
         {
             self.proof = Some(Proof {
                 via,
+                incarnation: self.incarnation,
                 main_closed: false,
                 fencer_in: false,
                 deadline: None,
             });
+            self.held_up = true;
             return self.start_fencer(now, via, Purpose::Proof);
         }
-        self.go_into_use(now);
+        self.use_unless_unproven(now);
+    }
+
+    pub(super) fn use_unless_unproven(&mut self, now: Instant) {
+        if std::mem::take(&mut self.proof_needed) {
+            self.disable(now, UNPROVEN);
+        } else {
+            self.go_into_use(now);
+        }
     }
 
     fn go_into_use(&mut self, now: Instant) {
         let first = !std::mem::replace(&mut self.admitted, true);
         if first {
+            let session = self.session.as_mut().and_then(Session::full_feature);
+            let group = session.and_then(|session| session.negotiated().target_portal_group_tag);
+            self.groups.insert(self.incarnation, group);
             self.backoff.on_up(now);
             self.disabled = 0;
             self.fenced_last = false;
         }
-        if !first || self.last_loss.is_none() {
+        let interrupted = self.probation_left.take();
+        if (!first && interrupted.is_none()) || self.last_loss.is_none() {
             return self.enter(now, State::Ready, "identified");
         }
-        let left = PROBATION_PROBES
-            .saturating_mul(1 << self.flaps.min(8))
-            .min(PROBATION_PROBES_MAX);
+        let left = interrupted.unwrap_or_else(|| {
+            PROBATION_PROBES
+                .saturating_mul(1 << self.flaps.min(8))
+                .min(PROBATION_PROBES_MAX)
+        });
         self.enter(
             now,
             State::Probation {
@@ -324,15 +376,20 @@ impl Path {
     }
 
     /// A probe of the probation was answered.
-    pub(super) fn on_probation_answer(&mut self, now: Instant, good: bool) {
+    pub(super) fn on_probation_answer(&mut self, now: Instant, answer: Option<&Completion>) {
         let State::Probation { left, asked, .. } = &mut self.state else {
             return;
         };
         *asked = None;
-        if !good {
-            return self.lose(now, "a probe of the probation failed");
+        match answer.map(fencer::turn) {
+            None => return self.lose(now, "a probe of the probation failed"),
+            Some(Turn::Attention) => {
+                return self.recheck(now, "a unit attention during the probation");
+            }
+            // It is asked again. A busy target is no reason to drop the commands that it works on.
+            Some(Turn::NotNow) => {}
+            Some(Turn::Taken | Turn::Refused) => *left -= 1,
         }
-        *left -= 1;
         if *left == 0 {
             self.enter(now, State::Ready, "probation passed");
         } else {
@@ -359,9 +416,10 @@ impl Path {
                         proof.deadline = Some(now + PROOF_TIMEOUT);
                     }
                 }
-                FencerEvent::Passed => {
+                FencerEvent::Passed { group } => {
+                    self.fence_after = None;
                     if purpose == Some(Purpose::Fence) {
-                        self.fenced(self.incarnation);
+                        self.fenced(self.incarnation, group);
                     }
                 }
                 FencerEvent::Ended | FencerEvent::Failed(_) => self.on_fencer_ended(now, &event),
@@ -377,12 +435,12 @@ impl Path {
         self.actions
             .push_back(Action::Hangup { link: Link::Fencer });
         if let FencerEvent::Failed(why) = event {
-            tracing::info!(path = %self.config.name, through = %fencer.via, why, "fencing login failed");
-            if let Some(proof) = self.proof.take_if(|proof| !proof.fencer_in) {
-                self.proven = Some((proof.via, false));
-                if matches!(self.state, State::Probing) {
-                    self.go_into_use(now);
-                }
+            if self.fence_after.replace(now + FENCE_RETRY).is_none() {
+                tracing::info!(path = %self.config.name, through = %fencer.via, why, "fencing login failed; it is tried again");
+            }
+            if self.proof.as_ref().is_some_and(|proof| !proof.fencer_in) {
+                self.abandon_proof();
+                self.use_if_proof_held_it_up(now);
             }
         }
         if let State::Down { retry_at } = &mut self.state {
@@ -390,33 +448,26 @@ impl Path {
         }
     }
 
-    /// Everything up to this session has ended at the target.
-    pub(super) fn fenced(&mut self, upto: Incarnation) {
+    /// Everything up to this session has ended at the target, as far as it was in this portal group.
+    pub(super) fn fenced(&mut self, upto: Incarnation, group: Option<u16>) {
+        let elsewhere = |(_, other): &(&Incarnation, &Option<u16>)| **other != group;
+        let first = self.groups.range(..=upto).find(elsewhere);
+        let upto = match first {
+            Some((&Incarnation(session), _)) => {
+                tracing::warn!(
+                    path = %self.config.name, incarnation = session,
+                    "a lost session was in another portal group than this login, which does not fence it"
+                );
+                // Sessions in use count from 1.
+                Incarnation(session - 1)
+            }
+            None => upto,
+        };
+        self.groups.retain(|&session, _| session > upto);
         self.messages.push_back(Message::Fenced {
             upto,
             by: FenceKind::Reinstatement,
         });
-    }
-
-    /// Whether a proof is decided.
-    pub(super) fn judge_proof(&mut self, now: Instant) {
-        let Some(proof) = &self.proof else { return };
-        let proven = proof.fencer_in && proof.main_closed;
-        let refuted = !proven && proof.deadline.is_some_and(|at| at <= now);
-        if !proven && !refuted {
-            return;
-        }
-        let via = proof.via;
-        self.proof = None;
-        self.proven = Some((via, proven));
-        if proven {
-            tracing::info!(path = %self.config.name, sibling = %via, "portals share their sessions: each can fence the other's");
-        } else {
-            tracing::info!(path = %self.config.name, sibling = %via, "portals do not share their sessions: only its own portal can fence this path");
-            if matches!(self.state, State::Probing) {
-                self.go_into_use(now);
-            }
-        }
     }
 
     /// Acts on what is due at `now`.
@@ -448,6 +499,11 @@ impl Path {
                 self.lose(now, "no answer to the TCP connect");
             }
             State::Connecting { .. } | State::LoggingIn => self.prefer_fence(now),
+            State::Probation {
+                asked: Some(asked), ..
+            } if asked + self.config.detect.command <= now => {
+                self.lose(now, "a probe of the probation was not answered in time");
+            }
             State::Probation { .. } => self.drive_probation(now),
             State::Down { .. }
             | State::Disabled { .. }

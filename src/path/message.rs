@@ -142,6 +142,9 @@ pub enum Message {
 pub enum Order {
     /// The unit is the volume's: go into use.
     Admit,
+    /// The same, if it is proven that the path's portal shares its sessions with those of the paths in use: what it
+    /// found has an identifier that other units may have too.
+    AdmitIfProven,
     /// The unit is not the volume's: stay out of use.
     Refuse {
         /// Both identities, and what to do.

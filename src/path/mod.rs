@@ -25,6 +25,7 @@ mod health;
 mod lifecycle;
 pub mod message;
 mod probe;
+mod proof;
 mod status;
 mod tasks;
 #[cfg(test)]
@@ -125,6 +126,8 @@ pub struct Surroundings {
     pub wants_fence: bool,
     /// A usable path of the same session group, through which this path can be fenced.
     pub fence_route: Option<PathId>,
+    /// It is proven that this path's portal shares its sessions with that of the path which found the unit first.
+    pub kin: bool,
     /// A usable path of the same target and portal group, of which it is not known yet whether it is one.
     pub proof_route: Option<PathId>,
 }
@@ -173,6 +176,10 @@ pub struct Path {
     /// The last attempt after a loss was a fencing one: the next is a main one.
     fenced_last: bool,
     proof: Option<Proof>,
+    /// The volume admitted this session's unit, and the proof is all that is waited for.
+    held_up: bool,
+    /// Without a proof the path must not be used.
+    proof_needed: bool,
     /// A result of a proof for the engine: the sibling, and whether both are of one session group.
     proven: Option<(PathId, bool)>,
     redirect: Option<PortalAddr>,
@@ -186,9 +193,15 @@ pub struct Path {
     attempted: Instant,
     last_loss: Option<Instant>,
     flaps: u32,
+    /// What was left of a probation that a look at the unit interrupted.
+    probation_left: Option<u32>,
     aborting: BTreeMap<TaskId, Instant>,
     stale_check: Option<Instant>,
     next_probe_task: u64,
+    /// The path's own command whose answer is due.
+    own: Option<TaskId>,
+    /// It waits for room in the target's command window.
+    unsent: Option<Task>,
     stopping: Option<Instant>,
     /// The target asked for a logout: no new commands, and when at the latest.
     draining: Option<Instant>,
@@ -201,6 +214,13 @@ pub struct Path {
     health_checked: Instant,
     /// Of the unit as last identified.
     geometry: Option<Geometry>,
+    /// Portal group of each session that was in use and may not be fenced yet: only a login in the same group
+    /// reinstates it (RFC 7143 6.3.5).
+    groups: BTreeMap<Incarnation, Option<u16>>,
+    /// No fence through a sibling before this: the last one failed.
+    fence_after: Option<Instant>,
+    /// Proofs in a row that decided nothing.
+    undecided: u32,
     idle: OutQueue,
 }
 
@@ -223,6 +243,8 @@ impl Path {
             fencer: None,
             fenced_last: false,
             proof: None,
+            held_up: false,
+            proof_needed: false,
             proven: None,
             redirect: None,
             redirects: 0,
@@ -232,9 +254,12 @@ impl Path {
             attempted: now,
             last_loss: None,
             flaps: 0,
+            probation_left: None,
             aborting: BTreeMap::new(),
             stale_check: None,
             next_probe_task: 0,
+            own: None,
+            unsent: None,
             stopping: None,
             draining: None,
             logging_out: false,
@@ -243,6 +268,9 @@ impl Path {
             last_rtt: None,
             health_checked: now,
             geometry: None,
+            groups: BTreeMap::new(),
+            fence_after: None,
+            undecided: 0,
             idle: OutQueue::new(),
             config,
         }
@@ -354,9 +382,7 @@ impl Path {
     pub fn on_closed(&mut self, now: Instant, link: Link, why: &str) {
         match link {
             Link::Main => {
-                if let Some(proof) = &mut self.proof {
-                    proof.main_closed = true;
-                }
+                self.ended_by_target();
                 if let Some(error) = self.session.as_ref().and_then(Session::on_closed) {
                     self.on_session_error(now, &error);
                 } else if self.session.is_some() || matches!(self.state, State::Connecting { .. }) {
@@ -406,7 +432,8 @@ impl Path {
     /// What the volume wants.
     pub fn order(&mut self, now: Instant, order: Order) {
         match order {
-            Order::Admit => self.on_admitted(now),
+            Order::Admit => self.on_admitted(now, false),
+            Order::AdmitIfProven => self.on_admitted(now, true),
             Order::Refuse { why } => self.disable(now, &why),
             Order::GiveUp if self.admitted => {
                 self.lose(now, "a write of unknown fate has to be fenced");
@@ -434,7 +461,7 @@ impl Path {
                 session.logout(now);
                 self.logging_out = true;
             }
-            None => self.stopped(now, "stopped"),
+            None => self.lose(now, "stopped"),
         }
     }
 
@@ -456,20 +483,27 @@ impl Path {
                 Some(Deadline::new(retry_at, "reconnect"))
             }
             State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
-            State::LoggingIn if self.would_rather_fence() => Some(Deadline::new(
-                self.attempted + PATIENCE,
-                "login before a fence",
-            )),
+            State::LoggingIn => self.would_rather_fence().map(|at| {
+                let at = at.max(self.attempted + PATIENCE);
+                Deadline::new(at, "login before a fence")
+            }),
             State::Probation {
                 next, asked: None, ..
             } => Some(Deadline::new(next, "probation")),
-            State::Disabled { retry_at } => Some(Deadline::new(retry_at, "disabled path retry")),
+            State::Probation {
+                asked: Some(asked), ..
+            } => Some(Deadline::new(
+                asked + self.config.detect.command,
+                "answer to a probe of the probation",
+            )),
+            State::Disabled { retry_at } if self.fencer.is_none() => {
+                Some(Deadline::new(retry_at, "disabled path retry"))
+            }
             State::Down { .. }
-            | State::LoggingIn
             | State::Probing
-            | State::Probation { .. }
             | State::Ready
             | State::Suspect
+            | State::Disabled { .. }
             | State::Stopped => None,
         };
         let probe = self

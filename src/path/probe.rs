@@ -22,7 +22,7 @@ use crate::scsi::verdict::status;
 use crate::scsi::vpd::{self, BlockLimits, DeviceIdentification, Provisioning, Rotation, page};
 use crate::task::{Completion, DataTransfer, Task, TaskAttribute};
 
-use super::fencer::{Barrier, BarrierStep, is_settled};
+use super::fencer::{Barrier, BarrierStep, is_settled, turn};
 use super::message::{Features, Message, TrimMethod, Unit};
 use super::{Path, State};
 
@@ -87,6 +87,8 @@ pub(super) struct Probe {
     barrier: Barrier,
     repeats: u32,
     findings: Findings,
+    /// It has to be made once more.
+    outdated: bool,
 }
 
 /// What a probe wants next.
@@ -107,7 +109,21 @@ impl Probe {
             barrier: Barrier::default(),
             repeats: 0,
             findings: Findings::default(),
+            outdated: false,
         }
+    }
+
+    /// A look at the unit within a session: nothing older is to be waited for.
+    pub(super) fn again(now: Instant) -> Self {
+        Self {
+            barrier: Barrier::without_order(),
+            ..Self::new(now)
+        }
+    }
+
+    /// Something may have changed since this probe began: what it finds does not count.
+    pub(super) fn ask_again(&mut self) {
+        self.outdated = true;
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -119,13 +135,14 @@ impl Probe {
             return self.repeat("a probe failed without a SCSI status");
         };
         if let Step::Barrier(_) = self.step {
-            return match self.barrier.on_answer(is_settled(completion)) {
+            return match self.barrier.on_answer(turn(completion)) {
                 BarrierStep::Send(attribute) => Next::Send(Step::Barrier(attribute)),
-                BarrierStep::Stuck => Next::Fail("only unit attentions or BUSY".to_owned()),
-                BarrierStep::Passed => match not_there(completion) {
+                BarrierStep::Open => match not_there(completion) {
                     Some(why) => Next::Hopeless(why),
-                    None => Next::Fenced(Step::Inquiry),
+                    None => Next::Send(Step::Inquiry),
                 },
+                BarrierStep::Stuck => Next::Fail("only unit attentions or BUSY".to_owned()),
+                BarrierStep::Passed => Next::Fenced(Step::Inquiry),
             };
         }
         if !is_settled(completion) {
@@ -374,7 +391,10 @@ impl Path {
             Next::Send(step) => self.send_step(now, step),
             Next::Fenced(step) => {
                 let before = crate::ids::Incarnation(self.incarnation.0 - 1);
-                self.fenced(before);
+                let session = self.session.as_mut().and_then(Session::full_feature);
+                let group =
+                    session.and_then(|session| session.negotiated().target_portal_group_tag);
+                self.fenced(before, group);
                 self.send_step(now, step);
             }
             Next::Done => self.on_probed(now),
@@ -432,9 +452,18 @@ impl Path {
             attribute,
             data,
         };
-        match self.session.as_mut().and_then(Session::full_feature) {
-            Some(session) if session.free_slots() > 0 => session.submit(now, task),
-            _ => self.lose(now, "the target's command window is closed"),
+        self.own = Some(id);
+        self.unsent = Some(task);
+        self.send_unsent(now);
+    }
+
+    /// Sends the path's own command as soon as the target's command window has room.
+    pub(super) fn send_unsent(&mut self, now: Instant) {
+        let session = self.session.as_mut().and_then(Session::full_feature);
+        if let Some(session) = session.filter(|session| session.free_slots() > 0)
+            && let Some(task) = self.unsent.take()
+        {
+            session.submit(now, task);
         }
     }
 
@@ -447,6 +476,10 @@ impl Path {
         let Some(probe) = self.probe.take() else {
             return;
         };
+        if probe.outdated {
+            self.probe = Some(Probe::again(now));
+            return self.drive_probe(now, None);
+        }
         let target = self.target_name();
         match probe.unit(target, portal_group) {
             Some(unit) => {

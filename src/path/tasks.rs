@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ids::TaskId;
 use crate::iscsi::pdu::TmfResponse;
 use crate::iscsi::session::{AsyncEvent, Event, Session, TaskFunction};
 use crate::limits;
 use crate::task::Completion;
 
-use super::fencer;
 use super::health::Judgement;
 use super::message::Message;
 use super::probe;
@@ -16,16 +16,21 @@ use super::{Path, State};
 /// ABORT TASK must be answered within so long; then the session is dropped.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// No target keeps a path away for longer: Time2Wait may be up to 18 hours.
+const TIME2WAIT_MAX: Duration = Duration::from_secs(30);
+
 impl Path {
     /// Acts on the session's events.
     pub(super) fn drain_session(&mut self, now: Instant) {
         while let Some(event) = self.session.as_mut().and_then(Session::poll_event) {
             self.on_event(now, event);
         }
+        self.send_unsent(now);
+        self.check_draining(now);
+        let leaving = self.logging_out || self.draining.is_some();
         if matches!(self.state, State::Suspect)
-            && !self.logging_out
-            && let Some(session) = self.session.as_mut().and_then(Session::full_feature)
-            && session.oldest_ping().is_none()
+            && !leaving
+            && self.heard().is_some_and(|heard| heard >= now)
         {
             self.enter(now, State::Ready, "answers again");
         }
@@ -49,7 +54,7 @@ impl Path {
                 }
             }
             Event::Completed(task, completion) if probe::is_ours(task) => {
-                self.on_own_answer(now, Some(completion));
+                self.on_own_end(now, task, Some(completion));
             }
             Event::Completed(task, completion) => {
                 self.aborting.remove(&task);
@@ -61,7 +66,7 @@ impl Path {
             }
             Event::Failed(task, failure) if probe::is_ours(task) => {
                 tracing::debug!(path = %self.config.name, ?failure, "a probe failed");
-                self.on_own_answer(now, None);
+                self.on_own_end(now, task, None);
             }
             Event::Failed(task, failure) => {
                 tracing::info!(path = %self.config.name, ?failure, "a command failed without a SCSI status");
@@ -73,15 +78,14 @@ impl Path {
                     at_large,
                 });
             }
+            Event::Aborted(task) if probe::is_ours(task) => self.on_own_end(now, task, None),
             Event::Aborted(task) => {
                 self.aborting.remove(&task);
-                if !probe::is_ours(task) {
-                    self.messages.push_back(Message::Failed {
-                        incarnation,
-                        task,
-                        at_large: false,
-                    });
-                }
+                self.messages.push_back(Message::Failed {
+                    incarnation,
+                    task,
+                    at_large: false,
+                });
             }
             Event::TaskManagement { response, .. } => {
                 if response != TmfResponse::Complete && response != TmfResponse::TaskDoesNotExist {
@@ -91,10 +95,18 @@ impl Path {
             Event::PingAnswered { rtt } => self.last_rtt = Some(rtt),
             Event::Async(event) => self.on_async(now, event),
             Event::LoggedOut { time2wait } => {
-                self.not_before = Some(now + time2wait);
+                self.not_before = Some(now + time2wait.min(TIME2WAIT_MAX));
                 self.lose(now, "logged out");
             }
             Event::Targets(_) | Event::TargetsRefused(_) => {}
+        }
+    }
+
+    /// A command of the path itself has ended; of interest if it is the one whose answer is due.
+    fn on_own_end(&mut self, now: Instant, task: TaskId, completion: Option<Completion>) {
+        self.aborting.remove(&task);
+        if self.own.take_if(|own| *own == task).is_some() {
+            self.on_own_answer(now, completion);
         }
     }
 
@@ -102,8 +114,7 @@ impl Path {
         if self.probe.is_some() {
             self.drive_probe(now, Some(completion));
         } else {
-            let good = completion.is_some_and(|completion| fencer::is_settled(&completion));
-            self.on_probation_answer(now, good);
+            self.on_probation_answer(now, completion.as_ref());
         }
     }
 
@@ -113,12 +124,17 @@ impl Path {
             AsyncEvent::Scsi { .. } => self.recheck(now, "the target reported an event"),
             AsyncEvent::LogoutRequested { within } | AsyncEvent::Renegotiate { within } => {
                 self.draining = Some(now + within);
+                if matches!(self.state, State::Ready) {
+                    self.enter(now, State::Suspect, "the target asks for a logout");
+                }
                 self.check_draining(now);
             }
             AsyncEvent::ConnectionDropped { time2wait, .. }
             | AsyncEvent::SessionDropped { time2wait, .. } => {
-                self.not_before = Some(now + time2wait);
+                self.not_before = Some(now + time2wait.min(TIME2WAIT_MAX));
+                self.ended_by_target();
                 self.lose(now, "the target announced that it drops the session");
+                self.judge_proof(now);
             }
             AsyncEvent::TasksTerminated { .. } | AsyncEvent::Other { .. } => {}
         }
@@ -136,9 +152,6 @@ impl Path {
             self.draining = None;
             session.logout(now);
             self.logging_out = true;
-            if matches!(self.state, State::Ready) {
-                self.enter(now, State::Suspect, "logging out on the target's request");
-            }
         }
     }
 
@@ -160,7 +173,7 @@ impl Path {
             }
             return;
         };
-        match detect.judge(now, pinged, peers) {
+        match detect.judge(now, pinged.max(heard), peers) {
             Judgement::Well => {}
             Judgement::Suspect => {
                 if matches!(self.state, State::Ready) {

@@ -39,11 +39,11 @@ impl State {
         match self {
             Self::Probation { .. } => Standing::Probation,
             Self::Ready => Standing::Ready,
-            Self::Suspect => Standing::Suspect,
+            // A path in use that is identified again has commands in flight, which may finish.
+            Self::Suspect | Self::Probing => Standing::Suspect,
             Self::Down { .. }
             | Self::Connecting { .. }
             | Self::LoggingIn
-            | Self::Probing
             | Self::Disabled { .. }
             | Self::Stopped => Standing::Unusable,
         }

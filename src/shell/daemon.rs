@@ -220,9 +220,15 @@ fn start_volume(
             "the last run did not end cleanly: reads are served at once, writes when its sessions are fenced"
         );
     }
-    let mut state = known.unwrap_or_default();
-    state.clean = false;
-    dir.store(&volume.name, &state)?;
+    let sessions = volume.paths.iter().map(session_name).collect();
+    let (state, orphaned) = known.unwrap_or_default().begin(sessions);
+    if orphaned {
+        tracing::warn!(
+            volume = volume.name,
+            "the last run had a path that is no longer configured as it was: what it left at the target cannot be \
+             fenced, writes wait for `fence.quiesce`, or until the path is put back and the daemon restarted"
+        );
+    }
     let bound = volume
         .export
         .nbd
@@ -234,12 +240,14 @@ fn start_volume(
         error,
     })?;
     let assembled =
-        assemble::assemble(&config.daemon, volume, &state, unclean).map_err(|error| {
+        assemble::assemble(&config.daemon, volume, &state, unclean, orphaned).map_err(|error| {
             StartError::Assemble {
                 volume: volume.name.clone(),
                 error,
             }
         })?;
+    // Last, so that a start that fails leaves the last run's state as it was.
+    dir.store(&volume.name, &state)?;
     let sources: Vec<Source> = volume
         .paths
         .iter()
@@ -268,6 +276,12 @@ fn start_volume(
     };
     listeners.spawn(keeper.run(bound));
     Ok((running, job))
+}
+
+/// What makes a path's session the same one for the target, over restarts.
+fn session_name(path: &config::Path) -> String {
+    let isid: String = path.isid.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{isid} {} {}", path.target, path.portal)
 }
 
 fn bind(listen: &config::Listen) -> Result<BoundListener, BindError> {

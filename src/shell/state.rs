@@ -55,6 +55,31 @@ pub struct VolumeState {
     pub blocks: u64,
     /// The last run drained, flushed and logged out; its sessions cannot execute anything any more.
     pub clean: bool,
+    /// The paths' sessions of this run, and of the runs before it that did not end cleanly either: ISID, target and
+    /// portal of each. Only a login with the same ends what such a session left behind.
+    #[serde(default)]
+    pub sessions: Vec<String>,
+}
+
+impl VolumeState {
+    /// The state of a run that begins, with these sessions; and whether a session of a run that did not end cleanly is
+    /// none of them, so that it cannot be fenced.
+    #[must_use]
+    pub fn begin(&self, sessions: Vec<String>) -> (Self, bool) {
+        let left = self
+            .sessions
+            .iter()
+            .filter(|session| !self.clean && !sessions.contains(session));
+        let left: Vec<String> = left.cloned().collect();
+        let orphaned = !left.is_empty();
+        let sessions = sessions.into_iter().chain(left).collect();
+        let state = Self {
+            clean: false,
+            sessions,
+            ..self.clone()
+        };
+        (state, orphaned)
+    }
 }
 
 /// The state directory, held by this process.
@@ -159,6 +184,25 @@ mod tests {
     }
 
     #[test]
+    fn a_session_of_a_path_that_was_removed_is_remembered_until_a_run_ends_cleanly() {
+        let sessions = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (first, orphaned) = VolumeState::default().begin(sessions(&["a", "b"]));
+        assert!(!orphaned);
+        let (second, orphaned) = first.begin(sessions(&["b", "c"]));
+        assert!(orphaned, "a cannot be fenced any more");
+        assert_eq!(second.sessions, ["b", "c", "a"]);
+        let (_, orphaned) = second.begin(sessions(&["a", "b", "c"]));
+        assert!(!orphaned, "it is back");
+        let clean = VolumeState {
+            clean: true,
+            ..second
+        };
+        let (last, orphaned) = clean.begin(sessions(&["c"]));
+        assert!(!orphaned && !last.clean);
+        assert_eq!(last.sessions, ["c"]);
+    }
+
+    #[test]
     fn what_was_stored_is_loaded_and_damage_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(dir.path()).unwrap();
@@ -168,6 +212,7 @@ mod tests {
             block_size: 512,
             blocks: 8,
             clean: true,
+            sessions: vec!["800102030405 iqn.2003-01.com.example:array1 10.0.1.10:3260".into()],
         };
         state.store("db", &kept).unwrap();
         assert_eq!(state.load("db").unwrap(), Some(kept));

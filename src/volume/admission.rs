@@ -2,7 +2,10 @@
 //!
 //! The first unit that is admitted pins the volume's identity, unless the configuration or an earlier run
 //! pinned it. Every later one must be equal. Identifiers that look like a vendor's default prove nothing
-//! between two targets, so such units are merged only within one portal group of one target.
+//! between two targets, so such units are merged only within one portal group of one target, and only where the
+//! portals are proven to share their sessions, for names and tags of two targets may be equal as well.
+//!
+//! A unit that has grown since is still the volume's; a smaller one is not.
 
 use crate::path::message::Unit;
 use crate::units::Geometry;
@@ -47,7 +50,16 @@ pub(super) fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<()
         }
     }
     let Some(volume) = volume else { return Ok(()) };
-    if let Err(mismatch) = found.identity.matches(&volume.identity) {
+    // A unit that has grown is the same unit; the rest of it is not used. A default identifier says too little for that.
+    let grown = !found.identity.weak()
+        && found.geometry.block_size() == volume.geometry.block_size()
+        && found.geometry.blocks() > volume.geometry.blocks();
+    let identity = if grown {
+        found.identity.resized(volume.geometry)
+    } else {
+        found.identity.clone()
+    };
+    if let Err(mismatch) = identity.matches(&volume.identity) {
         return Err(format!(
             "different logical unit: {mismatch}; this path found {}, the volume's other paths lead to {}; \
              correct the path's target or lun",

@@ -80,9 +80,15 @@ pub struct VolumeConfig {
     pub pin: Pin,
     /// The last run did not end cleanly: every path's old session may still execute writes.
     pub unclean: bool,
+    /// And one of them belongs to no path any more: nothing but time lays its ghosts.
+    pub orphaned: bool,
     /// Chooses paths.
     pub policy: Box<dyn Policy>,
 }
+
+/// Stands in the ledger for paths that there are no more.
+const ORPHANS: PathId = PathId(u16::MAX);
+const _: () = assert!(limits::PATHS_MAX < ORPHANS.0 as usize);
 
 /// One attempt to be made: hand the task to that path.
 #[derive(Debug)]
@@ -148,6 +154,8 @@ struct Attempt {
 pub struct Volume {
     config: VolumeConfig,
     unit: Option<Arc<Unit>>,
+    /// The path that found it first.
+    founder: Option<PathId>,
     roster: Roster,
     ios: BTreeMap<IoId, Io>,
     commands: BTreeMap<CommandOrder, Command>,
@@ -190,6 +198,9 @@ impl Volume {
     #[must_use]
     pub fn new(now: Instant, config: VolumeConfig) -> Self {
         let mut ledger = Ledger::new(config.quiesce);
+        if config.orphaned {
+            ledger.record(now, ORPHANS, Incarnation(0), BlockRange::EVERYTHING);
+        }
         if config.unclean {
             for (path, _) in (0u16..).map(PathId).zip(&config.weights) {
                 ledger.record(now, path, Incarnation(0), BlockRange::EVERYTHING);
@@ -197,6 +208,7 @@ impl Volume {
         }
         Self {
             unit: None,
+            founder: None,
             roster: Roster::new(&config.weights),
             ios: BTreeMap::new(),
             commands: BTreeMap::new(),
@@ -506,6 +518,12 @@ impl Volume {
         self.replies.pop_front()
     }
 
+    /// The path that found the unit first in this run.
+    #[must_use]
+    pub fn founder(&self) -> Option<PathId> {
+        self.founder
+    }
+
     /// The unit as that path found it in its present or last session.
     #[must_use]
     pub fn route_unit(&self, path: PathId) -> Option<&Unit> {
@@ -518,11 +536,26 @@ impl Volume {
                 if self.unit.is_none() {
                     tracing::info!(unit = %unit.identity, "logical unit identified");
                     self.unit = Some(Arc::clone(&unit));
+                    self.founder = Some(path);
                 }
+                if let Some(volume) = &self.unit
+                    && unit.geometry != volume.geometry
+                {
+                    tracing::info!(
+                        %path, found = %unit.geometry, served = %volume.geometry,
+                        "the logical unit has grown: the new size is served after a restart"
+                    );
+                }
+                let sure = !unit.identity.weak() || self.founder == Some(path);
                 let route = self.roster.route_mut(path);
                 route.incarnation = incarnation;
                 route.unit = Some(unit);
-                self.orders.push_back((path, Order::Admit));
+                let order = if sure {
+                    Order::Admit
+                } else {
+                    Order::AdmitIfProven
+                };
+                self.orders.push_back((path, order));
             }
             Err(why) => self.orders.push_back((path, Order::Refuse { why })),
         }

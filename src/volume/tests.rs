@@ -82,6 +82,7 @@ impl Bench {
             reinstate: true,
             pin: Pin::default(),
             unclean: false,
+            orphaned: false,
             policy: policies::build(PolicySpec::preset(PolicyKind::Failover), 1),
         };
         change(&mut config);
@@ -110,7 +111,10 @@ impl Bench {
     }
 
     pub(super) fn up(&mut self, path: u16) {
-        assert_eq!(self.identify(path, unit("S1")), Order::Admit);
+        assert!(!matches!(
+            self.identify(path, unit("S1")),
+            Order::Refuse { .. }
+        ));
         self.stand(path, Standing::Ready);
     }
 

@@ -79,6 +79,7 @@ pub(super) fn assemble(
     volume: &config::Volume,
     state: &VolumeState,
     unclean: bool,
+    orphaned: bool,
 ) -> Result<Assembled, AssembleError> {
     let initiator = name(&daemon.initiator_name)?;
     let auth = match &volume.auth {
@@ -114,6 +115,7 @@ pub(super) fn assemble(
                 remembered,
             },
             unclean,
+            orphaned,
             policy: policies::build(volume.policy, seed(&volume.name)),
         },
         paths,

@@ -32,6 +32,7 @@ fn engine() -> Engine {
         reinstate: true,
         pin: Pin::default(),
         unclean: false,
+        orphaned: false,
         policy: policies::build(
             policies::PolicySpec::preset(policies::PolicyKind::Failover),
             1,

@@ -339,3 +339,76 @@ fn a_shared_volume_fails_what_waits_for_a_fence_too_when_no_path_comes_back_in_t
     assert_eq!(bench.replies(), [(io, Some(IoErrno::Io))]);
     assert!(bench.volume.is_idle());
 }
+
+/// With an identifier that no other unit has.
+fn named_unit(blocks: u64) -> Unit {
+    let naa = [
+        0x60, 0x01, 0x40, 0x5f, 0x2d, 0x3c, 0x4b, 0x5a, 1, 2, 3, 4, 5, 6, 7, 8,
+    ];
+    let page = [&[0, 0x83, 0, 20, 0x01, 0x03, 0x00, 16][..], &naa].concat();
+    let found = crate::scsi::vpd::DeviceIdentification::parse(&page).unwrap();
+    let geometry = Geometry::new(512, blocks).unwrap();
+    let base = unit("S1");
+    let inquiry = StandardInquiry {
+        qualifier: 0,
+        device_type: 0,
+        version: 5,
+        tpgs: 0,
+        vendor: "ACME".into(),
+        product: "disk".into(),
+        revision: "1".into(),
+    };
+    let identity = LunIdentity::new(&inquiry, &found.designators, Some("S1".into()), geometry);
+    assert!(!identity.weak());
+    Unit {
+        identity,
+        geometry,
+        ..base
+    }
+}
+
+#[test]
+fn a_unit_that_has_grown_is_still_the_volumes_and_a_smaller_one_is_not() {
+    let mut bench = Bench::new(2, |_| {});
+    assert_eq!(bench.identify(0, named_unit(1 << 20)), Order::Admit);
+    assert_eq!(
+        bench.identify(0, named_unit(1 << 21)),
+        Order::Admit,
+        "resized at the target"
+    );
+    assert_eq!(bench.identify(1, named_unit(1 << 21)), Order::Admit);
+    assert_eq!(
+        bench.volume.unit().unwrap().geometry,
+        geometry(),
+        "clients know the old size"
+    );
+    let smaller = bench.identify(1, named_unit(1 << 19));
+    assert!(matches!(smaller, Order::Refuse { .. }));
+}
+
+#[test]
+fn a_default_identifier_is_believed_only_on_the_path_that_found_it_first() {
+    let mut bench = Bench::new(2, |_| {});
+    assert!(unit("S1").identity.weak());
+    assert_eq!(bench.identify(0, unit("S1")), Order::Admit);
+    assert_eq!(bench.identify(1, unit("S1")), Order::AdmitIfProven);
+    assert_eq!(bench.identify(0, unit("S1")), Order::Admit);
+}
+
+#[test]
+fn what_a_removed_path_left_behind_is_laid_by_time_alone() {
+    let mut bench = Bench::new(1, |config| {
+        config.unclean = true;
+        config.orphaned = true;
+    });
+    bench.up(0);
+    bench.fence(0, Incarnation(0));
+    let write = bench.write(0, 8);
+    assert!(
+        bench.in_flight.is_empty(),
+        "the path that was removed is not fenced by that"
+    );
+    bench.pass(Duration::from_secs(45));
+    bench.all_good(0);
+    assert_eq!(bench.replies(), [(write, None)]);
+}
