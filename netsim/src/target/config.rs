@@ -119,7 +119,7 @@ pub enum Reinstatement {
     #[default]
     Synchronous,
     /// The old session ends and the login is answered at once; what had reached the disk runs on,
-    /// as tgt does.
+    /// as tgt does. Only an ORDERED command waits for it.
     Asynchronous,
     /// Not honoured: both sessions live.
     Ignored,
