@@ -54,6 +54,8 @@ pub(super) struct Client {
     load: Load,
     block_size: u32,
     blocks: u64,
+    /// The export offers it.
+    trims: bool,
     next_cookie: u64,
     asked: BTreeMap<u64, Asked>,
     next_at: Instant,
@@ -68,7 +70,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(now: Instant, id: ClientId, knobs: &Knobs) -> Self {
+    pub(super) fn new(now: Instant, id: ClientId, trims: bool, knobs: &Knobs) -> Self {
         Self {
             id,
             writer: u32::try_from(id.0).unwrap_or(u32::MAX),
@@ -76,6 +78,7 @@ impl Client {
             load: knobs.load.clone(),
             block_size: knobs.block_size,
             blocks: knobs.blocks,
+            trims,
             next_cookie: 0,
             asked: BTreeMap::new(),
             next_at: now,
@@ -143,7 +146,7 @@ impl Client {
                 format!("client {} io {} flush", self.writer, self.next_cookie - 1)
             }
             5..15 if self.load.zeroes => self.zero(now, oracle, lba, blocks),
-            15..22 if self.load.zeroes => self.trim(now, oracle, lba, blocks),
+            15..22 if self.load.zeroes && self.trims => self.trim(now, oracle, lba, blocks),
             _ => self.write(now, oracle, lba, blocks, rest < 40),
         }
     }

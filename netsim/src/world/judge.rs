@@ -1,5 +1,6 @@
 //! What is demanded of a world, and the course of a scenario.
 
+use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub enum Rule {
     ErrorLogged,
     /// Time goes on.
     Spins,
+    /// No assertion fails.
+    Panics,
 }
 
 /// One broken rule.
@@ -72,6 +75,12 @@ impl World {
     pub(super) fn broken(&self, rule: Rule, what: String) -> Violation {
         let at = self.elapsed();
         Violation { at, rule, what }
+    }
+
+    pub(super) fn panicked(&self, panic: &(dyn Any + Send)) -> Violation {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        self.broken(Rule::Panics, text.unwrap_or("of unknown type").to_owned())
     }
 
     /// The whole scenario.
@@ -209,7 +218,7 @@ impl World {
         for _ in 0..self.knobs.load.clients {
             let connection = nbd::Connection::new(&export, self.knobs.structured);
             let id = self.engine.attach(connection);
-            self.clients.push(Client::new(self.now, id, &self.knobs));
+            self.clients.push(Client::new(self.now, id, export.flags.trim, &self.knobs));
         }
     }
 

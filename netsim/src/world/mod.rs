@@ -26,7 +26,9 @@ mod swarm;
 mod tests;
 mod turn;
 
+use std::cell::Cell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::engine::Engine;
@@ -108,6 +110,16 @@ pub struct Outcome {
     pub summary: Summary,
 }
 
+thread_local! {
+    static PLAYING: Cell<u64> = const { Cell::new(0) };
+}
+
+/// For a panic that ends the program: which scenario it was.
+#[must_use]
+pub fn last_words() -> String {
+    format!("panic while playing seed {}", PLAYING.get())
+}
+
 /// Plays one scenario.
 #[must_use]
 pub fn run(knobs: &Knobs, detail: Detail) -> Outcome {
@@ -118,8 +130,11 @@ pub fn run(knobs: &Knobs, detail: Detail) -> Outcome {
     };
     let log = Log::new(level);
     tracing::subscriber::with_default(log.clone(), || {
+        PLAYING.set(knobs.seed);
         let mut world = World::new(knobs.clone(), detail, log);
-        let violation = world.play().err();
+        let violation = catch_unwind(AssertUnwindSafe(|| world.play()));
+        let violation = violation.unwrap_or_else(|panic| Err(world.panicked(panic.as_ref()))).err();
+        world.drain_log();
         let summary = world.summary();
         Outcome {
             violation,

@@ -19,6 +19,9 @@ use crate::target::{Behaviour, PortalBehaviour, PortalConfig, Target, TargetConf
 const TARGET: &str = "iqn.2026-01.test:target";
 const INITIATOR: &str = "iqn.2026-01.test:initiator";
 
+/// Of its serial number and identifier; a small one would look like a vendor's default.
+const UNIT: u32 = 0x0d15_c0de;
+
 /// A logout may take so long.
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -93,7 +96,7 @@ pub(super) fn target(knobs: &Knobs) -> Target {
         fua: knobs.fua,
         thin: knobs.thin,
         max_transfer_blocks: knobs.transfer_blocks,
-        ..LunConfig::disk(0, knobs.block_size, knobs.blocks)
+        ..LunConfig::disk(UNIT, knobs.block_size, knobs.blocks)
     };
     let mut target = Target::new(config, [(0, Lun::new(unit, Backing::ram()))]);
     target.set_behaviour(Behaviour {

@@ -36,8 +36,8 @@ pub struct SwarmReport {
 }
 
 impl Swarm {
-    /// Plays all seeds. `meet` is told of each.
-    pub fn play(&self, mut meet: impl FnMut(u64, &Outcome)) -> SwarmReport {
+    /// Plays all seeds, as long as `meet`, which is told of each, says so.
+    pub fn play(&self, mut meet: impl FnMut(u64, &Outcome) -> bool) -> SwarmReport {
         let began = clock::now();
         let over = |now: Instant| {
             self.time
@@ -58,7 +58,9 @@ impl Swarm {
             if let Some(violation) = &outcome.violation {
                 report.failed.push((seed, violation.to_string()));
             }
-            meet(seed, &outcome);
+            if !meet(seed, &outcome) {
+                break;
+            }
         }
         report.took = clock::now().duration_since(began);
         report

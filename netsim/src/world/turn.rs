@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    fn drain_log(&mut self) {
+    pub(super) fn drain_log(&mut self) {
         for (level, line) in self.log.take() {
             if level == tracing::Level::ERROR && self.violation.is_none() {
                 self.violation = Some(self.broken(Rule::ErrorLogged, line.clone()));
