@@ -119,7 +119,7 @@ pub const RETRYABLE_MAX: u32 = 8;
 pub const UNIT_ATTENTIONS_MAX: u32 = 32;
 
 /// A command that every path answers with "not now" (BUSY, not ready, an access state in transition) is tried
-/// again so long from the io's arrival; EIO after. T10's recommended limit for an implicit transition is 60 s.
+/// again so long from the first such answer; EIO after. T10's recommended limit for an implicit transition is 60 s.
 pub const RETRY_WINDOW: Duration = Duration::from_secs(60);
 
 const _: () = assert!(VOLUMES_MAX * PATHS_MAX * 1024 <= CONTROL_LINE_MAX);

@@ -88,6 +88,55 @@ impl PathState {
     }
 }
 
+impl fmt::Display for PathState {
+    /// What is wrong with the path, in the words of the faults; `clear` if nothing is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cut {
+            Some(End::Reset) => return f.write_str("cut"),
+            Some(End::Fin) => return f.write_str("cut-fin"),
+            None if self.is_clear() => return f.write_str("clear"),
+            None => {}
+        }
+        let mut between = "";
+        for (way, conditions) in [
+            ("to-target", &self.to_target),
+            ("to-initiator", &self.to_initiator),
+        ] {
+            for condition in describe(conditions) {
+                write!(f, "{between}{way} {condition}")?;
+                between = "; ";
+            }
+        }
+        Ok(())
+    }
+}
+
+fn describe(conditions: &Conditions) -> Vec<String> {
+    let mut words = Vec::new();
+    match conditions.hole {
+        Hole::None => {}
+        Hole::All => words.push("blackhole".to_owned()),
+        Hole::LargerThan(limit) => words.push(format!("large-hole {limit}")),
+    }
+    for (name, duration) in [
+        ("latency", conditions.latency),
+        ("jitter", conditions.jitter),
+    ] {
+        if !duration.is_zero() {
+            words.push(format!("{name} {duration:?}"));
+        }
+    }
+    for (name, number) in [
+        ("bandwidth", conditions.bandwidth),
+        ("corrupt", conditions.corrupt_one_in),
+    ] {
+        if let Some(number) = number {
+            words.push(format!("{name} {number}"));
+        }
+    }
+    words
+}
+
 /// Why a text is no fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
@@ -271,5 +320,17 @@ mod tests {
         assert_eq!(path.to_initiator.latency, Duration::from_millis(5));
         path.apply(&Fault::Heal(Held::Drop));
         assert!(path.is_clear());
+    }
+
+    #[test]
+    fn a_path_says_what_is_wrong_with_it() {
+        let mut path = PathState::default();
+        assert_eq!(path.to_string(), "clear");
+        path.apply(&Fault::Latency(Duration::from_millis(5)));
+        path.apply(&Fault::BlackHole(Direction::ToTarget));
+        let expected = "to-target blackhole; to-target latency 5ms; to-initiator latency 5ms";
+        assert_eq!(path.to_string(), expected);
+        path.apply(&Fault::CutFin);
+        assert_eq!(path.to_string(), "cut-fin");
     }
 }

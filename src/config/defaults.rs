@@ -52,9 +52,6 @@ pub const NO_PATH: NoPath = NoPath::Queue(Duration::from_secs(5 * 60));
 /// `fence` contains `"reinstate"`: the protocol's own fence (RFC 7143 6.3.5).
 pub const FENCE_REINSTATE: bool = true;
 
-/// `fence` contains `"lun-reset"`: no, for it ends the commands of other hosts too.
-pub const FENCE_LUN_RESET: bool = false;
-
 /// `fence` contains `"quiesce"`.
 pub const FENCE_QUIESCE: bool = true;
 

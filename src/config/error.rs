@@ -95,7 +95,7 @@ impl std::error::Error for ConfigErrors {}
 #[expect(missing_docs, reason = "each variant's message is its documentation")]
 pub enum Problem {
     // The file and its syntax.
-    #[error("cannot read the file: {0}")]
+    #[error("cannot read the file: {}", of_system(*.0))]
     Unreadable(io::ErrorKind),
     #[error("the file is larger than {0} bytes")]
     FileTooLarge(usize),
@@ -185,8 +185,7 @@ pub enum Problem {
 
     // Secrets and other files that are named.
     #[error(
-        "the file that it names cannot be read: {error}; relative names start at {directory}",
-        directory = .directory.display()
+        "the file that it names cannot be read: {}{}", of_system(*.error), base(.directory)
     )]
     FileUnreadable {
         error: io::ErrorKind,
@@ -280,6 +279,22 @@ pub enum Problem {
 
 fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"))
+}
+
+/// The system's error as people know it.
+fn of_system(error: io::ErrorKind) -> String {
+    match error {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Where relative names start, if not where the program was started.
+fn base(directory: &Path) -> String {
+    if directory.as_os_str().is_empty() {
+        return String::new();
+    }
+    format!("; relative names start at {}", directory.display())
 }
 
 fn quoted(choices: &[&str]) -> String {

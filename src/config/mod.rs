@@ -239,8 +239,6 @@ pub enum NoPath {
 pub struct Fence {
     /// A new login with the lost session's ISID.
     pub reinstate: bool,
-    /// LOGICAL UNIT RESET over another path; hits other hosts of the LUN.
-    pub lun_reset: bool,
     /// After this time nothing of the lost session is taken to be under way any more: an assumption.
     pub quiesce: Option<Duration>,
 }

@@ -35,7 +35,7 @@ wwid = "naa.6001405F2D3C4B5A69788796A5B4C3D2"
 shared = true
 policy = { selector = "round-robin", by = "bytes", failback = "2m" }
 no_path = { queue = "forever" }
-fence = ["reinstate", "lun-reset", "quiesce"]
+fence = ["reinstate", "quiesce"]
 quiesce = "50s"
 stop_timeout = "20s"
 detect = { network = "800ms", target = "6s", command = "40s" }
@@ -152,7 +152,7 @@ fn the_usual_case_needs_no_more_than_its_few_lines() {
     assert!(!volume.export.read_only && !volume.shared && volume.auth.is_none());
     assert_eq!(volume.no_path, NoPath::Queue(Duration::from_secs(300)));
     assert_eq!(volume.fence.quiesce, Some(Duration::from_secs(45)));
-    assert!(volume.fence.reinstate && !volume.fence.lun_reset);
+    assert!(volume.fence.reinstate);
     assert_eq!(volume.policy, defaults::POLICY);
     assert_eq!(volume.detect, defaults::DETECT);
     assert_eq!(volume.iscsi, defaults::ISCSI);
@@ -181,7 +181,7 @@ fn every_key_of_the_first_version_is_understood() {
     );
     assert_eq!(volume.no_path, NoPath::QueueForever);
     assert_eq!(volume.fence.quiesce, Some(Duration::from_secs(50)));
-    assert!(volume.fence.lun_reset && volume.shared && volume.export.read_only);
+    assert!(volume.shared && volume.export.read_only);
     assert_eq!(volume.stop_timeout, Duration::from_secs(20));
     assert_eq!(volume.detect.network, Duration::from_millis(800));
     assert_eq!(
@@ -677,7 +677,7 @@ fn a_secret_that_is_not_safe_is_refused_and_never_shown() {
         ("secret_file = \"dir\"", "it does not name a regular file"),
         (
             "secret_file = \"hunter2hunter2\"",
-            "the file that it names cannot be read: entity not found",
+            "the file that it names cannot be read: no such file",
         ),
         ("", "auth.array1.secret_file: missing; "),
         (

@@ -309,6 +309,7 @@ impl Engine {
 
     /// Logs every path out.
     pub fn stop_paths(&mut self, now: Instant) {
+        self.volume.begin_stop();
         for path in &mut self.paths {
             path.stop(now);
         }

@@ -1,14 +1,14 @@
-//! Transitions: connecting, losing, admitting, disabling, fencing, proving.
+//! A path's life: connecting, losing, admitting, disabling, fencing, proving.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ids::{Incarnation, TaskId};
-use crate::iscsi::error::SessionError;
+use crate::iscsi::error::{LoginStatus, SessionError};
 use crate::iscsi::session::{Event, Session};
 
 use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose};
-use super::message::{FenceKind, Message, Standing};
+use super::message::{FenceKind, Message};
 use super::probe::{self, Probe};
 use super::{
     Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, PATIENCE, Path,
@@ -24,89 +24,7 @@ const PROBATION_PROBES_MAX: u32 = 100;
 /// Between two probes of a probation.
 const PROBATION_INTERVAL: Duration = Duration::from_millis(100);
 
-impl State {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Down { .. } => "Down",
-            Self::Connecting { .. } => "Connecting",
-            Self::LoggingIn => "LoggingIn",
-            Self::Probing => "Probing",
-            Self::Probation { .. } => "Probation",
-            Self::Ready => "Ready",
-            Self::Suspect => "Suspect",
-            Self::Disabled { .. } => "Disabled",
-            Self::Stopped => "Stopped",
-        }
-    }
-
-    pub(super) fn standing(&self) -> Standing {
-        match self {
-            Self::Probation { .. } => Standing::Probation,
-            Self::Ready => Standing::Ready,
-            Self::Suspect => Standing::Suspect,
-            Self::Down { .. }
-            | Self::Connecting { .. }
-            | Self::LoggingIn
-            | Self::Probing
-            | Self::Disabled { .. }
-            | Self::Stopped => Standing::Unusable,
-        }
-    }
-
-    /// The table of the module's documentation.
-    fn may_become(&self, next: &Self) -> bool {
-        match next {
-            Self::Down { .. } | Self::Disabled { .. } | Self::Stopped => true,
-            Self::Connecting { .. } => matches!(self, Self::Down { .. } | Self::Disabled { .. }),
-            Self::LoggingIn => matches!(self, Self::Connecting { .. }),
-            Self::Probing => matches!(
-                self,
-                Self::LoggingIn
-                    | Self::Probing
-                    | Self::Probation { .. }
-                    | Self::Ready
-                    | Self::Suspect
-            ),
-            Self::Probation { .. } => matches!(self, Self::Probing),
-            Self::Ready => {
-                matches!(self, Self::Probing | Self::Probation { .. } | Self::Suspect)
-            }
-            Self::Suspect => matches!(self, Self::Ready),
-        }
-    }
-}
-
 impl Path {
-    /// The one function that makes transitions.
-    pub(super) fn enter(&mut self, now: Instant, next: State, why: &str) {
-        let (from, to) = (self.state.name(), next.name());
-        assert!(
-            self.state.may_become(&next),
-            "no transition from {from} to {to}"
-        );
-        let (before, after) = (self.state.standing(), next.standing());
-        let news = from != to || why != self.why;
-        self.state = next;
-        if news {
-            let loud = !matches!(to, "Connecting" | "LoggingIn")
-                && !(from == "Connecting" && to == "Down");
-            if loud || why != self.why {
-                tracing::info!(path = %self.config.name, incarnation = %self.incarnation, from, to, why, "path");
-            } else {
-                tracing::debug!(path = %self.config.name, incarnation = %self.incarnation, from, to, why, "path");
-            }
-            self.since = now;
-            why.clone_into(&mut self.why);
-        }
-        if before != after && self.admitted {
-            let incarnation = self.incarnation;
-            self.messages.push_back(Message::Standing {
-                incarnation,
-                standing: after,
-            });
-        }
-    }
-
     /// Starts the next attempt after a loss: by turns a fence through a sibling, if one is wanted and there is a
     /// sibling, and a connection of its own.
     pub(super) fn connect(&mut self, now: Instant) {
@@ -194,6 +112,15 @@ impl Path {
         );
     }
 
+    /// The same, for what is no trouble.
+    pub(super) fn lose_quietly(&mut self, now: Instant, why: &str) {
+        let trouble = self.trouble.take();
+        self.quiet = true;
+        self.lose(now, why);
+        self.quiet = false;
+        self.trouble = trouble;
+    }
+
     /// Ends the session and resolves its tasks; how long to wait before the next.
     fn resolve(&mut self, now: Instant) -> Duration {
         self.actions.push_back(Action::Hangup { link: Link::Main });
@@ -240,10 +167,27 @@ impl Path {
                     task,
                     completion,
                 },
-                Event::Failed(task, _) | Event::Aborted(task) if !probe::is_ours(task) => {
-                    Message::Failed { incarnation, task }
-                }
-                _ => continue,
+                Event::Failed(task, failure) if !probe::is_ours(task) => Message::Failed {
+                    incarnation,
+                    task,
+                    at_large: failure.at_large(),
+                },
+                Event::Aborted(task) if !probe::is_ours(task) => Message::Failed {
+                    incarnation,
+                    task,
+                    at_large: false,
+                },
+                Event::Completed(..)
+                | Event::Failed(..)
+                | Event::Aborted(_)
+                | Event::LoggedIn(_)
+                | Event::Redirected { .. }
+                | Event::TaskManagement { .. }
+                | Event::PingAnswered { .. }
+                | Event::Async(_)
+                | Event::Targets(_)
+                | Event::TargetsRefused(_)
+                | Event::LoggedOut { .. } => continue,
             };
             self.messages.push_back(message);
         }
@@ -257,9 +201,6 @@ impl Path {
         let _ = self.resolve(now);
         if self.stopping.is_some() {
             return self.stopped(now, why);
-        }
-        if self.why != why {
-            tracing::warn!(path = %self.config.name, why, "path disabled: this needs an administrator");
         }
         let wait = DISABLED_RETRY
             .saturating_mul(1 << self.disabled.min(16))
@@ -275,13 +216,16 @@ impl Path {
     }
 
     pub(super) fn on_session_error(&mut self, now: Instant, error: &SessionError) {
-        let why = error.to_string();
+        let why = match advice(error) {
+            Some(advice) => format!("{error}; {advice}"),
+            None => error.to_string(),
+        };
         if error.retry_with_md5_only()
             && let Some(plainer) = self.config.session.with_md5_only()
         {
             tracing::info!(path = %self.config.name, why, "the target fails on a list of CHAP algorithms: offering MD5 alone");
             self.config.session = Arc::new(plainer);
-            return self.lose(now, &why);
+            return self.lose_quietly(now, &why);
         }
         if error.needs_operator() {
             self.give_up(now, &why);
@@ -528,5 +472,26 @@ impl Path {
     pub(super) fn own_task(&mut self) -> TaskId {
         self.next_probe_task += 1;
         probe::own_task(self.next_probe_task)
+    }
+}
+
+/// What an administrator can do about it.
+fn advice(error: &SessionError) -> Option<&'static str> {
+    const CREDENTIALS: &str =
+        "check `username` and `secret_file` of the volume's auth, and the target's account";
+    match error {
+        SessionError::LoginRefused(LoginStatus::AUTHENTICATION_FAILURE)
+        | SessionError::AuthenticationFailed(_) => Some(CREDENTIALS),
+        SessionError::LoginRefused(LoginStatus::NOT_FOUND) => {
+            Some("correct `target` (`iibadm discover PORTAL` lists the names)")
+        }
+        SessionError::LoginRefused(LoginStatus::FORBIDDEN) => {
+            Some("let the target's access list have our `initiator_name`")
+        }
+        SessionError::PeerIncompatible(_) => Some("correct the volume's `iscsi` or `auth`"),
+        SessionError::LoginRefused(_)
+        | SessionError::InvalidPdu(_)
+        | SessionError::PeerMisbehaved(_)
+        | SessionError::Timeout(_) => None,
     }
 }

@@ -126,12 +126,14 @@ pub enum Message {
         /// The answer.
         completion: Completion,
     },
-    /// A task ended without a SCSI status; it is not executing any more, and may have been executed.
+    /// A task ended without a SCSI status. It may have been executed.
     Failed {
         /// The session that it ended in.
         incarnation: Incarnation,
         /// The task.
         task: TaskId,
+        /// Whether it may still be executing.
+        at_large: bool,
     },
 }
 
@@ -147,6 +149,9 @@ pub enum Order {
     },
     /// Identity, size or access may have changed: probe again before further use.
     Recheck,
+    /// A write of this session may still execute although the target reported its end: give the session up, so that
+    /// it can be fenced.
+    GiveUp,
 }
 
 /// A path's answer times, for status.

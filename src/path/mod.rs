@@ -29,6 +29,7 @@ mod status;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod transition;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub use health::{Detect, Peers};
 use message::{Message, Order};
 use probe::Probe;
 pub use status::{PathState, PathStatus};
+use transition::Trouble;
 
 /// A TCP connection is given up after so long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -158,6 +160,9 @@ pub struct Path {
     state: State,
     since: Instant,
     why: String,
+    trouble: Option<Trouble>,
+    /// What happens now is no trouble.
+    quiet: bool,
     incarnation: Incarnation,
     session: Option<Session>,
     probe: Option<Probe>,
@@ -208,6 +213,8 @@ impl Path {
             state: State::Down { retry_at: now },
             since: now,
             why: "starting".to_owned(),
+            trouble: None,
+            quiet: false,
             incarnation: Incarnation::default(),
             session: None,
             probe: None,
@@ -401,6 +408,10 @@ impl Path {
         match order {
             Order::Admit => self.on_admitted(now),
             Order::Refuse { why } => self.disable(now, &why),
+            Order::GiveUp if self.admitted => {
+                self.lose(now, "a write of unknown fate has to be fenced");
+            }
+            Order::GiveUp => {}
             Order::Recheck => self.recheck(now, "the target says that the unit may have changed"),
         }
     }

@@ -287,7 +287,7 @@ impl Probe {
             TrimMethod::None
         };
         let physical = u32::try_from(capacity.physical_block_size()).unwrap_or(block_size);
-        let preferred = physical.max(4096).min(limits::TRANSFER_MAX);
+        let preferred = physical.clamp(4096, limits::TRANSFER_MAX);
         Features {
             fua: mode.is_some_and(|mode| mode.fua),
             write_cache: mode.is_none_or(|mode| mode.write_cache != Some(false)),
@@ -386,9 +386,10 @@ impl Path {
     fn send_step(&mut self, now: Instant, step: Step) {
         let Some(probe) = &mut self.probe else { return };
         probe.step = step;
-        let attribute = match step {
-            Step::Barrier(attribute) => attribute,
-            _ => TaskAttribute::Simple,
+        let attribute = if let Step::Barrier(attribute) = step {
+            attribute
+        } else {
+            TaskAttribute::Simple
         };
         self.send_own(now, &command(step), attribute);
     }

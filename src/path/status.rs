@@ -55,11 +55,12 @@ impl Path {
             State::Disabled { .. } => PathState::Disabled,
             State::Stopped => PathState::Stopped,
         };
+        let (since, why) = self.explanation();
         PathStatus {
             name: self.config.name.clone(),
             state,
-            why: self.why.clone(),
-            since: now.saturating_duration_since(self.since),
+            why: why.to_owned(),
+            since: now.saturating_duration_since(since),
             incarnation: self.incarnation,
             fencing: self.fencer.is_some(),
             last_rtt: self.last_rtt,

@@ -42,7 +42,7 @@ impl Path {
                     return self.lose(now, "too many login redirects in a row");
                 }
                 tracing::info!(path = %self.config.name, %to, permanent, "the portal redirects the login");
-                self.lose(now, &format!("redirected to {to}"));
+                self.lose_quietly(now, &format!("redirected to {to}"));
                 self.redirect = Some(to);
                 if let State::Down { retry_at } = &mut self.state {
                     *retry_at = now;
@@ -66,14 +66,21 @@ impl Path {
             Event::Failed(task, failure) => {
                 tracing::info!(path = %self.config.name, ?failure, "a command failed without a SCSI status");
                 self.aborting.remove(&task);
-                self.messages
-                    .push_back(Message::Failed { incarnation, task });
+                let at_large = failure.at_large();
+                self.messages.push_back(Message::Failed {
+                    incarnation,
+                    task,
+                    at_large,
+                });
             }
             Event::Aborted(task) => {
                 self.aborting.remove(&task);
                 if !probe::is_ours(task) {
-                    self.messages
-                        .push_back(Message::Failed { incarnation, task });
+                    self.messages.push_back(Message::Failed {
+                        incarnation,
+                        task,
+                        at_large: false,
+                    });
                 }
             }
             Event::TaskManagement { response, .. } => {

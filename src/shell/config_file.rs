@@ -112,7 +112,7 @@ secret_file = "array1.secret"
     #[test]
     fn a_file_that_cannot_be_read_is_one_clear_message() {
         let error = load(Path::new("/nowhere/multipath.toml")).unwrap_err();
-        let expected = "/nowhere/multipath.toml: cannot read the file: entity not found";
+        let expected = "/nowhere/multipath.toml: cannot read the file: no such file";
         assert_eq!(error.to_string(), expected);
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("multipath.toml");

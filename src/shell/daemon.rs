@@ -227,7 +227,7 @@ fn start_volume(
         .export
         .nbd
         .iter()
-        .map(|listen| bind(listen))
+        .map(bind)
         .collect::<Result<Vec<_>, _>>();
     let bound = bound.map_err(|error| StartError::Bind {
         volume: volume.name.clone(),

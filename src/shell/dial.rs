@@ -50,13 +50,29 @@ pub enum DialError {
         error: io::Error,
     },
     /// The portal does not take the connection.
-    #[error("{portal}: {error}")]
+    #[error("{portal}: {error}{}", advice(error))]
     Connect {
         /// The portal.
         portal: String,
         /// The system's error.
         error: io::Error,
     },
+}
+
+/// What an administrator can look at.
+fn advice(error: &io::Error) -> &'static str {
+    let unreachable = [
+        io::ErrorKind::TimedOut,
+        io::ErrorKind::HostUnreachable,
+        io::ErrorKind::NetworkUnreachable,
+    ];
+    if error.kind() == io::ErrorKind::ConnectionRefused {
+        "; does the target listen there?"
+    } else if unreachable.contains(&error.kind()) {
+        "; see `ip route get` and the switch's port"
+    } else {
+        ""
+    }
 }
 
 /// Connects to `portal` from `source`, with the options of a storage connection set.
@@ -126,6 +142,9 @@ async fn connect(
 
 fn prepare(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
+    // However this connection ends, by a crash of ours too: what the target has not acknowledged by then is dropped,
+    // not sent again for minutes, when its fence or its quiesce time may be over.
+    socket.set_linger(Some(Duration::ZERO))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
     let keepalive = TcpKeepalive::new()
@@ -161,4 +180,16 @@ pub fn close_abortively(stream: TcpStream) {
         tracing::debug!(%error, "cannot close abortively");
     }
     drop(stream);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_set_to_end_abortively_from_its_beginning() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        prepare(&socket).unwrap();
+        assert_eq!(socket.linger().unwrap(), Some(Duration::ZERO));
+    }
 }

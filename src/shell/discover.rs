@@ -134,17 +134,24 @@ pub async fn discover(
     asker: &Asker,
     portal: &PortalAddr,
 ) -> Result<Vec<FoundTarget>, DiscoverError> {
-    let mut talk = Talk::open(asker, portal, SessionKind::Discovery).await?;
+    // Many targets demand CHAP of normal sessions only, and then know no credentials here; no secret is at stake.
+    let lenient = Asker {
+        auth: match asker.auth.clone() {
+            AuthConfig::Chap(chap) => AuthConfig::Chap(chap.allow_none(true)),
+            AuthConfig::None => AuthConfig::None,
+        },
+        ..asker.clone()
+    };
+    let mut talk = Talk::open(&lenient, portal, SessionKind::Discovery).await?;
     talk.session_mut(|session, now| session.send_targets(now, TargetQuery::All));
     let targets = loop {
-        match talk.event().await? {
-            Event::Targets(targets) => break targets,
-            Event::TargetsRefused(_) => {
-                return Err(DiscoverError::Refused {
-                    portal: portal.clone(),
-                });
-            }
-            _ => {}
+        let event = talk.event().await?;
+        if let Event::Targets(targets) = event {
+            break targets;
+        }
+        if matches!(event, Event::TargetsRefused(_)) {
+            let portal = portal.clone();
+            return Err(DiscoverError::Refused { portal });
         }
     };
     talk.close().await;
@@ -231,15 +238,13 @@ impl Talk {
             next_task: 0,
         };
         loop {
-            match talk.event().await? {
-                Event::LoggedIn(_) => return Ok(talk),
-                Event::Redirected { to, .. } => {
-                    return Err(DiscoverError::Redirected {
-                        portal: portal.clone(),
-                        to,
-                    });
-                }
-                _ => {}
+            let event = talk.event().await?;
+            if matches!(event, Event::LoggedIn(_)) {
+                return Ok(talk);
+            }
+            if let Event::Redirected { to, .. } = event {
+                let portal = portal.clone();
+                return Err(DiscoverError::Redirected { portal, to });
             }
         }
     }
@@ -343,10 +348,14 @@ impl Talk {
             }
         });
         loop {
-            match self.event().await? {
-                Event::Completed(done, completion) if done == id => return Ok(Some(completion)),
-                Event::Failed(done, _) if done == id => return Ok(None),
-                _ => {}
+            let event = self.event().await?;
+            if matches!(event, Event::Failed(done, _) if done == id) {
+                return Ok(None);
+            }
+            if let Event::Completed(done, completion) = event
+                && done == id
+            {
+                return Ok(Some(completion));
             }
         }
     }

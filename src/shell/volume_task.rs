@@ -31,6 +31,9 @@ use super::stream::Stream;
 /// Vectored writes to one socket in one turn, so that no client and no path starves another.
 const WRITES_PER_TURN: usize = 4;
 
+/// The next turn when nothing at all is due.
+const IDLE_TURN: Duration = Duration::from_secs(3600);
+
 /// Messages to a volume task that may wait.
 const ASKS_MAX: usize = 64;
 
@@ -576,9 +579,9 @@ impl VolumeTask {
     fn set_timer(&mut self) {
         let stop = self.stopping.as_ref().map(|stopping| stopping.deadline);
         let due = self.engine.poll_timeout().map(|deadline| deadline.at);
-        let Some(due) = due.into_iter().chain(stop).min() else {
-            return;
-        };
+        let due = due.into_iter().chain(stop).min();
+        // A timer that has fired and is not set again would fire in every turn.
+        let due = due.unwrap_or_else(|| clock::now() + IDLE_TURN);
         let due = tokio::time::Instant::from_std(due);
         if self.timer.is_elapsed() || due < self.timer.deadline() {
             self.timer.as_mut().reset(due);
@@ -601,3 +604,6 @@ fn write_some(stream: &Stream, queue: &mut OutQueue) -> io::Result<bool> {
     }
     Ok(wrote)
 }
+
+#[cfg(test)]
+mod tests;

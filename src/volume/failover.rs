@@ -34,6 +34,9 @@ impl Volume {
                     ghosts += u32::from(self.record_ghost(now, &attempt));
                 }
             }
+            if let Some(command) = self.commands.get_mut(&attempt.command) {
+                command.put_off_since = None;
+            }
             self.ready.insert(attempt.command);
         }
         let route = self.roster.route_mut(path);
@@ -55,7 +58,7 @@ impl Volume {
     }
 
     /// Whether the attempt left a ghost.
-    fn record_ghost(&mut self, now: Instant, attempt: &super::Attempt) -> bool {
+    pub(super) fn record_ghost(&mut self, now: Instant, attempt: &super::Attempt) -> bool {
         let command = &self.commands[&attempt.command];
         let Some(range) = command.op.written_range() else {
             return false;

@@ -15,6 +15,7 @@ use crate::units::BlockRange;
 /// The ghosts of one lost session.
 #[derive(Debug)]
 struct Haunt {
+    /// The youngest one's beginning.
     since: Instant,
     ranges: Vec<BlockRange>,
 }
@@ -53,14 +54,12 @@ impl Ledger {
         incarnation: Incarnation,
         range: BlockRange,
     ) {
-        self.haunts
-            .entry((path, incarnation))
-            .or_insert_with(|| Haunt {
-                since: now,
-                ranges: Vec::new(),
-            })
-            .ranges
-            .push(range);
+        let haunt = self.haunts.entry((path, incarnation)).or_insert(Haunt {
+            since: now,
+            ranges: Vec::new(),
+        });
+        haunt.since = now;
+        haunt.ranges.push(range);
     }
 
     /// Whether a ghost may still write to `range`.
@@ -176,9 +175,13 @@ mod tests {
             Incarnation(3),
             range(64, 8),
         );
-        assert_eq!(ledger.next_expiry(), Some(t0 + Duration::from_secs(45)));
-        assert!(ledger.expire(t0 + Duration::from_millis(44_999)).is_empty());
-        let expired = ledger.expire(t0 + Duration::from_secs(45));
+        assert_eq!(
+            ledger.next_expiry(),
+            Some(t0 + Duration::from_secs(54)),
+            "of the younger one"
+        );
+        assert!(ledger.expire(t0 + Duration::from_millis(53_999)).is_empty());
+        let expired = ledger.expire(t0 + Duration::from_secs(54));
         assert_eq!(expired.len(), 1);
         assert_eq!(expired[0].ranges, [range(0, 8), range(64, 8)]);
         assert_eq!(ledger.count(), 0);

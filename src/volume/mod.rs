@@ -122,6 +122,11 @@ struct Command {
     op: Op,
     /// Attempts that ended with an answer that calls for another one.
     retries: u32,
+    /// Those of them that are counted against a bound, for each bound.
+    counted: u32,
+    attentions: u32,
+    /// When the first "not now" came after its io was made or had waited for a path.
+    put_off_since: Option<Instant>,
     /// A path that failed it last.
     avoid: Option<PathId>,
 }
@@ -164,6 +169,10 @@ pub struct Volume {
     no_sync: bool,
     no_trim: bool,
     no_write_same: bool,
+    /// The target said that it lost a write that was acknowledged: the next flush fails, once.
+    cache_lost: bool,
+    /// The paths are being logged out on purpose.
+    stopping: bool,
     views: Vec<PathView>,
     counters: VolumeCounters,
 }
@@ -207,6 +216,8 @@ impl Volume {
             no_sync: false,
             no_trim: false,
             no_write_same: false,
+            cache_lost: false,
+            stopping: false,
             views: Vec::new(),
             counters: VolumeCounters::default(),
             config,
@@ -222,7 +233,12 @@ impl Volume {
     /// Whether a further request is within bounds; if not, clients are not read.
     #[must_use]
     pub fn accepts(&self) -> bool {
-        self.ios.len() < limits::VOLUME_IOS_MAX
+        self.ios.len() + self.unacknowledged.len() < limits::VOLUME_IOS_MAX
+    }
+
+    /// From now on paths are logged out on purpose.
+    pub fn begin_stop(&mut self) {
+        self.stopping = true;
     }
 
     /// Whether nothing is asked and unanswered.
@@ -303,7 +319,9 @@ impl Volume {
 
     fn enqueue(&mut self, id: IoId, ops: Vec<Op>) {
         let io = self.ios.get_mut(&id).expect("commands belong to an io");
-        io.parts.resize(ops.len(), Payload::new());
+        // Never fewer: zeroes come in place of a WRITE SAME while others of its io are in flight.
+        io.parts
+            .resize(io.parts.len().max(ops.len()), Payload::new());
         for (part, op) in ops.into_iter().enumerate() {
             let order = CommandOrder(self.next_command);
             self.next_command += 1;
@@ -315,6 +333,9 @@ impl Volume {
                     part,
                     op,
                     retries: 0,
+                    counted: 0,
+                    attentions: 0,
+                    put_off_since: None,
                     avoid: None,
                 },
             );
@@ -404,9 +425,13 @@ impl Volume {
                 let attempt = self.take_attempt(now, path, incarnation, task);
                 self.on_completed(now, &attempt, completion);
             }
-            Message::Failed { incarnation, task } => {
+            Message::Failed {
+                incarnation,
+                task,
+                at_large,
+            } => {
                 let attempt = self.take_attempt(now, path, incarnation, task);
-                self.on_failed(now, &attempt);
+                self.on_failed(now, &attempt, at_large);
             }
         }
     }
@@ -508,10 +533,18 @@ impl Volume {
         self.roster.candidates(None, &mut self.views);
         self.config.policy.on_roster(now, &self.views);
         if self.roster.any_alive() {
-            self.no_path_since = None;
+            if self.no_path_since.take().is_some() {
+                // A target that comes back says "not now" for a while, however long it was away.
+                for command in self.commands.values_mut() {
+                    command.put_off_since = None;
+                }
+            }
             self.no_path_expired = false;
         } else if self.no_path_since.is_none() {
             self.no_path_since = Some(now);
+            if self.stopping {
+                return;
+            }
             tracing::warn!("no path left: I/O waits");
             if self.config.no_path == NoPath::Fail {
                 self.on_no_path_expired(now);
@@ -543,8 +576,11 @@ impl Volume {
         self.ready.clear();
         self.delayed.clear();
         self.commands.clear();
+        let mut failed: Vec<(IoId, Io)> = self.unacknowledged.drain(..).collect();
         for id in ios {
-            let mut io = self.take_io(id);
+            failed.push((id, self.take_io(id)));
+        }
+        for (id, mut io) in failed {
             io.error = Some(IoError {
                 errno: IoErrno::Io,
                 lba: None,
@@ -573,17 +609,20 @@ impl Volume {
     }
 
     fn start_waiting(&mut self, now: Instant) {
-        if !self.ranges.has_waiting() {
-            return;
-        }
-        let ledger = &self.ledger;
-        let started = self.ranges.start_waiting(|range| ledger.is_haunted(range));
-        for id in started {
-            self.ios
-                .get_mut(&id)
-                .expect("waiting ios exist")
-                .holds_range = true;
-            self.start(now, id);
+        // One that has nothing to do is answered at once and gives its range to the next, hence the loop.
+        while self.ranges.has_waiting() {
+            let ledger = &self.ledger;
+            let started = self.ranges.start_waiting(|range| ledger.is_haunted(range));
+            if started.is_empty() {
+                break;
+            }
+            for id in started {
+                self.ios
+                    .get_mut(&id)
+                    .expect("waiting ios exist")
+                    .holds_range = true;
+                self.start(now, id);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::limits;
 use crate::path::message::Order;
 use crate::payload::Payload;
 use crate::scsi::verdict::{Judgement, PathTrouble, Recheck, RetryPath, Verdict, judge};
-use crate::task::Completion;
+use crate::task::{Completion, Residual};
 
 use super::command::{self, Op};
 use super::request::{IoError, Request};
@@ -25,7 +25,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 enum Patience {
     /// So many times.
     Times(u32),
-    /// As long as the trouble may take to pass: [`limits::RETRY_WINDOW`] from the io's arrival.
+    /// [`limits::UNIT_ATTENTIONS_MAX`] times.
+    Attentions,
+    /// As long as the trouble may take to pass: [`limits::RETRY_WINDOW`] from the first such answer.
     Window,
 }
 
@@ -63,15 +65,20 @@ impl Volume {
         let route = self.roster.route_mut(attempt.path);
         route.counters.commands += 1;
         if judgement.verdict == Verdict::Good {
-            let whole = !matches!(command.op, Op::Read(_))
-                || completion.data.len() == usize::try_from(attempt.bytes).unwrap_or(usize::MAX);
+            let whole = match command.op {
+                Op::Read(_) => {
+                    completion.data.len() == usize::try_from(attempt.bytes).unwrap_or(usize::MAX)
+                }
+                Op::Write { .. } => !matches!(completion.residual, Residual::Underflow(_)),
+                Op::Sync | Op::Unmap(_) | Op::WriteSame { .. } => true,
+            };
             if whole {
                 route.counters.bytes += u64::from(attempt.bytes);
                 return self.finish(now, order, Ok(completion.data));
             }
             tracing::warn!(
-                path = %attempt.path, got = completion.data.len(), wanted = attempt.bytes,
-                "the target called a short read good"
+                path = %attempt.path, residual = ?completion.residual, got = completion.data.len(), wanted = attempt.bytes,
+                "the target called a short transfer good"
             );
             return self.again(
                 now,
@@ -112,12 +119,12 @@ impl Volume {
             Verdict::Recheck(what) => {
                 tracing::info!(path = %attempt.path, %judgement, "unit attention");
                 if what == Recheck::CacheLost {
+                    self.cache_lost = true;
                     tracing::error!(path = %attempt.path, %judgement, "the target lost an acknowledged write");
                 } else {
                     self.orders.push_back((attempt.path, Order::Recheck));
                 }
-                let patience = Patience::Times(limits::UNIT_ATTENTIONS_MAX);
-                self.again(now, attempt, false, false, patience);
+                self.again(now, attempt, false, false, Patience::Attentions);
             }
             Verdict::Fail { errno, recheck } => {
                 if recheck.is_some() {
@@ -188,8 +195,12 @@ impl Volume {
         }
     }
 
-    /// The attempt ended without a SCSI status; nothing of it is executing.
-    pub(super) fn on_failed(&mut self, now: Instant, attempt: &Attempt) {
+    /// The attempt ended without a SCSI status. A write that may still be executing is a ghost like that of a lost
+    /// session, and only a new session can fence it.
+    pub(super) fn on_failed(&mut self, now: Instant, attempt: &Attempt, at_large: bool) {
+        if at_large && self.record_ghost(now, attempt) {
+            self.orders.push_back((attempt.path, Order::GiveUp));
+        }
         self.again(
             now,
             attempt,
@@ -216,10 +227,19 @@ impl Volume {
             .expect("an attempt's command exists");
         command.retries += 1;
         command.avoid = elsewhere.then_some(attempt.path);
-        let accepted = self.ios[&command.io].accepted;
         let over = match patience {
-            Patience::Times(times) => command.retries > times,
-            Patience::Window => now.saturating_duration_since(accepted) > limits::RETRY_WINDOW,
+            Patience::Times(times) => {
+                command.counted += 1;
+                command.counted > times
+            }
+            Patience::Attentions => {
+                command.attentions += 1;
+                command.attentions > limits::UNIT_ATTENTIONS_MAX
+            }
+            Patience::Window => {
+                let since = *command.put_off_since.get_or_insert(now);
+                now.saturating_duration_since(since) > limits::RETRY_WINDOW
+            }
         };
         if over {
             tracing::warn!(path = %attempt.path, retries = command.retries, "a command is given up");
@@ -248,6 +268,12 @@ impl Volume {
         let command = self.commands.remove(&order).expect("a command ends once");
         let id = command.io;
         let io = self.ios.get_mut(&id).expect("commands belong to an io");
+        let lost = matches!(command.op, Op::Sync) && std::mem::take(&mut self.cache_lost);
+        let failure = IoError {
+            errno: IoErrno::Io,
+            lba: None,
+        };
+        let result = if lost { result.and(Err(failure)) } else { result };
         match result {
             Ok(data) => io.parts[command.part] = data,
             Err(error) => {

@@ -188,6 +188,19 @@ impl Bench {
         self.turn();
     }
 
+    /// It ends without a SCSI status.
+    pub(super) fn fail(&mut self, task: TaskId, at_large: bool) {
+        let submission = self.in_flight.remove(&task).unwrap();
+        let message = Message::Failed {
+            incarnation: submission.incarnation,
+            task,
+            at_large,
+        };
+        self.volume
+            .handle_message(self.now, submission.path, message);
+        self.turn();
+    }
+
     /// GOOD, with as much data as was asked for.
     pub(super) fn good(&mut self, task: TaskId) {
         let data = match self.in_flight[&task].task.data {

@@ -183,24 +183,29 @@ assert h.pread(4096, 4096) == bytes(4096)
 #[test]
 fn every_request_of_the_protocol_works_against_tgt() {
     let mut lab = Lab::two_paths(512, &[]);
+    assert_eq!(
+        nbdinfo(&lab.uri())["can_trim"],
+        false,
+        "tgt's LUN is not thin"
+    );
     let script = "
 h.pwrite(b'a' * 65536, 0, nbd.CMD_FLAG_FUA)
 h.flush()
 h.zero(4096, 4096)
-h.trim(4096, 16384)
 h.zero(512, 1024, nbd.CMD_FLAG_NO_HOLE)
 data = h.pread(65536, 0)
 assert data[:1024] == b'a' * 1024 and data[1024:1536] == bytes(512) and data[4096:8192] == bytes(4096)
-assert data[32768:] == b'a' * 32768
+assert data[8192:] == b'a' * (65536 - 8192)
 h.pwrite(b'b' * (4 << 20), 8 << 20)
 assert h.pread(4 << 20, 8 << 20) == b'b' * (4 << 20)
-try:
-    h.set_strict_mode(0)
-    h.pread(512, 64 << 20)
-except nbd.Error as error:
-    assert error.errno in ('EINVAL', 'ENOSPC'), error
-else:
-    raise SystemExit('a read beyond the end was carried out')
+h.set_strict_mode(0)
+for beyond in (64 << 20, (64 << 20) - 512):
+    try:
+        h.pread(1024, beyond)
+    except nbd.Error as error:
+        assert error.errno in ('EINVAL', 'ENOSPC'), error
+    else:
+        raise SystemExit('a read beyond the end was carried out')
 ";
     nbdsh(&lab.uri(), script);
     qemu_io(
@@ -208,9 +213,43 @@ else:
         &[
             "write -f -P 7 1M 1M",
             "write -z 1M 64k",
-            "discard 2M 1M",
             "read -P 0 1M 64k",
+            "read -P 7 1088k 512k",
         ],
     );
     lab.daemon.assert_well();
+}
+
+#[test]
+fn a_thin_lun_is_trimmed() {
+    let folder = scratch();
+    let mut tgtd = Tgtd::start(folder.path(), "iqn.2026-11.test:thin", 1);
+    let image = tgtd.add_lun(1, 512, 8);
+    tgtd.set_lun(1, "thin_provisioning=1");
+    let volume = Volume::of(&tgtd, 1);
+    let mut daemon = Daemon::start(folder.path(), std::slice::from_ref(&volume));
+    let uri = nbd_uri(&volume.socket(folder.path()), &volume.name);
+    assert_eq!(nbdinfo(&uri)["can_trim"], true);
+    qemu_io(&uri, &["write -P 7 0 8M", "flush"]);
+    let full = allocated(&image);
+    nbdsh(
+        &uri,
+        "h.trim(4 << 20, 4 << 20)\nh.zero(1 << 20, 0)\nh.flush()",
+    );
+    assert!(
+        allocated(&image) <= full - (4 << 20),
+        "{} of {full} bytes are still there",
+        allocated(&image)
+    );
+    qemu_io(
+        &uri,
+        &["read -P 0 0 1M", "read -P 7 1M 3M", "read -P 0 4M 4M"],
+    );
+    daemon.assert_well();
+}
+
+/// Bytes of a file that take room on the disk.
+fn allocated(file: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(file).expect("the backing file").blocks() * 512
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::net::SocketAddrV4;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Path as FilePath, PathBuf};
 
 use super::tgt::{Account, Tgtd};
 
@@ -14,11 +14,18 @@ pub(crate) struct Volume {
     pub(crate) name: String,
     pub(crate) target: String,
     pub(crate) lun: u8,
-    /// Each path's portal, and its LUN if another one.
-    pub(crate) paths: Vec<(SocketAddrV4, Option<u8>)>,
+    pub(crate) paths: Vec<Path>,
     pub(crate) auth: Option<Auth>,
     /// Further lines of the volume's table.
     pub(crate) more: Vec<String>,
+}
+
+/// An element of `paths`; target and LUN if they are not the volume's.
+#[derive(Clone)]
+pub(crate) struct Path {
+    pub(crate) portal: SocketAddrV4,
+    pub(crate) target: Option<String>,
+    pub(crate) lun: Option<u8>,
 }
 
 /// CHAP.
@@ -40,7 +47,14 @@ impl Volume {
             name: format!("v{lun}"),
             target: tgtd.target().into(),
             lun,
-            paths: portals.iter().map(|portal| (*portal, None)).collect(),
+            paths: portals
+                .iter()
+                .map(|portal| Path {
+                    portal: *portal,
+                    target: None,
+                    lun: None,
+                })
+                .collect(),
             auth: None,
             more: Vec::new(),
         }
@@ -57,11 +71,11 @@ impl Volume {
     }
 
     /// Where its NBD clients connect.
-    pub(crate) fn socket(&self, folder: &Path) -> PathBuf {
+    pub(crate) fn socket(&self, folder: &FilePath) -> PathBuf {
         folder.join(format!("{}.sock", self.name))
     }
 
-    fn write(&self, folder: &Path, text: &mut String) {
+    fn write(&self, folder: &FilePath, text: &mut String) {
         let Self {
             name, target, lun, ..
         } = self;
@@ -79,9 +93,17 @@ impl Volume {
             let _ = writeln!(text, "{line}");
         }
         text.push_str("paths = [\n");
-        for (portal, lun) in &self.paths {
+        for Path {
+            portal,
+            target,
+            lun,
+        } in &self.paths
+        {
+            let target = target
+                .as_ref()
+                .map_or(String::new(), |name| format!(", target = \"{name}\""));
             let lun = lun.map_or(String::new(), |lun| format!(", lun = {lun}"));
-            let _ = writeln!(text, "  {{ portal = \"{portal}\"{lun} }},");
+            let _ = writeln!(text, "  {{ portal = \"{portal}\"{target}{lun} }},");
         }
         text.push_str("]\n");
         if let Some(Auth { own, target }) = self.auth {
@@ -101,7 +123,7 @@ impl Volume {
     }
 }
 
-fn secret(folder: &Path, name: &str, account: Account) -> PathBuf {
+fn secret(folder: &FilePath, name: &str, account: Account) -> PathBuf {
     let file = folder.join(format!("{name}.secret"));
     fs::write(&file, format!("{}\n", account.secret)).expect("the secret's file");
     fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("its permissions");
@@ -109,7 +131,7 @@ fn secret(folder: &Path, name: &str, account: Account) -> PathBuf {
 }
 
 /// Writes `multipath.toml` into the folder and returns its path.
-pub(crate) fn write(folder: &Path, volumes: &[Volume]) -> PathBuf {
+pub(crate) fn write(folder: &FilePath, volumes: &[Volume]) -> PathBuf {
     let mut text = format!(
         "[daemon]\ninitiator_name = \"iqn.2026-11.test:initiator\"\nstate_dir = \"{0}/state\"\n\
          control = {{ socket = \"{0}/control.sock\" }}\n",

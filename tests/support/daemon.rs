@@ -9,14 +9,13 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::config::{self, Volume};
-use super::process::{Running, success};
+use super::process::{Running, output};
 use super::{program, wait_for};
 
 /// A running daemon.
 pub(crate) struct Daemon {
     running: Running,
     folder: PathBuf,
-    config: PathBuf,
 }
 
 impl Daemon {
@@ -24,12 +23,11 @@ impl Daemon {
     pub(crate) fn launch(folder: &Path, volumes: &[Volume]) -> Self {
         let config = config::write(folder, volumes);
         let mut command = Command::new(program("iiblockdaemon"));
-        command.arg("--config").arg(&config);
+        command.arg("--config").arg(&config).env("NO_COLOR", "1");
         let running = Running::start(folder, "iiblockdaemon", &mut command);
         Self {
             running,
             folder: folder.into(),
-            config,
         }
     }
 
@@ -72,21 +70,34 @@ impl Daemon {
         })
     }
 
-    fn iibadm(&self, arguments: &[&str]) -> Command {
+    /// `iibadm status`; every exit code that is an answer will do.
+    fn ask(&self, more: &[&str]) -> String {
         let mut command = Command::new(program("iibadm"));
-        command.args(arguments).arg("--config").arg(&self.config);
         command
+            .arg("status")
+            .args(more)
+            .arg("--socket")
+            .arg(self.folder.join("control.sock"));
+        let output = output(&command);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let answered = matches!(output.status.code(), Some(0 | 3 | 4));
+        assert!(
+            answered,
+            "{command:?}: {output:?}\nthe daemon said:\n{}",
+            self.log()
+        );
+        said
     }
 
     /// `iibadm status --json`.
     pub(crate) fn status(&self) -> Value {
-        let text = success(&self.iibadm(&["status", "--json"]));
+        let text = self.ask(&["--json"]);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
     }
 
     /// `iibadm status`, as people read it.
     pub(crate) fn status_text(&self) -> String {
-        success(&self.iibadm(&["status"]))
+        self.ask(&[])
     }
 
     /// One object per path of the volume, in the configuration's order.

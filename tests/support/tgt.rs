@@ -141,15 +141,25 @@ impl Tgtd {
 
     /// Adds a LUN over an existing file, under names that `identity` determines.
     pub(crate) fn add_lun_over(&mut self, image: &Path, lun: u8, block: u32, identity: &str) {
-        let (image, name) = (image.display(), name_of(identity));
+        let name = name_of(identity);
+        self.add_nameless_lun_over(image, lun, block);
         let unit = format!("--mode logicalunit --tid 1 --lun {lun}");
-        self.admin(&format!(
-            "{unit} --op new --backing-store {image} --blocksize {block}"
-        ));
         self.admin(&format!(
             "{unit} --op update --params scsi_id=lun-{name},scsi_sn={}",
             &name[..8]
         ));
+    }
+
+    /// Adds a LUN over an existing file, under the names that tgt gives to that number by default.
+    pub(crate) fn add_nameless_lun_over(&mut self, image: &Path, lun: u8, block: u32) {
+        let unit = format!("--mode logicalunit --op new --tid 1 --lun {lun} --blocksize {block}");
+        self.admin(&format!("{unit} --backing-store {}", image.display()));
+    }
+
+    /// Sets a parameter of a LUN: `thin_provisioning=1`, `readonly=1`, …
+    pub(crate) fn set_lun(&mut self, lun: u8, parameter: &str) {
+        let unit = format!("--mode logicalunit --op update --tid 1 --lun {lun}");
+        self.admin(&format!("{unit} --params {parameter}"));
     }
 
     pub(crate) fn remove_lun(&mut self, lun: u8) {

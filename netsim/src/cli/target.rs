@@ -13,7 +13,8 @@ use netsim::quantity::{parse_duration, parse_size};
 use netsim::target::lun::{Backing, Lun, LunConfig};
 use netsim::target::server::TargetServer;
 use netsim::target::{
-    DigestWish, PortalBehaviour, PortalConfig, Target, TargetAuth, TargetConfig, Wishes,
+    Behaviour, DigestWish, Orphans, PortalBehaviour, PortalConfig, Reinstatement, Target,
+    TargetAuth, TargetConfig, Wishes,
 };
 use tokio::net::TcpListener;
 
@@ -22,6 +23,13 @@ enum Digest {
     None,
     Crc32c,
     Any,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Reinstate {
+    Synchronous,
+    Asynchronous,
+    Ignored,
 }
 
 #[derive(Debug, clap::Args)]
@@ -78,6 +86,13 @@ pub(crate) struct Arguments {
     /// Time that each command takes.
     #[arg(long, default_value = "0ms", value_parser = parse_duration)]
     service_time: Duration,
+    /// What a login with the name of a living session does: ends it and waits for its commands, ends
+    /// it only, or nothing.
+    #[arg(long, value_enum, default_value = "synchronous")]
+    reinstatement: Reinstate,
+    /// Commands of dead sessions execute so much later (ghosts) instead of never.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    orphans_after: Option<Duration>,
 }
 
 fn parse_portal(text: &str) -> anyhow::Result<(SocketAddr, u16)> {
@@ -139,6 +154,17 @@ fn build(arguments: &Arguments, listeners: &[TcpListener]) -> anyhow::Result<Tar
     let units = (0..arguments.luns).map(|number| Ok((number, unit(arguments, number)?)));
     let units = units.collect::<anyhow::Result<Vec<_>>>()?;
     let mut target = Target::new(config, units);
+    target.set_behaviour(Behaviour {
+        reinstatement: match arguments.reinstatement {
+            Reinstate::Synchronous => Reinstatement::Synchronous,
+            Reinstate::Asynchronous => Reinstatement::Asynchronous,
+            Reinstate::Ignored => Reinstatement::Ignored,
+        },
+        orphans: arguments
+            .orphans_after
+            .map_or(Orphans::Terminate, Orphans::ExecuteAfter),
+        ..Behaviour::default()
+    });
     for portal in 0..listeners.len() {
         let service_time = arguments.service_time;
         let behaviour = PortalBehaviour {

@@ -70,7 +70,7 @@ async fn answer(mut stream: UnixStream, proxy: &ProxyHandle) -> io::Result<()> {
 
 fn carry_out(line: &str, proxy: &ProxyHandle) -> Result<String, String> {
     if line == "status" {
-        return Ok(format!("path: {:?}\n{}", proxy.path(), proxy.statistics()));
+        return Ok(format!("path: {}\n{}", proxy.path(), proxy.statistics()));
     }
     let (fault, duration) = match line.rsplit_once(" for ") {
         Some((fault, time)) => {

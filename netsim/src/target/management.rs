@@ -179,6 +179,23 @@ impl Target {
         self.after_orphans(now);
     }
 
+    /// Power fails and comes back: connections and orphans are gone, and of each unit's volatile cache
+    /// every block for which `survives` says no. Returns how many blocks were lost.
+    pub fn power_cycle(&mut self, now: Instant, mut survives: impl FnMut(u64) -> bool) -> usize {
+        let behaviour = std::mem::take(&mut self.behaviour);
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            self.disconnect(now, id);
+            self.woken.insert(id);
+        }
+        self.behaviour = behaviour;
+        self.statistics.terminated += self.orphans.len() as u64;
+        self.orphans.clear();
+        self.resets.clear();
+        let units = self.units.values_mut();
+        units.map(|unit| unit.power_cycle(&mut survives)).sum()
+    }
+
     /// Asks all initiators to log out within `seconds` (asynchronous event 1, RFC 7143 11.9.1).
     pub fn request_logout(&mut self, seconds: u16) {
         for (id, connection) in &mut self.connections {

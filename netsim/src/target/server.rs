@@ -25,6 +25,7 @@ const READ_LEN_MIN: usize = 32 << 10;
 const SLICES_MAX: usize = 64;
 /// Output beyond this is written before more is read.
 const OUTPUT_MAX: u64 = 8 << 20;
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 
 /// A running target. Dropping it resets all connections and frees the ports.
@@ -93,20 +94,18 @@ impl TargetServer {
         self.shared.with(act)
     }
 
-    /// Ends the target: ports are freed, connections are reset. Returns its disks' state in the
-    /// target itself, from which another can be started.
-    ///
-    /// # Panics
-    /// Never: all tasks that share the target have ended.
+    /// Ends the target: ports are freed and connections are reset. Gives the target back, from
+    /// which another can be started; `None` if its tasks do not end.
     pub async fn stop(mut self) -> Option<Target> {
         self.tasks.shutdown().await;
         let Self { shared, .. } = self;
-        let inner = Arc::into_inner(shared)?.inner;
-        let target = inner
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .target;
-        Some(target)
+        let give_up = clock::now() + STOP_TIMEOUT;
+        // Connections are aborted with their listener, and end when the runtime comes to them.
+        while Arc::strong_count(&shared) > 1 && clock::now() < give_up {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let inner = Arc::into_inner(shared)?.inner.into_inner();
+        Some(inner.unwrap_or_else(PoisonError::into_inner).target)
     }
 }
 
@@ -267,3 +266,6 @@ async fn write_some(stream: &TcpStream, out: &mut OutQueue) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

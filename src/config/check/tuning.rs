@@ -86,7 +86,6 @@ impl Checker<'_, '_, '_> {
     fn fence(&mut self, tuning: &Tuning) -> Fence {
         let default = Fences {
             reinstate: defaults::FENCE_REINSTATE,
-            lun_reset: defaults::FENCE_LUN_RESET,
             quiesce: defaults::FENCE_QUIESCE,
         };
         let fences = value_or(&tuning.fence, default);
@@ -100,7 +99,6 @@ impl Checker<'_, '_, '_> {
         let quiesce = value_or(&tuning.quiesce, defaults::QUIESCE);
         Fence {
             reinstate: fences.reinstate,
-            lun_reset: fences.lun_reset,
             quiesce: fences.quiesce.then_some(quiesce),
         }
     }

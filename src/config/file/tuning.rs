@@ -33,9 +33,8 @@ const DIGESTS: [(&str, DigestChoice); 4] = [
 ];
 
 /// Names of the fences.
-const FENCES: [(&str, FenceKind); 3] = [
+const FENCES: [(&str, FenceKind); 2] = [
     ("reinstate", FenceKind::Reinstate),
-    ("lun-reset", FenceKind::LunReset),
     ("quiesce", FenceKind::Quiesce),
 ];
 
@@ -43,7 +42,6 @@ const FENCES: [(&str, FenceKind); 3] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FenceKind {
     Reinstate,
-    LunReset,
     Quiesce,
 }
 
@@ -51,7 +49,6 @@ enum FenceKind {
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Fences {
     pub(in super::super) reinstate: bool,
-    pub(in super::super) lun_reset: bool,
     pub(in super::super) quiesce: bool,
 }
 
@@ -108,7 +105,6 @@ impl Tuning {
             no_path: read_no_path(section, report),
             fence: fences.map(|kinds| Fences {
                 reinstate: kinds.contains(&FenceKind::Reinstate),
-                lun_reset: kinds.contains(&FenceKind::LunReset),
                 quiesce: kinds.contains(&FenceKind::Quiesce),
             }),
             quiesce: section.parsed("quiesce", report, to_an_hour()),

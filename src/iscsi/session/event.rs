@@ -101,6 +101,16 @@ pub enum TaskFailure {
 }
 
 impl TaskFailure {
+    /// Whether the target may still be executing the command: it said that it ends it, or that it failed, and
+    /// neither is a SCSI status. A wrong residual comes with one.
+    #[must_use]
+    pub fn at_large(&self) -> bool {
+        match self {
+            Self::Response(_) | Self::Terminated => true,
+            Self::Rejected(_) | Self::Residual => false,
+        }
+    }
+
     /// Whether the command may have been executed.
     #[must_use]
     pub fn disposition(&self) -> Disposition {

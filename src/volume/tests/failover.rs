@@ -300,3 +300,42 @@ fn a_pinned_identity_refuses_what_the_volume_was_not() {
     ));
     assert_eq!(bench.identify(0, unit("S1")), Order::Admit);
 }
+
+#[test]
+fn a_write_that_failed_without_a_status_and_may_still_execute_haunts_until_its_session_is_fenced() {
+    for at_large in [true, false] {
+        let mut bench = Bench::new(2, |_| {});
+        bench.up(0);
+        bench.up(1);
+        let io = bench.write(0, 8);
+        let task = bench.tasks_on(0)[0];
+        bench.fail(task, at_large);
+        let order = bench.volume.poll_order();
+        assert_eq!(order.is_some(), at_large, "the session is given up");
+        bench.all_good(1);
+        assert_eq!(bench.replies(), [(io, None)]);
+        bench.lose(0, Disposition::Indeterminate);
+        let later = bench.write(4, 8);
+        assert_eq!(bench.in_flight.is_empty(), at_large);
+        bench.fence(0, Incarnation(1));
+        bench.all_good(1);
+        assert_eq!(bench.replies(), [(later, None)]);
+    }
+}
+
+#[test]
+fn a_shared_volume_fails_what_waits_for_a_fence_too_when_no_path_comes_back_in_time() {
+    let mut bench = Bench::new(2, |config| {
+        config.shared = true;
+        config.quiesce = None;
+    });
+    bench.up(0);
+    bench.up(1);
+    let io = bench.write(0, 8);
+    bench.lose(0, Disposition::Indeterminate);
+    bench.all_good(1);
+    bench.lose(1, Disposition::Indeterminate);
+    bench.pass(Duration::from_secs(301));
+    assert_eq!(bench.replies(), [(io, Some(IoErrno::Io))]);
+    assert!(bench.volume.is_idle());
+}

@@ -255,3 +255,116 @@ fn busy_for_longer_than_the_retry_window_is_an_error_at_last() {
     }
     assert!(answers > 20, "{answers}: it was tried for the whole window");
 }
+
+#[test]
+fn a_write_behind_a_trim_of_nothing_is_not_forgotten() {
+    let mut bench = Bench::new(1, |_| {});
+    bench.up(0);
+    let first = bench.write(0, 8);
+    let range = geometry().range(3 * 512, 4 * 512).unwrap();
+    let trim = bench.ask(Request::Trim { range, fua: false });
+    let behind = bench.write(3, 4);
+    bench.all_good(0);
+    assert_eq!(
+        bench.replies(),
+        [(first, None), (trim, None), (behind, None)]
+    );
+}
+
+#[test]
+fn zeroing_in_many_parts_survives_a_unit_that_does_not_know_write_same() {
+    let mut bench = Bench::new(1, |_| {});
+    bench.up(0);
+    let range = geometry().range(0, 2049 * 512).unwrap();
+    let io = bench.ask(Request::WriteZeroes {
+        range,
+        may_unmap: false,
+        fua: false,
+    });
+    let parts = bench.tasks_on(0);
+    assert_eq!(parts.len(), 3, "1024 + 1024 + 1 blocks");
+    for task in parts.into_iter().rev() {
+        bench.answer(task, check(5, 0x20, 0));
+    }
+    bench.all_good(0);
+    assert_eq!(bench.replies(), [(io, None)]);
+}
+
+#[test]
+fn a_short_write_that_is_called_good_is_not_acknowledged() {
+    let mut bench = Bench::new(2, |_| {});
+    bench.up(0);
+    bench.up(1);
+    let io = bench.write(0, 8);
+    let task = bench.tasks_on(0)[0];
+    let mut short = completion(0, Bytes::new(), Payload::new());
+    short.residual = Residual::Underflow(512);
+    bench.answer(task, short);
+    assert!(
+        bench.replies().is_empty(),
+        "seven of eight blocks were written"
+    );
+    assert_eq!(bench.tasks_on(1).len(), 1, "the other path is asked");
+    bench.all_good(1);
+    assert_eq!(bench.replies(), [(io, None)]);
+}
+
+#[test]
+fn io_that_waited_for_a_path_has_all_its_patience_left() {
+    let mut bench = Bench::new(1, |_| {});
+    bench.up(0);
+    bench.lose(0, Disposition::Unsent);
+    let io = bench.write(0, 8);
+    bench.pass(limits::RETRY_WINDOW + Duration::from_secs(1));
+    bench.up(0);
+    let task = bench.tasks_on(0)[0];
+    bench.answer(task, check(2, 0x04, 0x01));
+    assert!(
+        bench.replies().is_empty(),
+        "becoming ready, as targets do after an outage"
+    );
+    bench.pass(Duration::from_secs(1));
+    bench.all_good(0);
+    assert_eq!(bench.replies(), [(io, None)]);
+}
+
+#[test]
+fn being_busy_for_long_uses_up_no_other_patience() {
+    let mut bench = Bench::new(1, |_| {});
+    bench.up(0);
+    let io = bench.read(0, 8);
+    for _ in 0..2 * limits::RETRYABLE_MAX {
+        let task = bench.tasks_on(0)[0];
+        bench.answer(task, completion(0x08, Bytes::new(), Payload::new()));
+        bench.pass(Duration::from_secs(1));
+    }
+    let task = bench.tasks_on(0)[0];
+    bench.answer(task, check(0x0b, 0, 0));
+    bench.all_good(0);
+    assert_eq!(
+        bench.replies(),
+        [(io, None)],
+        "one aborted command is not too many"
+    );
+}
+
+#[test]
+fn the_next_flush_tells_of_an_acknowledged_write_that_the_target_lost() {
+    let mut bench = Bench::new(1, |_| {});
+    bench.up(0);
+    let read = bench.read(0, 8);
+    let mut deferred = check(4, 0x44, 0);
+    let mut sense = deferred.sense.to_vec();
+    sense[0] = 0x71;
+    deferred.sense = sense.into();
+    let task = bench.tasks_on(0)[0];
+    bench.answer(task, deferred);
+    bench.all_good(0);
+    assert_eq!(bench.replies(), [(read, None)]);
+    let flush = bench.ask(Request::Flush);
+    bench.all_good(0);
+    assert_eq!(bench.replies(), [(flush, Some(IoErrno::Io))]);
+    let next = bench.ask(Request::Flush);
+    bench.all_good(0);
+    assert_eq!(bench.replies(), [(next, None)], "it is told once");
+}

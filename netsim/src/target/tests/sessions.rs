@@ -243,3 +243,21 @@ fn a_logout_is_answered_and_then_the_connection_closes() {
     assert_eq!(target.is_over(initiator.id), Some(false));
     assert_eq!(target.sessions().count(), 0);
 }
+
+#[test]
+fn a_power_cycle_ends_sessions_and_orphans_alike() {
+    let now = crate::clock::now();
+    let orphans = Orphans::ExecuteAfter(SECOND);
+    let (mut target, dead) = with_waiting_write(now, Reinstatement::Synchronous, orphans);
+    target.disconnect(now, dead.id);
+    let other = Initiator::log_in(now, &mut target, 1, 2, &[]);
+    target.power_cycle(now, |_| true);
+    assert_eq!(target.is_over(other.id), Some(true));
+    assert_eq!(target.poll_timeout(), None);
+    target.handle_timeout(now + 60 * SECOND);
+    assert_eq!(first_byte(&mut target), 0);
+    let mut new = Initiator::log_in(now, &mut target, 0, 2, &[]);
+    target.set_portal(0, PortalBehaviour::default());
+    new.write(now, &mut target, 0, &[1; BLOCK]);
+    assert_eq!(new.response(&mut target).unwrap().status, 2, "power on");
+}
