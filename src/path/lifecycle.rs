@@ -126,6 +126,8 @@ impl Path {
         self.actions.push_back(Action::Hangup { link: Link::Main });
         self.probe = None;
         self.aborting.clear();
+        self.own = None;
+        self.unsent = None;
         self.stale_check = None;
         self.draining = None;
         self.logging_out = false;

@@ -189,6 +189,10 @@ pub struct Path {
     aborting: BTreeMap<TaskId, Instant>,
     stale_check: Option<Instant>,
     next_probe_task: u64,
+    /// The path's own command whose answer is due; there is one at a time.
+    own: Option<TaskId>,
+    /// The same, while the target's command window has no place for it.
+    unsent: Option<Task>,
     stopping: Option<Instant>,
     /// The target asked for a logout: no new commands, and when at the latest.
     draining: Option<Instant>,
@@ -235,6 +239,8 @@ impl Path {
             aborting: BTreeMap::new(),
             stale_check: None,
             next_probe_task: 0,
+            own: None,
+            unsent: None,
             stopping: None,
             draining: None,
             logging_out: false,
@@ -377,7 +383,7 @@ impl Path {
     #[must_use]
     pub fn free_slots(&mut self) -> u32 {
         let usable = matches!(self.state, State::Ready | State::Probation { .. });
-        if !usable || self.draining.is_some() || self.logging_out {
+        if !usable || self.unsent.is_some() || self.draining.is_some() || self.logging_out {
             return 0;
         }
         let depth = self.config.queue_depth;
@@ -399,6 +405,11 @@ impl Path {
         let session = self.session.as_mut().and_then(Session::full_feature);
         let session = session.expect("commands go to paths with free slots");
         session.submit(now, task);
+        self.watch_progress(now);
+    }
+
+    /// A command went out: it is looked at when it could have made no progress for too long.
+    fn watch_progress(&mut self, now: Instant) {
         let deadline = now + self.config.detect.command;
         self.stale_check.get_or_insert(deadline);
     }

@@ -432,9 +432,23 @@ impl Path {
             attribute,
             data,
         };
-        match self.session.as_mut().and_then(Session::full_feature) {
-            Some(session) if session.free_slots() > 0 => session.submit(now, task),
-            _ => self.lose(now, "the target's command window is closed"),
+        self.own = Some(id);
+        self.unsent = Some(task);
+        self.send_unsent(now);
+    }
+
+    /// Sends the path's own command, which may have waited for a place in the target's command window: the volume's
+    /// commands fill it. It goes before any further one of theirs.
+    pub(super) fn send_unsent(&mut self, now: Instant) {
+        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else {
+            return;
+        };
+        if session.free_slots() == 0 {
+            return;
+        }
+        if let Some(task) = self.unsent.take() {
+            session.submit(now, task);
+            self.watch_progress(now);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ids::TaskId;
 use crate::iscsi::pdu::TmfResponse;
 use crate::iscsi::session::{AsyncEvent, Event, Session, TaskFunction};
 use crate::limits;
@@ -22,6 +23,7 @@ impl Path {
         while let Some(event) = self.session.as_mut().and_then(Session::poll_event) {
             self.on_event(now, event);
         }
+        self.send_unsent(now);
         if matches!(self.state, State::Suspect)
             && !self.logging_out
             && let Some(session) = self.session.as_mut().and_then(Session::full_feature)
@@ -49,7 +51,7 @@ impl Path {
                 }
             }
             Event::Completed(task, completion) if probe::is_ours(task) => {
-                self.on_own_answer(now, Some(completion));
+                self.on_own_answer(now, task, Some(completion));
             }
             Event::Completed(task, completion) => {
                 self.aborting.remove(&task);
@@ -61,7 +63,7 @@ impl Path {
             }
             Event::Failed(task, failure) if probe::is_ours(task) => {
                 tracing::debug!(path = %self.config.name, ?failure, "a probe failed");
-                self.on_own_answer(now, None);
+                self.on_own_answer(now, task, None);
             }
             Event::Failed(task, failure) => {
                 tracing::info!(path = %self.config.name, ?failure, "a command failed without a SCSI status");
@@ -75,7 +77,9 @@ impl Path {
             }
             Event::Aborted(task) => {
                 self.aborting.remove(&task);
-                if !probe::is_ours(task) {
+                if probe::is_ours(task) {
+                    self.on_own_answer(now, task, None);
+                } else {
                     self.messages.push_back(Message::Failed {
                         incarnation,
                         task,
@@ -98,7 +102,11 @@ impl Path {
         }
     }
 
-    fn on_own_answer(&mut self, now: Instant, completion: Option<Completion>) {
+    fn on_own_answer(&mut self, now: Instant, task: TaskId, completion: Option<Completion>) {
+        // A probation's last command is of no interest once its path is identified anew.
+        if self.own.take_if(|own| *own == task).is_none() {
+            return;
+        }
         if self.probe.is_some() {
             self.drive_probe(now, Some(completion));
         } else {

@@ -273,7 +273,11 @@ impl Volume {
             errno: IoErrno::Io,
             lba: None,
         };
-        let result = if lost { result.and(Err(failure)) } else { result };
+        let result = if lost {
+            result.and(Err(failure))
+        } else {
+            result
+        };
         match result {
             Ok(data) => io.parts[command.part] = data,
             Err(error) => {

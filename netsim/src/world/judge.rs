@@ -218,7 +218,8 @@ impl World {
         for _ in 0..self.knobs.load.clients {
             let connection = nbd::Connection::new(&export, self.knobs.structured);
             let id = self.engine.attach(connection);
-            self.clients.push(Client::new(self.now, id, export.flags.trim, &self.knobs));
+            self.clients
+                .push(Client::new(self.now, id, export.flags.trim, &self.knobs));
         }
     }
 

@@ -133,7 +133,9 @@ pub fn run(knobs: &Knobs, detail: Detail) -> Outcome {
         PLAYING.set(knobs.seed);
         let mut world = World::new(knobs.clone(), detail, log);
         let violation = catch_unwind(AssertUnwindSafe(|| world.play()));
-        let violation = violation.unwrap_or_else(|panic| Err(world.panicked(panic.as_ref()))).err();
+        let violation = violation
+            .unwrap_or_else(|panic| Err(world.panicked(panic.as_ref())))
+            .err();
         world.drain_log();
         let summary = world.summary();
         Outcome {
