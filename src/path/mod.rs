@@ -509,6 +509,7 @@ impl Path {
         let heard = session.last_received()?;
         let session = session.full_feature()?;
         let busy = session.outstanding() > 0;
-        Some(detect.next_check(checked, session.oldest_ping(), heard, busy))
+        let pinged = session.oldest_ping().map(|pinged| pinged.max(heard));
+        Some(detect.next_check(checked, pinged, heard, busy))
     }
 }

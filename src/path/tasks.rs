@@ -168,7 +168,8 @@ impl Path {
             }
             return;
         };
-        match detect.judge(now, pinged, peers) {
+        // What arrives is a sign of life as well: an answer may stand in line behind a lot of data.
+        match detect.judge(now, pinged.max(heard), peers) {
             Judgement::Well => {}
             Judgement::Suspect => {
                 if matches!(self.state, State::Ready) {
