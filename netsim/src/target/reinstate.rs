@@ -48,9 +48,14 @@ impl Target {
     }
 
     fn end_namesakes(&mut self, now: Instant, name: &SessionName) {
+        // One whose login still waits for its predecessor's commands is ended as well.
         let is_old = |connection: &Connection| match &connection.phase {
             Phase::Full(session) => session.kind == SessionKind::Normal && session.name == *name,
-            Phase::Login(_) | Phase::Waiting(_) | Phase::Closing => false,
+            Phase::Waiting(waiting) => {
+                waiting.kind == SessionKind::Normal
+                    && self.session_name(connection.portal, waiting) == *name
+            }
+            Phase::Login(_) | Phase::Closing => false,
         };
         let old = self
             .connections

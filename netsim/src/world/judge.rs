@@ -128,7 +128,7 @@ impl World {
             let line = client.read(now, &mut self.oracle, 0, blocks);
             self.note(|| line);
         }
-        let limit = self.now + DETOUR + self.knobs.service_time * 70;
+        let limit = self.now + RECOVERY;
         self.turn()?;
         while self.outstanding() > 0 {
             if self.now >= limit {
