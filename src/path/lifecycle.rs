@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::ids::{Incarnation, TaskId};
 use crate::iscsi::error::{LoginStatus, SessionError};
 use crate::iscsi::session::{Event, Session};
+use crate::sabotage::{self, Sabotage};
 
 use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose};
 use super::message::{FenceKind, Message};
@@ -250,6 +251,9 @@ impl Path {
     pub(super) fn on_logged_in(&mut self, now: Instant) {
         self.redirects = 0;
         self.enter(now, State::Probing, "logged in");
+        if sabotage::is(Sabotage::FenceAtLogin) {
+            self.fenced(Incarnation(self.incarnation.0 - 1));
+        }
         self.probe = Some(Probe::new(now));
         self.drive_probe(now, None);
     }
@@ -356,6 +360,9 @@ impl Path {
             let purpose = self.fencer.as_ref().map(|fencer| fencer.purpose);
             match event {
                 FencerEvent::LoggedIn => {
+                    if sabotage::is(Sabotage::FenceAtLogin) && purpose == Some(Purpose::Fence) {
+                        self.fenced(self.incarnation);
+                    }
                     if let Some(proof) = &mut self.proof {
                         proof.fencer_in = true;
                         proof.deadline = Some(now + PROOF_TIMEOUT);

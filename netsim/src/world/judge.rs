@@ -8,7 +8,7 @@ use iiblockdaemon::nbd;
 use iiblockdaemon::path::PathState;
 
 use super::client::{Client, Ended};
-use super::{Knobs, World};
+use super::{Fault, Knobs, Planned, World};
 
 /// The volume goes online within so long: nothing is broken before.
 const ONLINE: Duration = Duration::from_secs(10);
@@ -244,7 +244,7 @@ impl World {
                 Rule::Fails,
                 format!("client {client} io {cookie} failed with {error}"),
             ))
-        } else if ended.read && ended.took > self.knobs.patience() {
+        } else if self.asking && ended.read && ended.took > self.knobs.patience() {
             let took = ended.took;
             Some((
                 Rule::Stalls,
@@ -264,7 +264,8 @@ impl World {
 impl Knobs {
     /// How long a read may take.
     fn patience(&self) -> Duration {
-        if self.spared.is_none() {
+        let slow = |planned: &Planned| matches!(planned.fault, Fault::Slow { .. });
+        if self.spared.is_none() || self.line.capacity < 64 << 10 || self.faults.iter().any(slow) {
             return Duration::MAX;
         }
         // A full queue of commands one after the other, then a detection, and all that again.
