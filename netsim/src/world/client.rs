@@ -27,6 +27,8 @@ enum Ticket {
 #[derive(Debug)]
 struct Asked {
     ticket: Ticket,
+    /// Its bytes, should it have to be sent again.
+    request: Bytes,
     began: Instant,
     offset: u64,
     length: u32,
@@ -184,8 +186,8 @@ impl Client {
         let sequence = ticket.sequence();
         let flags = if fua { CMD_FLAG_FUA } else { 0 };
         let command = wire::request(Command::Write, flags, self.next_cookie, offset, length);
-        let cookie = self.send(now, command, Ticket::Write(ticket), offset, 0);
-        self.socket.extend_from_slice(&data);
+        let request = [&command[..], &data].concat().into();
+        let cookie = self.send(now, request, Ticket::Write(ticket), offset, 0);
         format!(
             "client {} io {cookie} write {lba}+{blocks} as {sequence} fua {fua}",
             self.writer
@@ -230,16 +232,17 @@ impl Client {
     fn send(
         &mut self,
         now: Instant,
-        command: Bytes,
+        request: Bytes,
         ticket: Ticket,
         offset: u64,
         length: u32,
     ) -> u64 {
         let cookie = self.next_cookie;
         self.next_cookie += 1;
-        self.socket.extend_from_slice(&command);
+        self.socket.extend_from_slice(&request);
         let asked = Asked {
             ticket,
+            request,
             began: now,
             offset,
             length,
@@ -248,6 +251,39 @@ impl Client {
         };
         self.asked.insert(cookie, asked);
         cookie
+    }
+
+    /// The daemon is another one: as the kernel does, everything unanswered is sent again.
+    pub(super) fn reconnect(&mut self, id: ClientId) {
+        self.id = id;
+        self.unread.clear();
+        self.input.clear();
+        self.socket.clear();
+        self.fresh = false;
+        for asked in self.asked.values_mut() {
+            asked.pieces.clear();
+            asked.error = None;
+            self.socket.extend_from_slice(&asked.request);
+        }
+    }
+
+    /// There is no daemon: what was on its way to it, or back, is lost.
+    pub(super) fn pause(&mut self) {
+        self.reconnect(self.id);
+    }
+
+    /// It dies, and another one takes its place: nobody will know what became of what it had asked for.
+    pub(super) fn replace(&mut self, id: ClientId, oracle: &mut Oracle) {
+        for (_, asked) in std::mem::take(&mut self.asked) {
+            match asked.ticket {
+                Ticket::Read(ticket) => {
+                    oracle.read_ends(ticket, self.block_size as usize, None);
+                }
+                Ticket::Write(ticket) | Ticket::Trim(ticket) => oracle.write_ends(ticket, false),
+                Ticket::Flush => {}
+            }
+        }
+        self.reconnect(id);
     }
 
     /// The daemon reads: all that is there, or now and then only a part.

@@ -64,6 +64,13 @@ pub enum Fault {
     },
     /// The target is back.
     Boot,
+    /// The daemon is killed and started again; its clients send again what was not answered.
+    Kill,
+    /// A client dies with all that it had asked for, and another one comes.
+    Replace {
+        /// Which one.
+        client: usize,
+    },
     /// The next commands are answered with this status.
     Status {
         /// BUSY or TASK SET FULL.
@@ -105,6 +112,8 @@ impl fmt::Display for Fault {
             Self::Freeze { path, on: false } => write!(f, "portal of path {path} thaws"),
             Self::Crash { away } => write!(f, "target crashes, away for {away:?}"),
             Self::Boot => f.write_str("target is back"),
+            Self::Kill => f.write_str("daemon killed, and started again"),
+            Self::Replace { client } => write!(f, "client {client} dies, another one comes"),
             Self::Status { status, times } => {
                 write!(f, "the next {times} commands get status {status:02x}h")
             }
@@ -123,7 +132,7 @@ const ATTENTIONS: [(u8, u8); 3] = [(0x29, 0x02), (0x2a, 0x01), (0x2a, 0x06)];
 pub(super) fn draw(rng: &mut Rng, knobs: &Knobs) -> Vec<Planned> {
     let mut planned = Vec::new();
     let paths = knobs.groups.len();
-    for _ in 0..rng.between(1, 8) {
+    for _ in 0..rng.between(1, 12) {
         let at = rng.duration_below(knobs.trouble);
         let left = knobs.trouble - at;
         let end = at + rng.duration_below(left);
@@ -134,7 +143,14 @@ pub(super) fn draw(rng: &mut Rng, knobs: &Knobs) -> Vec<Planned> {
             None => Some(rng.index(paths)),
         };
         let Some(path) = path else { continue };
-        let kinds = if knobs.spared.is_some() { 7 } else { 10 };
+        let kinds = if knobs.spared.is_some() { 7 } else { 12 };
+        if rng.chance(1, 10) {
+            let client = rng.index(knobs.load.clients);
+            planned.push(Planned {
+                at,
+                fault: Fault::Replace { client },
+            });
+        }
         episode(rng, kinds, path, (at, end), &mut planned);
     }
     planned.sort_by_key(|planned| planned.at);
@@ -212,6 +228,7 @@ fn episode(
             let times = u32::try_from(rng.between(1, 20)).unwrap_or(1);
             plan(at, Fault::Status { status, times });
         }
+        9 => plan(at, Fault::Kill),
         _ => {
             let (asc, ascq) = ATTENTIONS[rng.index(ATTENTIONS.len())];
             plan(at, Fault::Attention { asc, ascq });

@@ -170,7 +170,7 @@ impl World {
         Ok(())
     }
 
-    fn nothing_is_left(&mut self) -> Result<(), Violation> {
+    fn nothing_is_left(&self) -> Result<(), Violation> {
         let status = self.engine.status(self.now);
         let volume = &status.volume;
         let leaks = |what: String| Err(self.broken(Rule::Leaks, what));
@@ -210,11 +210,18 @@ impl World {
     }
 
     pub(super) fn go_online(&mut self) {
-        self.online = Some(self.now);
-        self.asking = true;
         let Some(export) = self.engine.export_info() else {
             return;
         };
+        for client in &mut self.clients {
+            let connection = nbd::Connection::new(&export, self.knobs.structured);
+            client.reconnect(self.engine.attach(connection));
+        }
+        if self.online.is_some() {
+            return;
+        }
+        self.online = Some(self.now);
+        self.asking = true;
         for _ in 0..self.knobs.load.clients {
             let connection = nbd::Connection::new(&export, self.knobs.structured);
             let id = self.engine.attach(connection);

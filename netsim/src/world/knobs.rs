@@ -180,7 +180,7 @@ impl Knobs {
         self.transfer_blocks = one_of(rng, &[0, 0, 8, 16]);
         self.fua = rng.chance(2, 3);
         self.thin = rng.chance(2, 3);
-        self.service_time = one_of(rng, &[0, 1, 1, 5, 20, 100]) * MILLI;
+        self.service_time = one_of(rng, &[0, 1, 5, 20, 20, 100]) * MILLI;
         self.queue_depth = one_of(rng, &[1, 4, 32, 128]);
         self.reinstatement = one_of(
             rng,
@@ -192,7 +192,7 @@ impl Knobs {
                 Reinstatement::Ignored,
             ],
         );
-        self.orphans = match rng.below(4) {
+        self.orphans = match rng.below(6) {
             0 => Orphans::Terminate,
             1 => Orphans::ExecuteAfter(rng.duration_below(300 * MILLI)),
             _ => Orphans::ExecuteAfter(rng.duration_below(8 * SECOND)),
@@ -244,7 +244,7 @@ impl Knobs {
             depth: one_of(rng, &[1, 2, 4, 16]),
             think: one_of(rng, &[5, 20, 60]) * MILLI,
             blocks_max: one_of(rng, &[1, 4, 16, 32]).min(self.blocks),
-            reads: one_of(rng, &[20, 45, 60]),
+            reads: one_of(rng, &[10, 30, 45]),
             zeroes: rng.chance(1, 2),
         };
     }

@@ -167,6 +167,8 @@ struct World {
     /// Clients ask.
     asking: bool,
     ios: u64,
+    /// Fences, and expired quiesce times, of daemons that were killed.
+    fenced: (u64, u64),
     slowest: Duration,
     recovery: Duration,
     violation: Option<Violation>,
@@ -177,7 +179,7 @@ impl World {
         let now = clock::now();
         let rng = Rng::new(knobs.seed);
         Self {
-            engine: setup::engine(now, &knobs),
+            engine: setup::engine(now, &knobs, false),
             target: setup::target(&knobs),
             net: Net::new(knobs.line.clone(), knobs.groups.len(), rng.stream("net")),
             clients: Vec::new(),
@@ -186,6 +188,7 @@ impl World {
             happened: 0,
             asking: false,
             ios: 0,
+            fenced: (0, 0),
             slowest: Duration::ZERO,
             recovery: Duration::ZERO,
             violation: None,
@@ -210,6 +213,13 @@ impl World {
         }
     }
 
+    /// Remembers what this daemon counted.
+    fn add_up(&mut self) {
+        let volume = self.engine.status(self.now).volume.counters;
+        self.fenced.0 += volume.fenced;
+        self.fenced.1 += volume.quiesced;
+    }
+
     fn summary(&self) -> Summary {
         let target = self.target.statistics();
         let volume = self.engine.status(self.now).volume.counters;
@@ -219,8 +229,8 @@ impl World {
             logins: target.logins,
             reinstated: target.reinstated,
             orphans_executed: target.orphans_executed,
-            fenced: volume.fenced,
-            quiesced: volume.quiesced,
+            fenced: self.fenced.0 + volume.fenced,
+            quiesced: self.fenced.1 + volume.quiesced,
             slowest: self.slowest,
             recovery: self.recovery,
             elapsed: self.elapsed(),

@@ -34,7 +34,7 @@ fn portal(path: usize) -> String {
 }
 
 /// The volume with all its paths.
-pub(super) fn engine(now: Instant, knobs: &Knobs) -> Engine {
+pub(super) fn engine(now: Instant, knobs: &Knobs, unclean: bool) -> Engine {
     let paths = (0..knobs.groups.len()).map(|path| path_config(path, knobs));
     let volume = VolumeConfig {
         weights: vec![1; knobs.groups.len()],
@@ -43,7 +43,7 @@ pub(super) fn engine(now: Instant, knobs: &Knobs) -> Engine {
         quiesce: knobs.quiesce,
         reinstate: knobs.reinstate,
         pin: Pin::default(),
-        unclean: false,
+        unclean,
         policy: policies::build(PolicySpec::preset(knobs.policy), knobs.seed),
     };
     let export = ExportConfig {

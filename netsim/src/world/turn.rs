@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use iiblockdaemon::engine::{Action, LinkId};
 use iiblockdaemon::ids::PathId;
 use iiblockdaemon::iscsi::session::config::Entropy;
+use iiblockdaemon::nbd;
 
+use super::client::Client;
 use super::judge::{Rule, Violation};
 use super::net::{self, Dialed};
 use super::{Detail, Fault, World, setup};
@@ -130,6 +132,15 @@ impl World {
                 }
             }
             Fault::Boot => self.net.away = false,
+            Fault::Kill => self.kill(),
+            Fault::Replace { client } => {
+                let export = self.engine.export_info();
+                if let Some((client, export)) = self.clients.get_mut(client).zip(export) {
+                    self.engine.detach(client.id);
+                    let connection = nbd::Connection::new(&export, self.knobs.structured);
+                    client.replace(self.engine.attach(connection), &mut self.oracle);
+                }
+            }
             Fault::Status { status, times } => {
                 if let Some(unit) = self.target.unit(0) {
                     unit.inject(Injection {
@@ -147,6 +158,17 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The daemon's kernel closes its sockets. The next daemon knows that the last run did not end cleanly.
+    fn kill(&mut self) {
+        let links = self.net.wires.values().filter_map(|wire| wire.link);
+        for link in links.collect::<Vec<_>>() {
+            self.net.hang_up(self.now, link);
+        }
+        self.add_up();
+        self.engine = setup::engine(self.now, &self.knobs, true);
+        self.clients.iter_mut().for_each(Client::pause);
     }
 
     fn freeze(&mut self, path: usize, frozen: bool) {
