@@ -127,6 +127,8 @@ impl Path {
         self.actions.push_back(Action::Hangup { link: Link::Main });
         self.probe = None;
         self.aborting.clear();
+        // Only what the target did to this session proves anything, and nothing that happens to a later one.
+        self.proof.take_if(|proof| !proof.main_closed);
         self.own = None;
         self.unsent = None;
         self.stale_check = None;
