@@ -16,6 +16,10 @@
 //! A write that failed or whose outcome is unknown has no end: it may take effect at any time, or
 //! never, but once it was seen, it has.
 //!
+//! A write whose server died is sent again. Until that is answered it may be executed once, twice or never,
+//! other writes in between, so reads may see it come and go; afterwards only its last execution counts, which
+//! was after it was sent again.
+//!
 //! What a block held before the run is a value too; the first read learns it.
 //!
 //! Zeroes do not say which write they are from. A read that returns zeroes is judged as the oldest of the
@@ -126,6 +130,8 @@ struct Value {
     last_start: u64,
     /// The write zeroed the block.
     zero: bool,
+    /// The write was sent again, and was not answered yet.
+    repeated: bool,
 }
 
 impl Value {
@@ -221,6 +227,7 @@ impl Oracle {
                 first_end: u64::MAX,
                 last_start: now,
                 zero,
+                repeated: false,
             });
         }
         WriteTicket {
@@ -250,6 +257,22 @@ impl Oracle {
         }
     }
 
+    /// A write that nobody answered is sent again, to a server that knows nothing of the first time.
+    pub fn write_repeats(&mut self, ticket: &WriteTicket, zeroes: bool) {
+        let again = Value {
+            id: ticket.sequence,
+            first_end: u64::MAX,
+            last_start: self.tick(),
+            zero: zeroes,
+            repeated: true,
+        };
+        for at in ticket.lba..ticket.lba + ticket.blocks {
+            let values = &mut self.register(at).values;
+            values.retain(|value| value.id != again.id);
+            values.push(again);
+        }
+    }
+
     /// A write was answered; not `acknowledged` means that its outcome is unknown.
     pub fn write_ends(&mut self, ticket: WriteTicket, acknowledged: bool) {
         let now = self.tick();
@@ -259,6 +282,7 @@ impl Oracle {
                 let mut values = register.values.iter_mut();
                 if let Some(value) = values.find(|value| value.id == ticket.sequence) {
                     value.first_end = value.first_end.min(now);
+                    value.repeated = false;
                 }
             }
             register.forget_replaced(now);
@@ -347,6 +371,7 @@ impl Oracle {
                 first_end: 0,
                 last_start: 0,
                 zero: false,
+                repeated: false,
             }],
             before,
             ..Register::default()
@@ -405,6 +430,9 @@ impl Register {
             return Err(newer(newest.unwrap_or(BEFORE)));
         };
         let mut value = self.values[index];
+        if value.repeated {
+            return Ok(());
+        }
         value.last_start = value.last_start.max(started);
         value.first_end = value.first_end.min(now);
         let mut others = self.values.iter().filter(|other| other.id != id);

@@ -57,6 +57,10 @@ fn seeds_that_found_defects_pass() {
             204,
             "two logins waited for the same predecessor, and both got a session",
         ),
+        (
+            1301,
+            "a proof outlived its session and put the next one into use before it was identified",
+        ),
     ];
     for (seed, _) in regressions {
         must_pass(seed);

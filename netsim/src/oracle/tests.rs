@@ -236,3 +236,19 @@ fn a_trim_may_do_nothing_and_may_zero() {
     assert_eq!(read(&mut oracle, &vec![0; SIZE]), 0, "now");
     assert_eq!(read(&mut oracle, &data), 1, "and not back");
 }
+
+#[test]
+fn a_write_that_is_sent_again_may_come_and_go_until_it_is_answered() {
+    let mut oracle = oracle();
+    let ticket = oracle.write_begins(0, 0, 1);
+    let first = block(&oracle, &ticket);
+    assert_eq!(read(&mut oracle, &first), 0);
+    oracle.write_repeats(&ticket, false);
+    let other = write(&mut oracle);
+    assert_eq!(read(&mut oracle, &other), 0);
+    assert_eq!(read(&mut oracle, &first), 0, "executed a second time");
+    oracle.write_ends(ticket, true);
+    let newer = write(&mut oracle);
+    assert_eq!(read(&mut oracle, &newer), 0);
+    assert_eq!(read(&mut oracle, &first), 1, "a ghost of the first time");
+}

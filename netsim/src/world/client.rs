@@ -27,6 +27,8 @@ enum Ticket {
 #[derive(Debug)]
 struct Asked {
     ticket: Ticket,
+    /// It is a write of zeroes.
+    zeroes: bool,
     /// Its bytes, should it have to be sent again.
     request: Bytes,
     began: Instant,
@@ -211,6 +213,9 @@ impl Client {
             length,
         );
         let cookie = self.send(now, command, Ticket::Write(ticket), offset, 0);
+        if let Some(asked) = self.asked.get_mut(&cookie) {
+            asked.zeroes = true;
+        }
         format!(
             "client {} io {cookie} zero {lba}+{blocks} as {sequence}",
             self.writer
@@ -241,6 +246,7 @@ impl Client {
         self.next_cookie += 1;
         self.socket.extend_from_slice(&request);
         let asked = Asked {
+            zeroes: false,
             ticket,
             request,
             began: now,
@@ -254,7 +260,7 @@ impl Client {
     }
 
     /// The daemon is another one: as the kernel does, everything unanswered is sent again.
-    pub(super) fn reconnect(&mut self, id: ClientId) {
+    pub(super) fn reconnect(&mut self, id: ClientId, oracle: &mut Oracle) {
         self.id = id;
         self.unread.clear();
         self.input.clear();
@@ -263,13 +269,20 @@ impl Client {
         for asked in self.asked.values_mut() {
             asked.pieces.clear();
             asked.error = None;
+            match &asked.ticket {
+                Ticket::Write(ticket) => oracle.write_repeats(ticket, asked.zeroes),
+                Ticket::Trim(ticket) => oracle.write_repeats(ticket, true),
+                Ticket::Read(_) | Ticket::Flush => {}
+            }
             self.socket.extend_from_slice(&asked.request);
         }
     }
 
     /// There is no daemon: what was on its way to it, or back, is lost.
     pub(super) fn pause(&mut self) {
-        self.reconnect(self.id);
+        self.unread.clear();
+        self.input.clear();
+        self.fresh = false;
     }
 
     /// It dies, and another one takes its place: nobody will know what became of what it had asked for.
@@ -283,7 +296,7 @@ impl Client {
                 Ticket::Flush => {}
             }
         }
-        self.reconnect(id);
+        self.reconnect(id, oracle);
     }
 
     /// The daemon reads: all that is there, or now and then only a part.

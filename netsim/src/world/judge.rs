@@ -20,6 +20,9 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 /// began in time, the longest pause between attempts, and the longest probation.
 const RECOVERY: Duration = Duration::from_secs(60);
 
+/// The target gives up a login that nobody goes on with before so long.
+const HALF_LOGIN: Duration = Duration::from_secs(16);
+
 /// A read over a volume with a path that is never broken takes no longer than detection and this.
 const DETOUR: Duration = Duration::from_secs(2);
 
@@ -122,7 +125,7 @@ impl World {
 
     /// Long after the last ghost, the disk holds what was acknowledged, and nothing is left over.
     fn read_back(&mut self) -> Result<(), Violation> {
-        self.run_for(self.knobs.last_ghost() + Duration::from_secs(1))?;
+        self.run_for((self.knobs.last_ghost() + Duration::from_secs(1)).max(HALF_LOGIN))?;
         let (now, blocks) = (self.now, self.knobs.blocks);
         if let Some(client) = self.clients.first_mut() {
             let line = client.read(now, &mut self.oracle, 0, blocks);
@@ -215,7 +218,7 @@ impl World {
         };
         for client in &mut self.clients {
             let connection = nbd::Connection::new(&export, self.knobs.structured);
-            client.reconnect(self.engine.attach(connection));
+            client.reconnect(self.engine.attach(connection), &mut self.oracle);
         }
         if self.online.is_some() {
             return;
