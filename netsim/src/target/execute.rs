@@ -31,7 +31,9 @@ impl Target {
                     // Behind what waits already: one session's commands execute in order.
                     let last = session.ready.keys().next_back().map(|(due, _)| *due);
                     let barrier = session.tasks.get(&itt).filter(|task| task.ordered);
-                    let older = barrier.and_then(|task| last_orphan(&self.orphans, task.lun));
+                    let process = session.name.process;
+                    let older =
+                        barrier.and_then(|task| last_orphan(&self.orphans, process, task.lun));
                     let due = (now + service_time).max(last.unwrap_or(now));
                     let due = due.max(older.unwrap_or(now));
                     session.schedule(itt, due, order);
@@ -159,11 +161,15 @@ impl Target {
     }
 }
 
-/// When the last command of a dead session on this unit executes.
-fn last_orphan(orphans: &BTreeMap<(Instant, u64), Orphan>, lun: LunAddress) -> Option<Instant> {
+/// When the last command of a process's dead sessions on this unit executes.
+fn last_orphan(
+    orphans: &BTreeMap<(Instant, u64), Orphan>,
+    process: u16,
+    lun: LunAddress,
+) -> Option<Instant> {
     let mut there = orphans.iter().rev();
     there
-        .find(|(_, orphan)| orphan.lun == lun)
+        .find(|(_, orphan)| orphan.process == process && orphan.lun == lun)
         .map(|((due, _), _)| *due)
 }
 

@@ -16,6 +16,7 @@ use super::{ConnectionId, Target, segment};
 #[derive(Debug)]
 pub(super) struct Orphan {
     pub(super) nexus: NexusId,
+    pub(super) process: u16,
     pub(super) lun: LunAddress,
     cdb: [u8; 16],
     data: Payload,
@@ -44,6 +45,7 @@ impl Target {
             initiator: established.initiator.clone(),
             isid: established.isid,
             group: self.config.portals[portal].group,
+            process: self.config.processes.get(portal).copied().unwrap_or(0),
         }
     }
 
@@ -136,6 +138,7 @@ impl Target {
                 (Some((due, order)), Orphans::ExecuteAfter(delay)) => {
                     let orphan = Orphan {
                         nexus,
+                        process: session.name.process,
                         lun: task.lun,
                         cdb: task.cdb,
                         data: task.data_out(),

@@ -46,6 +46,8 @@ pub struct Knobs {
     pub seed: u64,
     /// The portal group of each path's portal.
     pub groups: Vec<u16>,
+    /// The process that serves each path's portal; empty: one.
+    pub processes: Vec<u16>,
     /// Logical block size.
     pub block_size: u32,
     /// Logical blocks of the unit.
@@ -108,6 +110,7 @@ impl Knobs {
         Self {
             seed,
             groups: vec![1, 1],
+            processes: Vec::new(),
             block_size: 512,
             blocks: 128,
             transfer_blocks: 0,
@@ -175,6 +178,12 @@ impl Knobs {
         self.groups = (0..paths)
             .map(|path| if two_groups { 1 + path % 2 } else { 1 })
             .collect();
+        if rng.chance(1, 4) {
+            self.processes = (0..paths).map(|path| path / 2).collect();
+            if rng.chance(1, 2) {
+                self.processes = (0..paths).map(|path| path % 2).collect();
+            }
+        }
         self.block_size = one_of(rng, &[512, 512, 512, 4096]);
         self.blocks = one_of(rng, &[16, 64, 128, 512]);
         self.transfer_blocks = one_of(rng, &[0, 0, 8, 16]);
@@ -273,8 +282,9 @@ impl fmt::Display for Knobs {
         writeln!(f, "seed {}", self.seed)?;
         writeln!(
             f,
-            "  paths {} in portal groups {groups:?}, spared {:?}",
+            "  paths {} in portal groups {groups:?}, processes {:?}, spared {:?}",
             groups.len(),
+            self.processes,
             self.spared
         )?;
         writeln!(

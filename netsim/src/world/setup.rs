@@ -87,6 +87,7 @@ pub(super) fn target(knobs: &Knobs) -> Target {
                 group: *group,
             })
             .collect(),
+        processes: knobs.processes.clone(),
         wishes: knobs.wishes.clone(),
         queue_depth: knobs.queue_depth,
         seed: knobs.seed,
