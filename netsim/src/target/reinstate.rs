@@ -134,7 +134,9 @@ impl Target {
                 .for_each(|unit| unit.nexus_lost(nexus));
         }
         for (_, task) in session.tasks {
-            match (task.ready, self.behaviour.orphans) {
+            // What brings no data never reached the disk.
+            let reached = task.ready.filter(|_| !task.data_out().is_empty());
+            match (reached, self.behaviour.orphans) {
                 (Some((due, order)), Orphans::ExecuteAfter(delay)) => {
                     let orphan = Orphan {
                         nexus,

@@ -93,11 +93,6 @@ impl Client {
         }
     }
 
-    /// Requests that were not answered.
-    pub(super) fn outstanding(&self) -> usize {
-        self.asked.len()
-    }
-
     /// When the oldest unanswered request was asked.
     pub(super) fn oldest(&self) -> Option<(u64, Instant)> {
         self.asked
