@@ -233,6 +233,10 @@ impl Knobs {
             jitter: one_of(rng, &[0, 100, 2000]) * (MILLI / 1000),
             capacity: one_of(rng, &[1 << 10, 16 << 10, 256 << 10, 1 << 20]),
         };
+        // A small window over a long line carries less than one large request in the time of a detection.
+        if self.line.latency + self.line.jitter > MILLI / 2 {
+            self.line.capacity = self.line.capacity.max(64 << 10);
+        }
     }
 
     fn draw_daemon(&mut self, rng: &mut Rng) {
