@@ -46,8 +46,8 @@ fn fresh_seeds_pass() {
     assert!(seed > fresh, "some seeds were played");
 }
 
-/// Seeds that once found a defect. A seed means another scenario once the knobs are drawn differently: what it
-/// found is held down by a test of its own as well, where that was possible.
+/// Seeds that once found a defect. A seed means another scenario once the knobs are drawn differently: what
+/// it found is held down by a test of its own as well, where that was possible.
 #[test]
 fn seeds_that_found_defects_pass() {
     let regressions = [

@@ -180,19 +180,18 @@ impl World {
         }
         let paths = self.knobs.groups.len();
         let sessions = self.target.sessions().count();
-        // Where reinstatement is not honoured, sessions of half-open connections stay for ever.
-        if sessions < paths || (sessions > paths && self.knobs.reinstate) {
+        if sessions != paths {
             return leaks(format!(
                 "{sessions} sessions at the target for {paths} paths"
             ));
         }
-        if self.knobs.reinstate && self.target.outstanding() > 0 {
+        if self.target.outstanding() > 0 {
             return leaks(format!(
                 "{} commands at the target",
                 self.target.outstanding()
             ));
         }
-        if self.knobs.reinstate && self.net.wires.len() > paths {
+        if self.net.wires.len() > paths {
             return leaks(format!(
                 "{} connections for {paths} paths",
                 self.net.wires.len()

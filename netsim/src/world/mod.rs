@@ -1,9 +1,9 @@
-//! A world in virtual time: the daemon's real cores, simulated links and a simulated target, and nothing else.
+//! A world in virtual time: the daemon's real cores, simulated links, a simulated target, and nothing else.
 //!
-//! [`run`] plays one scenario ([`Knobs`]): the real [`Engine`], driven as the shell drives it; NBD clients that
-//! speak the wire; the [`crate::link`] model; a [`Target`]. No runtime, no thread, no clock: time is a number
-//! that jumps to whatever is due next, so a minute of trouble takes milliseconds. Everything is drawn from the
-//! seed and visited in a fixed order: a seed gives the same timeline on every machine.
+//! [`run`] plays one scenario ([`Knobs`]): the real [`Engine`], driven as the shell drives it; NBD clients
+//! that speak the wire; the [`crate::link`] model; a [`Target`]. No runtime, no thread, no clock: time is a
+//! number that jumps to whatever is due next, so a minute of trouble takes milliseconds. Everything is drawn
+//! from the seed and visited in a fixed order: a seed gives the same timeline on every machine.
 //!
 //! A scenario has two phases. While things break, *safety* is demanded: no read returns what no legal order
 //! allows, nothing is answered twice, no request fails. Then everything is mended, and *liveness* is demanded

@@ -1,8 +1,8 @@
 //! The network of a world: routes with their conditions, and TCP connections over them.
 //!
-//! A [`Wire`] is one connection: the [`crate::link`] model between two kernels, each with a receive buffer. Either
-//! end may be gone before the other learns of it: bytes under way are still delivered, before a reset as
-//! well, and a hole hides all of it.
+//! A [`Wire`] is one connection: the [`crate::link`] model between two kernels, each with a receive
+//! buffer. Either end may be gone before the other learns of it: bytes under way are still delivered,
+//! before a reset as well, and a hole hides all of it.
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;

@@ -22,6 +22,9 @@ const INITIATOR: &str = "iqn.2026-01.test:initiator";
 /// Of its serial number and identifier; a small one would look like a vendor's default.
 const UNIT: u32 = 0x0d15_c0de;
 
+/// The target finds out so that an initiator is gone that nobody told it of.
+const TARGET_PING: Duration = Duration::from_secs(5);
+
 /// A logout may take so long.
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -104,7 +107,7 @@ pub(super) fn target(knobs: &Knobs) -> Target {
         reinstatement: knobs.reinstatement,
         orphans: knobs.orphans,
         refuse_logins: None,
-        ping_interval: None,
+        ping_interval: Some(TARGET_PING),
     });
     for portal in 0..knobs.groups.len() {
         target.set_portal(portal, portal_behaviour(knobs, false));
