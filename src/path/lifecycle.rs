@@ -421,7 +421,7 @@ impl Path {
         self.proof = None;
         self.proven = Some((via, proven));
         if proven {
-            tracing::info!(path = %self.config.name, sibling = %via, "portals share their sessions: each can fence the other's");
+            tracing::info!(path = %self.config.name, sibling = %via, "a login through the sibling's portal ended this session");
         } else {
             tracing::info!(path = %self.config.name, sibling = %via, "portals do not share their sessions: only its own portal can fence this path");
             if matches!(self.state, State::Probing) {

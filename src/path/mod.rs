@@ -360,7 +360,8 @@ impl Path {
     pub fn on_closed(&mut self, now: Instant, link: Link, why: &str) {
         match link {
             Link::Main => {
-                if let Some(proof) = &mut self.proof {
+                // Later it was something else.
+                if let Some(proof) = self.proof.as_mut().filter(|_| self.fencer.is_some()) {
                     proof.main_closed = true;
                 }
                 if let Some(error) = self.session.as_ref().and_then(Session::on_closed) {
