@@ -65,6 +65,14 @@ fn seeds_that_found_defects_pass() {
             1301,
             "a proof outlived its session and put the next one into use before it was identified",
         ),
+        (
+            14548,
+            "a cut during a proof passed for the proof: a false fence, a lost write",
+        ),
+        (
+            16470,
+            "a proof through a dead sibling kept the only good path out of use",
+        ),
     ];
     for (seed, _) in regressions {
         must_pass(seed);
@@ -82,8 +90,8 @@ fn found(defect: Sabotage, seeds: impl IntoIterator<Item = u64>) -> Option<(u64,
     found
 }
 
-/// Each defect is found, by the rule that it breaks. Should the knobs be drawn differently one day, this tells
-/// other seeds that find it.
+/// Each defect is found, by the rule that it breaks. Should the knobs be drawn differently one day, this
+/// tells other seeds that find it.
 #[test]
 fn every_defect_is_found() {
     let known = [

@@ -430,6 +430,15 @@ impl Path {
         }
     }
 
+    /// A proof must not keep the only path that is left out of use, least of all one through a sibling that is lost.
+    fn give_proof_up(&mut self, now: Instant) {
+        let waits = self.probe.is_none() && matches!(self.state, State::Probing);
+        if waits && self.proof.is_some() && !self.surroundings.peers.usable {
+            self.end_fencer();
+            self.go_into_use(now);
+        }
+    }
+
     /// Acts on what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self
@@ -446,6 +455,7 @@ impl Path {
             fencer.handle_timeout(now);
         }
         self.after_fencer(now);
+        self.give_proof_up(now);
         if let Some(session) = &mut self.session
             && let Err(error) = session.handle_timeout(now)
         {
