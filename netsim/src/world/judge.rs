@@ -266,7 +266,11 @@ impl Knobs {
     /// How long a read may take.
     fn patience(&self) -> Duration {
         let slow = |planned: &Planned| matches!(planned.fault, Fault::Slow { .. });
-        if self.spared.is_none() || self.line.capacity < 64 << 10 || self.faults.iter().any(slow) {
+        if self.spared.is_none()
+            || self.queue_depth < 32
+            || self.line.capacity < 64 << 10
+            || self.faults.iter().any(slow)
+        {
             return Duration::MAX;
         }
         // A full queue of commands one after the other, then a detection, and all that again.
