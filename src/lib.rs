@@ -21,6 +21,8 @@ pub mod ids;
 pub mod limits;
 pub mod out_queue;
 pub mod payload;
+#[doc(hidden)]
+pub mod sabotage;
 pub mod task;
 
 pub mod config;

@@ -8,7 +8,8 @@
 //! - [`block`], [`oracle`], [`meter`], [`workload`]: blocks that say which write they are from, the
 //!   judge of what a read may return, stalls per event, and the workload that uses them;
 //! - [`report`], [`demo`]: the result as a table, and the demonstration;
-//! - [`target`]: a simulated iSCSI target with its disks, sans-IO, and over real sockets.
+//! - [`target`]: a simulated iSCSI target with its disks, sans-IO, and over real sockets;
+//! - [`world`]: the daemon's cores, links and a target on one virtual clock, and a swarm of seeds.
 
 pub mod clock;
 pub mod quantity;
@@ -32,3 +33,5 @@ pub mod target;
 pub mod report;
 
 pub mod demo;
+
+pub mod world;

@@ -28,6 +28,10 @@ enum Command {
     Proxy(cli::proxy::Arguments),
     /// Break or heal the path of a running proxy.
     Fault(cli::fault::Arguments),
+    /// Play scenarios in virtual time, one per seed.
+    Swarm(cli::swarm::SwarmArguments),
+    /// Play one scenario again and show its timeline.
+    Replay(cli::swarm::ReplayArguments),
 }
 
 #[tokio::main]
@@ -49,6 +53,8 @@ async fn main() -> ExitCode {
         Command::Target(arguments) => cli::target::run(*arguments).await,
         Command::Proxy(arguments) => cli::proxy::run(arguments).await,
         Command::Fault(arguments) => cli::fault::run(arguments).await,
+        Command::Swarm(arguments) => cli::swarm::swarm(&arguments),
+        Command::Replay(arguments) => cli::swarm::replay(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

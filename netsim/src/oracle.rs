@@ -16,7 +16,15 @@
 //! A write that failed or whose outcome is unknown has no end: it may take effect at any time, or
 //! never, but once it was seen, it has.
 //!
+//! A write whose server died is sent again. Until that is answered it may be executed once, twice or never,
+//! other writes in between, so reads may see it come and go; afterwards only its last execution counts, which
+//! was after it was sent again.
+//!
 //! What a block held before the run is a value too; the first read learns it.
+//!
+//! Zeroes do not say which write they are from. A read that returns zeroes is judged as the oldest of the
+//! zeroing writes (or the content from before the run) that it may be from, and is remembered only where
+//! there is just one: that finds less, and never accuses wrongly.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -120,6 +128,10 @@ struct Value {
     id: ValueId,
     first_end: u64,
     last_start: u64,
+    /// The write zeroed the block.
+    zero: bool,
+    /// The write was sent again, and was not answered yet.
+    repeated: bool,
 }
 
 impl Value {
@@ -143,6 +155,8 @@ pub struct Oracle {
     volume: u32,
     clock: u64,
     next_sequence: u64,
+    /// What blocks held before the run, where that is known.
+    before: Option<Content>,
     registers: BTreeMap<u64, Register>,
     violations: Vec<Violation>,
     violation_count: u64,
@@ -158,10 +172,20 @@ impl Oracle {
             volume,
             clock: 1,
             next_sequence: BEFORE + 1,
+            before: None,
             registers: BTreeMap::new(),
             violations: Vec::new(),
             violation_count: 0,
             blocks_checked: 0,
+        }
+    }
+
+    /// A judge whose volume is known to hold zeroes.
+    #[must_use]
+    pub fn of_zeroed(run: u64, volume: u32) -> Self {
+        Self {
+            before: Some(Content::Zeroes),
+            ..Self::new(run, volume)
         }
     }
 
@@ -185,6 +209,15 @@ impl Oracle {
 
     /// A write is about to be submitted.
     pub fn write_begins(&mut self, writer: u32, lba: u64, blocks: u64) -> WriteTicket {
+        self.begins(writer, lba, blocks, false)
+    }
+
+    /// Blocks are about to be zeroed, or trimmed: end a trim as not acknowledged, for it may do nothing.
+    pub fn zeroes_begin(&mut self, writer: u32, lba: u64, blocks: u64) -> WriteTicket {
+        self.begins(writer, lba, blocks, true)
+    }
+
+    fn begins(&mut self, writer: u32, lba: u64, blocks: u64, zero: bool) -> WriteTicket {
         let now = self.tick();
         let sequence = self.next_sequence;
         self.next_sequence += 1;
@@ -193,6 +226,8 @@ impl Oracle {
                 id: sequence,
                 first_end: u64::MAX,
                 last_start: now,
+                zero,
+                repeated: false,
             });
         }
         WriteTicket {
@@ -222,6 +257,22 @@ impl Oracle {
         }
     }
 
+    /// A write that nobody answered is sent again, to a server that knows nothing of the first time.
+    pub fn write_repeats(&mut self, ticket: &WriteTicket, zeroes: bool) {
+        let again = Value {
+            id: ticket.sequence,
+            first_end: u64::MAX,
+            last_start: self.tick(),
+            zero: zeroes,
+            repeated: true,
+        };
+        for at in ticket.lba..ticket.lba + ticket.blocks {
+            let values = &mut self.register(at).values;
+            values.retain(|value| value.id != again.id);
+            values.push(again);
+        }
+    }
+
     /// A write was answered; not `acknowledged` means that its outcome is unknown.
     pub fn write_ends(&mut self, ticket: WriteTicket, acknowledged: bool) {
         let now = self.tick();
@@ -231,6 +282,7 @@ impl Oracle {
                 let mut values = register.values.iter_mut();
                 if let Some(value) = values.find(|value| value.id == ticket.sequence) {
                     value.first_end = value.first_end.min(now);
+                    value.repeated = false;
                 }
             }
             register.forget_replaced(now);
@@ -284,6 +336,7 @@ impl Oracle {
                 }
                 stamp.sequence
             }
+            Content::Zeroes if register.may_be_zero() => return register.saw_zeroes(started, now),
             Content::Damaged(stamp) if stamp.run == run => return Err(Rule::Damaged),
             other @ (Content::Stamped(_)
             | Content::Damaged(_)
@@ -311,12 +364,16 @@ impl Oracle {
     }
 
     fn register(&mut self, lba: u64) -> &mut Register {
+        let before = self.before;
         self.registers.entry(lba).or_insert_with(|| Register {
             values: vec![Value {
                 id: BEFORE,
                 first_end: 0,
                 last_start: 0,
+                zero: false,
+                repeated: false,
             }],
+            before,
             ..Register::default()
         })
     }
@@ -328,6 +385,40 @@ impl Oracle {
 }
 
 impl Register {
+    /// Whether some value that is known to be zeroes was written, so that zeroes need not be from before.
+    fn may_be_zero(&self) -> bool {
+        self.before == Some(Content::Zeroes) || self.values.iter().any(|value| value.zero)
+    }
+
+    /// A read that began at `started` and ends `now` returned zeroes.
+    fn saw_zeroes(&mut self, started: u64, now: u64) -> Result<(), Rule> {
+        let from_before = self.before.is_none_or(|before| before == Content::Zeroes);
+        let is_zero = |value: &Value| value.zero || (value.id == BEFORE && from_before);
+        let candidates: Vec<ValueId> = self
+            .values
+            .iter()
+            .filter(|value| is_zero(value))
+            .map(|value| value.id)
+            .collect();
+        let mut legal = Vec::new();
+        let mut broken = None;
+        for id in candidates {
+            let before = self.values.clone();
+            match self.saw(id, started, now) {
+                Ok(()) => legal.push(id),
+                Err(rule) => broken = Some(rule),
+            }
+            self.values = before;
+        }
+        match legal[..] {
+            [] => Err(broken.unwrap_or_else(|| Rule::Reverted {
+                newer: self.values.iter().map(|value| value.id).max(),
+            })),
+            [one] => self.saw(one, started, now),
+            [..] => Ok(()),
+        }
+    }
+
     /// A read that began at `started` and ends `now` returned value `id`.
     fn saw(&mut self, id: ValueId, started: u64, now: u64) -> Result<(), Rule> {
         let newer = |id| Rule::Reverted {
@@ -339,6 +430,9 @@ impl Register {
             return Err(newer(newest.unwrap_or(BEFORE)));
         };
         let mut value = self.values[index];
+        if value.repeated {
+            return Ok(());
+        }
         value.last_start = value.last_start.max(started);
         value.first_end = value.first_end.min(now);
         let mut others = self.values.iter().filter(|other| other.id != id);

@@ -211,6 +211,11 @@ impl Fencer {
         self.session.as_mut()
     }
 
+    pub(super) fn portal_group(&mut self) -> Option<u16> {
+        let session = self.session.as_mut().and_then(Session::full_feature)?;
+        session.negotiated().target_portal_group_tag
+    }
+
     pub(super) fn poll_event(&mut self) -> Option<FencerEvent> {
         self.events.pop_front()
     }
@@ -290,9 +295,7 @@ impl Fencer {
                 match barrier.on_answer(turn(&completion)) {
                     BarrierStep::Send(attribute) => self.send(now, lun, attribute),
                     BarrierStep::Passed => {
-                        let session = self.session.as_mut().and_then(Session::full_feature);
-                        let group = session
-                            .and_then(|session| session.negotiated().target_portal_group_tag);
+                        let group = self.portal_group();
                         self.events.push_back(FencerEvent::Passed { group });
                         self.log_out(now);
                     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::ids::{Incarnation, TaskId};
 use crate::iscsi::error::{LoginStatus, SessionError};
 use crate::iscsi::session::{Event, Session};
+use crate::sabotage::{self, Sabotage};
 use crate::task::Completion;
 
 use super::fencer::{self, Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose, Turn};
@@ -278,6 +279,10 @@ impl Path {
     pub(super) fn on_logged_in(&mut self, now: Instant) {
         self.redirects = 0;
         self.enter(now, State::Probing, "logged in");
+        if sabotage::is(Sabotage::FenceAtLogin) {
+            let (before, group) = (Incarnation(self.incarnation.0 - 1), self.portal_group());
+            self.fenced(before, group);
+        }
         self.probe = Some(Probe::new(now));
         self.drive_probe(now, None);
     }
@@ -334,8 +339,7 @@ impl Path {
     fn go_into_use(&mut self, now: Instant) {
         let first = !std::mem::replace(&mut self.admitted, true);
         if first {
-            let session = self.session.as_mut().and_then(Session::full_feature);
-            let group = session.and_then(|session| session.negotiated().target_portal_group_tag);
+            let group = self.portal_group();
             self.groups.insert(self.incarnation, group);
             self.backoff.on_up(now);
             self.disabled = 0;
@@ -411,6 +415,10 @@ impl Path {
             let purpose = self.fencer.as_ref().map(|fencer| fencer.purpose);
             match event {
                 FencerEvent::LoggedIn => {
+                    if sabotage::is(Sabotage::FenceAtLogin) && purpose == Some(Purpose::Fence) {
+                        let group = self.fencer.as_mut().and_then(Fencer::portal_group);
+                        self.fenced(self.incarnation, group);
+                    }
                     if let Some(proof) = &mut self.proof {
                         proof.fencer_in = true;
                         proof.deadline = Some(now + PROOF_TIMEOUT);
@@ -486,6 +494,7 @@ impl Path {
             fencer.handle_timeout(now);
         }
         self.after_fencer(now);
+        self.give_proof_up(now);
         if let Some(session) = &mut self.session
             && let Err(error) = session.handle_timeout(now)
         {

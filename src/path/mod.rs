@@ -198,9 +198,9 @@ pub struct Path {
     aborting: BTreeMap<TaskId, Instant>,
     stale_check: Option<Instant>,
     next_probe_task: u64,
-    /// The path's own command whose answer is due.
+    /// The path's own command whose answer is due; there is one at a time.
     own: Option<TaskId>,
-    /// It waits for room in the target's command window.
+    /// The same, while the target's command window has no place for it.
     unsent: Option<Task>,
     stopping: Option<Instant>,
     /// The target asked for a logout: no new commands, and when at the latest.
@@ -295,6 +295,12 @@ impl Path {
         self.incarnation
     }
 
+    /// The portal group that the session is in, if the target told.
+    fn portal_group(&mut self) -> Option<u16> {
+        let session = self.session.as_mut().and_then(Session::full_feature)?;
+        session.negotiated().target_portal_group_tag
+    }
+
     /// When the target was last heard in this session.
     #[must_use]
     pub fn heard(&self) -> Option<Instant> {
@@ -383,7 +389,13 @@ impl Path {
         match link {
             Link::Main => {
                 self.ended_by_target();
-                if let Some(error) = self.session.as_ref().and_then(Session::on_closed) {
+                let error = self.session.as_ref().and_then(Session::on_closed);
+                if self.proof.as_ref().is_some_and(|proof| proof.main_closed) {
+                    self.lose_quietly(
+                        now,
+                        "ended by a login through a sibling's portal, to learn that it does",
+                    );
+                } else if let Some(error) = error {
                     self.on_session_error(now, &error);
                 } else if self.session.is_some() || matches!(self.state, State::Connecting { .. }) {
                     self.lose(now, why);
@@ -403,7 +415,7 @@ impl Path {
     #[must_use]
     pub fn free_slots(&mut self) -> u32 {
         let usable = matches!(self.state, State::Ready | State::Probation { .. });
-        if !usable || self.draining.is_some() || self.logging_out {
+        if !usable || self.unsent.is_some() || self.draining.is_some() || self.logging_out {
             return 0;
         }
         let depth = self.config.queue_depth;
@@ -425,6 +437,11 @@ impl Path {
         let session = self.session.as_mut().and_then(Session::full_feature);
         let session = session.expect("commands go to paths with free slots");
         session.submit(now, task);
+        self.watch_progress(now);
+    }
+
+    /// A command went out: it is looked at when it could have made no progress for too long.
+    fn watch_progress(&mut self, now: Instant) {
         let deadline = now + self.config.detect.command;
         self.stale_check.get_or_insert(deadline);
     }
@@ -532,6 +549,7 @@ impl Path {
         let heard = session.last_received()?;
         let session = session.full_feature()?;
         let busy = session.outstanding() > 0;
-        Some(detect.next_check(checked, session.oldest_ping(), heard, busy))
+        let pinged = session.oldest_ping().map(|pinged| pinged.max(heard));
+        Some(detect.next_check(checked, pinged, heard, busy))
     }
 }

@@ -391,9 +391,7 @@ impl Path {
             Next::Send(step) => self.send_step(now, step),
             Next::Fenced(step) => {
                 let before = crate::ids::Incarnation(self.incarnation.0 - 1);
-                let session = self.session.as_mut().and_then(Session::full_feature);
-                let group =
-                    session.and_then(|session| session.negotiated().target_portal_group_tag);
+                let group = self.portal_group();
                 self.fenced(before, group);
                 self.send_step(now, step);
             }
@@ -457,13 +455,15 @@ impl Path {
         self.send_unsent(now);
     }
 
-    /// Sends the path's own command as soon as the target's command window has room.
+    /// Sends the path's own command, which may have waited for a place in the target's command window: the volume's
+    /// commands fill it. It goes before any further one of theirs.
     pub(super) fn send_unsent(&mut self, now: Instant) {
         let session = self.session.as_mut().and_then(Session::full_feature);
         if let Some(session) = session.filter(|session| session.free_slots() > 0)
             && let Some(task) = self.unsent.take()
         {
             session.submit(now, task);
+            self.watch_progress(now);
         }
     }
 

@@ -30,6 +30,14 @@ impl Path {
         }
     }
 
+    /// A proof must not keep the only path that is left out of use, least of all one through a sibling that is lost.
+    pub(super) fn give_proof_up(&mut self, now: Instant) {
+        if self.held_up && self.proof.is_some() && !self.surroundings.peers.usable {
+            self.end_fencer();
+            self.use_if_proof_held_it_up(now);
+        }
+    }
+
     /// Whether a proof is decided.
     pub(super) fn judge_proof(&mut self, now: Instant) {
         let Some(proof) = &self.proof else { return };
@@ -43,7 +51,7 @@ impl Path {
         self.undecided = 0;
         self.proven = Some((via, proven));
         if proven {
-            tracing::info!(path = %self.config.name, sibling = %via, "portals share their sessions: each can fence the other's");
+            tracing::info!(path = %self.config.name, sibling = %via, "a login through the sibling's portal ended this session");
         } else {
             tracing::info!(path = %self.config.name, sibling = %via, "portals do not share their sessions: only its own portal can fence this path");
             self.use_if_proof_held_it_up(now);

@@ -173,6 +173,7 @@ impl Path {
             }
             return;
         };
+        // What arrives is a sign of life as well: an answer may stand in line behind a lot of data.
         match detect.judge(now, pinged.max(heard), peers) {
             Judgement::Well => {}
             Judgement::Suspect => {

@@ -13,6 +13,8 @@ use std::time::Instant;
 
 use crate::ids::{Disposition, Incarnation, PathId, TaskId};
 use crate::path::message::Standing;
+use crate::payload::Payload;
+use crate::sabotage::{self, Sabotage};
 
 use super::Volume;
 
@@ -27,6 +29,18 @@ impl Volume {
         let (mut unsent, mut indeterminate, mut ghosts) = (0u32, 0u32, 0u32);
         for (task, disposition) in tasks {
             let attempt = self.take_attempt(now, path, incarnation, task);
+            if disposition == Disposition::Indeterminate
+                && sabotage::is(Sabotage::LostWriteAcknowledged)
+                && self.commands[&attempt.command].op.written_range().is_some()
+            {
+                self.finish(now, attempt.command, Ok(Payload::new()));
+                continue;
+            }
+            let disposition = if sabotage::is(Sabotage::SentCalledUnsent) {
+                Disposition::Unsent
+            } else {
+                disposition
+            };
             match disposition {
                 Disposition::Unsent => unsent += 1,
                 Disposition::Indeterminate => {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::ids::{Incarnation, PathId};
+use crate::sabotage::{self, Sabotage};
 use crate::units::BlockRange;
 
 /// The ghosts of one lost session.
@@ -64,10 +65,8 @@ impl Ledger {
 
     /// Whether a ghost may still write to `range`.
     pub(super) fn is_haunted(&self, range: BlockRange) -> bool {
-        self.haunts
-            .values()
-            .flat_map(|haunt| &haunt.ranges)
-            .any(|ghost| ghost.overlaps(range))
+        let mut ghosts = self.haunts.values().flat_map(|haunt| &haunt.ranges);
+        ghosts.any(|ghost| ghost.overlaps(range)) && !sabotage::is(Sabotage::GhostRuleOff)
     }
 
     /// Whether that session has unfenced ghosts.
@@ -98,7 +97,7 @@ impl Ledger {
         };
         let mut expired = Vec::new();
         self.haunts.retain(|&(path, incarnation), haunt| {
-            let over = haunt.since + quiesce <= now;
+            let over = haunt.since + quiesce <= now || sabotage::is(Sabotage::QuiesceTooShort);
             if over {
                 let ranges = std::mem::take(&mut haunt.ranges);
                 expired.push(Expired {

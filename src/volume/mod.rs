@@ -633,9 +633,7 @@ impl Volume {
     }
 
     fn after_fence(&mut self, now: Instant) {
-        for (id, mut io) in std::mem::take(&mut self.unacknowledged) {
-            io.ghosts
-                .retain(|&(path, incarnation)| self.ledger.has(path, incarnation));
+        for (id, io) in std::mem::take(&mut self.unacknowledged) {
             self.answer(now, id, io);
         }
         self.start_waiting(now);
@@ -675,6 +673,9 @@ impl Volume {
 
     /// Answers an io that was taken out, unless it has to wait for a fence first.
     fn answer(&mut self, now: Instant, id: IoId, mut io: Io) {
+        // Sessions may have been fenced while it was tried again.
+        io.ghosts
+            .retain(|&(path, incarnation)| self.ledger.has(path, incarnation));
         if self.config.shared && !io.ghosts.is_empty() {
             self.unacknowledged.push_back((id, io));
             return;

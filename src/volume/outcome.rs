@@ -264,7 +264,12 @@ impl Volume {
     }
 
     /// A command's end.
-    fn finish(&mut self, now: Instant, order: CommandOrder, result: Result<Payload, IoError>) {
+    pub(super) fn finish(
+        &mut self,
+        now: Instant,
+        order: CommandOrder,
+        result: Result<Payload, IoError>,
+    ) {
         let command = self.commands.remove(&order).expect("a command ends once");
         let id = command.io;
         let io = self.ios.get_mut(&id).expect("commands belong to an io");

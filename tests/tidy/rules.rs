@@ -16,6 +16,7 @@ const BASE: &[&str] = &[
     "out_queue",
     "task",
     "errno",
+    "sabotage",
 ];
 
 /// A module of the root library, the modules that it may name besides itself and [`BASE`], and whether it

@@ -3,4 +3,5 @@
 pub(crate) mod demo;
 pub(crate) mod fault;
 pub(crate) mod proxy;
+pub(crate) mod swarm;
 pub(crate) mod target;

@@ -5,7 +5,7 @@
 
 mod connection;
 mod negotiate;
-mod wire;
+pub(crate) mod wire;
 
 use std::fmt;
 use std::io;

@@ -25,8 +25,8 @@ pub(super) const REP_ERROR_BIT: u32 = 1 << 31;
 pub(super) const INFO_EXPORT: u16 = 0;
 pub(super) const INFO_BLOCK_SIZE: u16 = 3;
 
-pub(super) const CMD_FLAG_FUA: u16 = 1;
-pub(super) const CMD_FLAG_NO_HOLE: u16 = 2;
+pub(crate) const CMD_FLAG_FUA: u16 = 1;
+pub(crate) const CMD_FLAG_NO_HOLE: u16 = 2;
 
 const CHUNK_FLAG_DONE: u16 = 1;
 const CHUNK_NONE: u16 = 0;
@@ -40,7 +40,7 @@ const LENGTH_MAX: u32 = 64 << 20;
 /// The kinds of request, with their codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
-pub(super) enum Command {
+pub(crate) enum Command {
     Read = 0,
     Write = 1,
     Disconnect = 2,
@@ -62,7 +62,7 @@ impl Command {
     }
 }
 
-pub(super) fn request(
+pub(crate) fn request(
     command: Command,
     flags: u16,
     cookie: u64,
@@ -110,7 +110,7 @@ pub enum WireError {
 
 /// One reply or chunk, complete.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Simple {
         cookie: u64,
         error: u32,
@@ -124,7 +124,7 @@ pub(super) enum Reply {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub(crate) enum Body {
     None,
     Data { offset: u64, data: Bytes },
     Hole { offset: u64, length: u32 },
@@ -133,7 +133,7 @@ pub(super) enum Body {
 
 /// Takes the next complete reply off `input`. `read_len` tells how much data a simple reply to a
 /// cookie carries: `None` if the cookie is unknown.
-pub(super) fn parse_reply(
+pub(crate) fn parse_reply(
     input: &mut BytesMut,
     read_len: impl Fn(u64) -> Option<u32>,
 ) -> Result<Option<Reply>, WireError> {

@@ -207,3 +207,48 @@ fn run_register(seed: u64, forgetful: bool) -> u64 {
     }
     oracle.violation_count()
 }
+
+/// A write of zeroes to block 0 that is acknowledged.
+fn zero(oracle: &mut Oracle) {
+    let ticket = oracle.zeroes_begin(0, 0, 1);
+    oracle.write_ends(ticket, true);
+}
+
+#[test]
+fn zeroes_are_allowed_where_a_zeroing_write_may_be_the_last() {
+    let mut oracle = Oracle::of_zeroed(7, 1);
+    let zeroes = vec![0; SIZE];
+    assert_eq!(read(&mut oracle, &zeroes), 0, "before the run");
+    let data = write(&mut oracle);
+    assert_eq!(read(&mut oracle, &zeroes), 1, "the write is lost");
+    zero(&mut oracle);
+    assert_eq!(read(&mut oracle, &zeroes), 0);
+    assert_eq!(read(&mut oracle, &data), 1, "the zeroing is lost");
+}
+
+#[test]
+fn a_trim_may_do_nothing_and_may_zero() {
+    let mut oracle = Oracle::of_zeroed(7, 1);
+    let data = write(&mut oracle);
+    let trim = oracle.zeroes_begin(0, 0, 1);
+    oracle.write_ends(trim, false);
+    assert_eq!(read(&mut oracle, &data), 0, "not yet");
+    assert_eq!(read(&mut oracle, &vec![0; SIZE]), 0, "now");
+    assert_eq!(read(&mut oracle, &data), 1, "and not back");
+}
+
+#[test]
+fn a_write_that_is_sent_again_may_come_and_go_until_it_is_answered() {
+    let mut oracle = oracle();
+    let ticket = oracle.write_begins(0, 0, 1);
+    let first = block(&oracle, &ticket);
+    assert_eq!(read(&mut oracle, &first), 0);
+    oracle.write_repeats(&ticket, false);
+    let other = write(&mut oracle);
+    assert_eq!(read(&mut oracle, &other), 0);
+    assert_eq!(read(&mut oracle, &first), 0, "executed a second time");
+    oracle.write_ends(ticket, true);
+    let newer = write(&mut oracle);
+    assert_eq!(read(&mut oracle, &newer), 0);
+    assert_eq!(read(&mut oracle, &first), 1, "a ghost of the first time");
+}

@@ -82,6 +82,9 @@ pub struct TargetConfig {
     pub alias: Option<String>,
     /// Its portals.
     pub portals: Vec<PortalConfig>,
+    /// Which of several processes serves each portal, as with two tgtd over one disk: they know nothing of each
+    /// other's sessions, whatever the portal groups are called. Empty: one process.
+    pub processes: Vec<u16>,
     /// Who may log in; `None`: everybody.
     pub auth: Option<TargetAuth>,
     /// What it wants of the negotiated keys.
@@ -102,6 +105,7 @@ impl TargetConfig {
             name,
             alias: None,
             portals: Vec::new(),
+            processes: Vec::new(),
             auth: None,
             wishes: Wishes::default(),
             queue_depth: 128,
@@ -119,7 +123,7 @@ pub enum Reinstatement {
     #[default]
     Synchronous,
     /// The old session ends and the login is answered at once; what had reached the disk runs on,
-    /// as tgt does.
+    /// as tgt does. Only an ORDERED command waits for it.
     Asynchronous,
     /// Not honoured: both sessions live.
     Ignored,

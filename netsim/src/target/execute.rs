@@ -1,5 +1,6 @@
 //! The target's clockwork: what a session asks for, executions when they are due, pings.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use iiblockdaemon::deadline::Deadline;
@@ -10,6 +11,7 @@ use iiblockdaemon::payload::Payload;
 use super::breach::Breach;
 use super::connection::{Connection, Phase};
 use super::lun::{NexusId, Response};
+use super::reinstate::Orphan;
 use super::session::Action;
 use super::{ConnectionId, LOGIN_TIMEOUT, Target, report};
 
@@ -28,9 +30,14 @@ impl Target {
                 if let Phase::Full(session) = &mut connection.phase {
                     // Behind what waits already: one session's commands execute in order.
                     let last = session.ready.keys().next_back().map(|(due, _)| *due);
+                    let barrier = session.tasks.get(&itt).filter(|task| task.ordered);
+                    let process = session.name.process;
+                    let older =
+                        barrier.and_then(|task| last_orphan(&self.orphans, process, task.lun));
                     let due = (now + service_time).max(last.unwrap_or(now));
+                    let due = due.max(older.unwrap_or(now));
                     session.schedule(itt, due, order);
-                    if due <= now {
+                    if due <= now && older.is_none() {
                         self.execute(now, connection, itt);
                     }
                 }
@@ -152,6 +159,18 @@ impl Target {
         }
         next
     }
+}
+
+/// When the last command of a process's dead sessions on this unit executes.
+fn last_orphan(
+    orphans: &BTreeMap<(Instant, u64), Orphan>,
+    process: u16,
+    lun: LunAddress,
+) -> Option<Instant> {
+    let mut there = orphans.iter().rev();
+    there
+        .find(|(_, orphan)| orphan.process == process && orphan.lun == lun)
+        .map(|((due, _), _)| *due)
 }
 
 fn next_due(connection: &Connection, now: Instant) -> Option<Itt> {

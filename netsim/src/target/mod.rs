@@ -225,6 +225,30 @@ impl Target {
         }
     }
 
+    /// It crashes: sessions, and what they had asked for, are gone. Units tell of a power-on. Its connections
+    /// are over at once.
+    pub fn restart(&mut self, now: Instant) {
+        let orphans = std::mem::replace(&mut self.behaviour.orphans, Orphans::Terminate);
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            self.disconnect(now, id);
+            self.woken.insert(id);
+        }
+        self.behaviour.orphans = orphans;
+        self.statistics.terminated += self.orphans.len() as u64;
+        self.orphans.clear();
+        self.finish_resets();
+        for unit in self.units.values_mut() {
+            unit.power_cycle(|_| true);
+        }
+    }
+
+    /// Commands of dead sessions that will still execute.
+    #[must_use]
+    pub fn orphans(&self) -> usize {
+        self.orphans.len()
+    }
+
     /// Whether bytes of this connection may be read now.
     #[must_use]
     pub fn wants_input(&self, id: ConnectionId) -> bool {

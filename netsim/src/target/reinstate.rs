@@ -16,6 +16,7 @@ use super::{ConnectionId, Target, segment};
 #[derive(Debug)]
 pub(super) struct Orphan {
     pub(super) nexus: NexusId,
+    pub(super) process: u16,
     pub(super) lun: LunAddress,
     cdb: [u8; 16],
     data: Payload,
@@ -44,13 +45,19 @@ impl Target {
             initiator: established.initiator.clone(),
             isid: established.isid,
             group: self.config.portals[portal].group,
+            process: self.config.processes.get(portal).copied().unwrap_or(0),
         }
     }
 
     fn end_namesakes(&mut self, now: Instant, name: &SessionName) {
+        // One whose login still waits for its predecessor's commands is ended as well.
         let is_old = |connection: &Connection| match &connection.phase {
             Phase::Full(session) => session.kind == SessionKind::Normal && session.name == *name,
-            Phase::Login(_) | Phase::Waiting(_) | Phase::Closing => false,
+            Phase::Waiting(waiting) => {
+                waiting.kind == SessionKind::Normal
+                    && self.session_name(connection.portal, waiting) == *name
+            }
+            Phase::Login(_) | Phase::Closing => false,
         };
         let old = self
             .connections
@@ -127,10 +134,13 @@ impl Target {
                 .for_each(|unit| unit.nexus_lost(nexus));
         }
         for (_, task) in session.tasks {
-            match (task.ready, self.behaviour.orphans) {
+            // What brings no data never reached the disk.
+            let reached = task.ready.filter(|_| !task.data_out().is_empty());
+            match (reached, self.behaviour.orphans) {
                 (Some((due, order)), Orphans::ExecuteAfter(delay)) => {
                     let orphan = Orphan {
                         nexus,
+                        process: session.name.process,
                         lun: task.lun,
                         cdb: task.cdb,
                         data: task.data_out(),

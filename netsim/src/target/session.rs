@@ -37,6 +37,8 @@ pub struct SessionName {
     pub isid: Isid,
     /// The target portal group.
     pub group: u16,
+    /// The process that keeps it.
+    pub process: u16,
 }
 
 /// What the target has to do.

@@ -11,7 +11,7 @@ use iiblockdaemon::iscsi::pdu::{
 };
 use iiblockdaemon::iscsi::tags::{Itt, Ttt};
 use iiblockdaemon::payload::Payload;
-use iiblockdaemon::task::Residual;
+use iiblockdaemon::task::{Residual, TaskAttribute};
 
 use super::breach::Breach;
 use super::lun::Response;
@@ -42,6 +42,8 @@ pub(super) struct Task {
     pub(super) cdb: [u8; 16],
     /// Whether it holds a place in the CmdSN window.
     pub(super) numbered: bool,
+    /// Executes after everything older on its unit (SAM-5 8.6), commands of dead sessions included.
+    pub(super) ordered: bool,
     direction: DataDirection,
     data: Payload,
     /// Bytes that the command takes: the lesser of what it needs and what the initiator has.
@@ -88,6 +90,7 @@ impl Task {
             lun: command.lun,
             cdb: command.cdb,
             numbered: !command.immediate,
+            ordered: command.attribute == TaskAttribute::Ordered,
             direction: command.direction,
             data: immediate,
             wanted: needed.min(expected),

@@ -1,6 +1,7 @@
 //! Fences through the path's own portal and through a sibling's, and the proof that the latter would work.
 
 use super::*;
+use crate::path::health::Peers;
 
 /// Goes into use, sends a write and loses the session; then the target is away.
 fn haunted() -> Bench {
@@ -21,6 +22,17 @@ fn wanted(via: Option<PathId>) -> Surroundings {
     Surroundings {
         wants_fence: true,
         fence_route: via,
+        ..Surroundings::default()
+    }
+}
+
+fn proof_wanted(usable: bool) -> Surroundings {
+    Surroundings {
+        proof_route: Some(PathId(1)),
+        peers: Peers {
+            usable,
+            ..Peers::default()
+        },
         ..Surroundings::default()
     }
 }
@@ -159,10 +171,7 @@ fn a_disabled_path_that_is_being_fenced_does_not_spin() {
 fn provable() -> Bench {
     let mut bench = Bench::new();
     bench.identify();
-    bench.path.set_surroundings(Surroundings {
-        proof_route: Some(PathId(1)),
-        ..Surroundings::default()
-    });
+    bench.path.set_surroundings(proof_wanted(true));
     bench.path.order(bench.now, Order::Admit);
     bench.turn();
     assert_eq!(bench.state(), PathState::Probing);
@@ -243,14 +252,20 @@ fn a_sibling_that_cannot_be_reached_refutes_nothing_at_first() {
 }
 
 #[test]
+fn a_proof_through_a_lost_sibling_does_not_keep_the_last_path_waiting() {
+    let mut bench = provable();
+    bench.path.set_surroundings(proof_wanted(false));
+    bench.path.handle_timeout(bench.now);
+    assert_eq!(bench.state(), PathState::Ready);
+    assert_eq!(bench.path.take_proven(), None);
+}
+
+#[test]
 fn a_unit_with_a_default_identifier_is_not_used_without_a_proof() {
     // The sibling's login leaves the session alone: another target with the same names.
     let mut bench = Bench::new();
     bench.identify();
-    bench.path.set_surroundings(Surroundings {
-        proof_route: Some(PathId(1)),
-        ..Surroundings::default()
-    });
+    bench.path.set_surroundings(proof_wanted(true));
     bench.path.order(bench.now, Order::AdmitIfProven);
     bench.turn();
     bench.connect(Link::Fencer);

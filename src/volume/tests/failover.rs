@@ -195,6 +195,18 @@ fn a_shared_volume_acknowledges_a_write_of_unknown_fate_only_after_its_fence() {
 }
 
 #[test]
+fn a_shared_volume_acknowledges_at_once_what_was_tried_again_after_the_fence() {
+    let mut bench = Bench::new(2, |config| config.shared = true);
+    bench.up(0);
+    let io = bench.write(0, 8);
+    bench.lose(0, Disposition::Indeterminate);
+    bench.fence(0, Incarnation(1));
+    bench.up(1);
+    bench.all_good(1);
+    assert_eq!(bench.replies(), [(io, None)]);
+}
+
+#[test]
 fn after_an_unclean_exit_writes_wait_for_every_path_and_reads_do_not() {
     let mut bench = Bench::new(2, |config| config.unclean = true);
     bench.up(0);

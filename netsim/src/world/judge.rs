@@ -1,0 +1,281 @@
+//! What is demanded of a world, and the course of a scenario.
+
+use std::any::Any;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use iiblockdaemon::nbd;
+use iiblockdaemon::path::PathState;
+
+use super::client::{Client, Ended};
+use super::{Fault, Knobs, Planned, World};
+
+/// The volume goes online within so long: nothing is broken before.
+const ONLINE: Duration = Duration::from_secs(10);
+
+/// Clients go on for so long after everything was mended.
+const AFTERMATH: Duration = Duration::from_secs(2);
+
+/// Once things are mended and no ghost can be left, everything is well within so long: the longest login that
+/// began in time, the longest pause between attempts, and the longest probation.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// The target gives up a login that nobody goes on with before so long.
+const HALF_LOGIN: Duration = Duration::from_secs(16);
+
+/// A read over a volume with a path that is never broken takes no longer than detection and this.
+const DETOUR: Duration = Duration::from_secs(2);
+
+/// What is demanded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// A read returns only what some legal order of the writes allows.
+    Content,
+    /// No request fails: at the latest after the mending there is a path.
+    Fails,
+    /// Each request is answered once, in well-formed replies.
+    Protocol,
+    /// While a path is never broken, reads go on.
+    Stalls,
+    /// After the mending everything is answered and every path is ready again.
+    Recovers,
+    /// Nothing is left over: no ghost, no command, no session, no connection.
+    Leaks,
+    /// The initiator breaks no rule of RFC 7143.
+    Breaches,
+    /// The daemon logs no error.
+    ErrorLogged,
+    /// Time goes on.
+    Spins,
+    /// No assertion fails.
+    Panics,
+}
+
+/// One broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When, since the beginning.
+    pub at: Duration,
+    /// The rule.
+    pub rule: Rule,
+    /// How.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} at {:.6} s: {}",
+            self.rule,
+            self.at.as_secs_f64(),
+            self.what
+        )
+    }
+}
+
+impl World {
+    pub(super) fn broken(&self, rule: Rule, what: String) -> Violation {
+        let at = self.elapsed();
+        Violation { at, rule, what }
+    }
+
+    pub(super) fn panicked(&self, panic: &(dyn Any + Send)) -> Violation {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        self.broken(Rule::Panics, text.unwrap_or("of unknown type").to_owned())
+    }
+
+    /// The whole scenario.
+    pub(super) fn play(&mut self) -> Result<(), Violation> {
+        self.turn()?;
+        let limit = self.now + ONLINE;
+        while self.online.is_none() {
+            if self.now >= limit {
+                return Err(self.broken(Rule::Recovers, "the volume does not go online".to_owned()));
+            }
+            self.step(limit)?;
+        }
+        self.run_for(self.knobs.trouble)?;
+        self.mend();
+        let mended = self.now;
+        self.turn()?;
+        self.run_for(AFTERMATH)?;
+        self.note(|| "clients stop asking".to_owned());
+        self.asking = false;
+        self.recover_by(mended + self.knobs.quiesce.unwrap_or_default() + RECOVERY)?;
+        self.recovery = self.now.saturating_duration_since(mended);
+        self.note(|| "everything is well".to_owned());
+        self.read_back()
+    }
+
+    fn recover_by(&mut self, limit: Instant) -> Result<(), Violation> {
+        while let Err(why) = self.is_well() {
+            if self.now >= limit {
+                return Err(self.broken(Rule::Recovers, why));
+            }
+            self.step(limit)?;
+        }
+        Ok(())
+    }
+
+    fn run_for(&mut self, duration: Duration) -> Result<(), Violation> {
+        let limit = self.now + duration;
+        while self.now < limit {
+            self.step(limit)?;
+        }
+        Ok(())
+    }
+
+    /// Long after the last ghost, the disk holds what was acknowledged, and nothing is left over.
+    fn read_back(&mut self) -> Result<(), Violation> {
+        self.run_for((self.knobs.last_ghost() + Duration::from_secs(1)).max(HALF_LOGIN))?;
+        let (now, blocks) = (self.now, self.knobs.blocks);
+        if let Some(client) = self.clients.first_mut() {
+            let line = client.read(now, &mut self.oracle, 0, blocks);
+            self.note(|| line);
+        }
+        self.turn()?;
+        self.recover_by(self.now + RECOVERY)?;
+        // Answers to pings are on their way.
+        self.run_for(Duration::from_millis(100))?;
+        self.nothing_is_left()
+    }
+
+    /// Whether everything is answered and every path is in use.
+    fn is_well(&self) -> Result<(), String> {
+        if let Some((client, (cookie, began))) = self
+            .clients
+            .iter()
+            .find_map(|client| Some((client.id.0, client.oldest()?)))
+        {
+            let since = self.now.saturating_duration_since(began);
+            return Err(format!(
+                "client {client} io {cookie} is not answered for {since:?}"
+            ));
+        }
+        let status = self.engine.status(self.now);
+        if let Some(path) = status
+            .paths
+            .iter()
+            .find(|path| path.state != PathState::Ready)
+        {
+            return Err(format!("{} is {:?}: {}", path.name, path.state, path.why));
+        }
+        if status.volume.ghosts > 0 {
+            return Err(format!("{} ghosts are not fenced", status.volume.ghosts));
+        }
+        Ok(())
+    }
+
+    fn nothing_is_left(&self) -> Result<(), Violation> {
+        let status = self.engine.status(self.now);
+        let volume = &status.volume;
+        let leaks = |what: String| Err(self.broken(Rule::Leaks, what));
+        if volume.ios + volume.queued + volume.waiting + volume.ghosts > 0 {
+            return leaks(format!("in the volume: {volume:?}"));
+        }
+        if volume.routes.iter().any(|route| route.in_flight > 0) {
+            return leaks(format!("commands in flight: {:?}", volume.routes));
+        }
+        let paths = self.knobs.groups.len();
+        let sessions = self.target.sessions().count();
+        if sessions != paths {
+            return leaks(format!(
+                "{sessions} sessions at the target for {paths} paths"
+            ));
+        }
+        if self.target.outstanding() > 0 {
+            return leaks(format!(
+                "{} commands at the target",
+                self.target.outstanding()
+            ));
+        }
+        if self.net.wires.len() > paths {
+            return leaks(format!(
+                "{} connections for {paths} paths",
+                self.net.wires.len()
+            ));
+        }
+        match self.target.breaches().first() {
+            Some(breach) => Err(self.broken(Rule::Breaches, breach.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn go_online(&mut self) {
+        let Some(export) = self.engine.export_info() else {
+            return;
+        };
+        for client in &mut self.clients {
+            let connection = nbd::Connection::new(&export, self.knobs.structured);
+            client.reconnect(self.engine.attach(connection), &mut self.oracle);
+        }
+        if self.online.is_some() {
+            return;
+        }
+        self.online = Some(self.now);
+        self.asking = true;
+        for _ in 0..self.knobs.load.clients {
+            let connection = nbd::Connection::new(&export, self.knobs.structured);
+            let id = self.engine.attach(connection);
+            self.clients
+                .push(Client::new(self.now, id, export.flags.trim, &self.knobs));
+        }
+    }
+
+    /// A request was answered.
+    pub(super) fn on_ended(&mut self, client: usize, ended: Ended) {
+        self.ios += 1;
+        self.slowest = self.slowest.max(ended.took);
+        let cookie = ended.cookie;
+        self.note(|| match ended.error {
+            None => format!("client {client} io {cookie} done in {:?}", ended.took),
+            Some(error) => format!("client {client} io {cookie} FAILED with {error}"),
+        });
+        let violation = if ended.broken > 0 {
+            let all = self.oracle.violations().iter().map(ToString::to_string);
+            let what = all.collect::<Vec<_>>().join("; ");
+            Some((
+                Rule::Content,
+                format!("client {client} io {cookie}: {what}"),
+            ))
+        } else if let Some(error) = ended.error {
+            Some((
+                Rule::Fails,
+                format!("client {client} io {cookie} failed with {error}"),
+            ))
+        } else if self.asking && ended.read && ended.took > self.knobs.patience() {
+            let took = ended.took;
+            Some((
+                Rule::Stalls,
+                format!("client {client} io {cookie}, a read, took {took:?}"),
+            ))
+        } else {
+            None
+        };
+        if let Some((rule, what)) = violation
+            && self.violation.is_none()
+        {
+            self.violation = Some(self.broken(rule, what));
+        }
+    }
+}
+
+impl Knobs {
+    /// How long a read may take.
+    fn patience(&self) -> Duration {
+        let slow = |planned: &Planned| matches!(planned.fault, Fault::Slow { .. });
+        if self.spared.is_none()
+            || self.queue_depth < 32
+            || self.line.capacity < 64 << 10
+            || self.faults.iter().any(slow)
+        {
+            return Duration::MAX;
+        }
+        // A full queue of commands one after the other, then a detection, and all that again.
+        let requests = self.load.clients * self.load.depth * 8;
+        let queue = self.service_time * u32::try_from(requests).unwrap_or(u32::MAX);
+        self.detect.network * 3 + DETOUR + queue * 2
+    }
+}

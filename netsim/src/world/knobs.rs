@@ -1,0 +1,329 @@
+//! Every knob of a scenario, drawn from one seed and printable.
+
+use std::fmt;
+use std::time::Duration;
+
+use iiblockdaemon::iscsi::session::config::{DigestChoice, Offer};
+use iiblockdaemon::path::Detect;
+use policies::PolicyKind;
+
+use super::faults::{self, Planned};
+use crate::rng::Rng;
+use crate::target::{Orphans, Reinstatement, Wishes};
+
+/// Requests come so thick.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// NBD connections.
+    pub clients: usize,
+    /// Requests in flight per connection.
+    pub depth: usize,
+    /// Mean pause between two requests of a connection.
+    pub think: Duration,
+    /// Longest request in blocks.
+    pub blocks_max: u64,
+    /// Reads, writes, flushes, zeroes and trims per hundred requests.
+    pub reads: u64,
+    /// Trims and zeroes are asked for.
+    pub zeroes: bool,
+}
+
+/// What the network is like while nothing is broken.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// One way.
+    pub latency: Duration,
+    /// Added at random.
+    pub jitter: Duration,
+    /// Bytes that one direction of a connection holds, before its sender has to wait.
+    pub capacity: usize,
+}
+
+/// A scenario: what is built, what is asked of it, and what is broken when.
+#[derive(Clone, Debug)]
+pub struct Knobs {
+    /// Where all randomness comes from.
+    pub seed: u64,
+    /// The portal group of each path's portal.
+    pub groups: Vec<u16>,
+    /// The process that serves each path's portal; empty: one.
+    pub processes: Vec<u16>,
+    /// Logical block size.
+    pub block_size: u32,
+    /// Logical blocks of the unit.
+    pub blocks: u64,
+    /// Longest transfer that the unit takes, in blocks; 0: not said.
+    pub transfer_blocks: u32,
+    /// The unit knows FUA.
+    pub fua: bool,
+    /// The unit is thin.
+    pub thin: bool,
+    /// How long a command takes at the target.
+    pub service_time: Duration,
+    /// Commands per session.
+    pub queue_depth: u32,
+    /// Session reinstatement.
+    pub reinstatement: Reinstatement,
+    /// Commands of dead sessions.
+    pub orphans: Orphans,
+    /// What the target wants.
+    pub wishes: Wishes,
+    /// What the initiator offers.
+    pub offer: Offer,
+    /// Detection times.
+    pub detect: Detect,
+    /// Limit of a login.
+    pub login_timeout: Duration,
+    /// Path selection.
+    pub policy: PolicyKind,
+    /// Writes of unknown fate wait for their fence.
+    pub shared: bool,
+    /// A later login counts as a fence.
+    pub reinstate: bool,
+    /// Ghosts are let go by time.
+    pub quiesce: Option<Duration>,
+    /// Requests.
+    pub load: Load,
+    /// The network.
+    pub line: Line,
+    /// Structured replies were negotiated.
+    pub structured: bool,
+    /// The path that is never broken, if there is one; nor is the target then.
+    pub spared: Option<usize>,
+    /// How long things break; then everything is mended.
+    pub trouble: Duration,
+    /// What breaks when, in order.
+    pub faults: Vec<Planned>,
+}
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn one_of<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
+    of[rng.index(of.len())]
+}
+
+impl Knobs {
+    /// Two paths of one portal group, a quiet network, no faults.
+    #[must_use]
+    pub fn calm(seed: u64) -> Self {
+        Self {
+            seed,
+            groups: vec![1, 1],
+            processes: Vec::new(),
+            block_size: 512,
+            blocks: 128,
+            transfer_blocks: 0,
+            fua: true,
+            thin: true,
+            service_time: MILLI,
+            queue_depth: 32,
+            reinstatement: Reinstatement::Synchronous,
+            orphans: Orphans::Terminate,
+            wishes: Wishes::default(),
+            offer: Offer::default(),
+            detect: Detect {
+                network: 700 * MILLI,
+                target: 5 * SECOND,
+                command: 30 * SECOND,
+            },
+            login_timeout: 30 * SECOND,
+            policy: PolicyKind::RoundRobin,
+            shared: false,
+            reinstate: true,
+            quiesce: None,
+            load: Load {
+                clients: 2,
+                depth: 4,
+                think: 10 * MILLI,
+                blocks_max: 16,
+                reads: 45,
+                zeroes: true,
+            },
+            line: Line {
+                latency: MILLI / 5,
+                jitter: MILLI / 10,
+                capacity: 256 << 10,
+            },
+            structured: true,
+            spared: None,
+            trouble: 5 * SECOND,
+            faults: Vec::new(),
+        }
+    }
+
+    /// What a seed stands for.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = Rng::new(seed).stream("knobs");
+        let mut knobs = Self::calm(seed);
+        knobs.draw_target(&mut rng);
+        knobs.draw_protocol(&mut rng);
+        knobs.draw_daemon(&mut rng);
+        knobs.draw_load(&mut rng);
+        let mut rng = Rng::new(seed).stream("faults");
+        knobs.trouble = SECOND * u32::try_from(rng.between(4, 20)).unwrap_or(10);
+        knobs.spared = rng
+            .chance(1, 3)
+            .then_some(0)
+            .filter(|_| knobs.groups.len() > 1);
+        knobs.faults = faults::draw(&mut rng, &knobs);
+        knobs.draw_quiesce(&mut rng);
+        knobs
+    }
+
+    fn draw_target(&mut self, rng: &mut Rng) {
+        let paths = one_of(rng, &[1, 2, 2, 2, 2, 3, 3, 4]);
+        let two_groups = rng.chance(1, 3);
+        self.groups = (0..paths)
+            .map(|path| if two_groups { 1 + path % 2 } else { 1 })
+            .collect();
+        if rng.chance(1, 4) {
+            self.processes = (0..paths).map(|path| path / 2).collect();
+            if rng.chance(1, 2) {
+                self.processes = (0..paths).map(|path| path % 2).collect();
+            }
+        }
+        self.block_size = one_of(rng, &[512, 512, 512, 4096]);
+        self.blocks = one_of(rng, &[16, 64, 128, 512]);
+        self.transfer_blocks = one_of(rng, &[0, 0, 8, 16]);
+        self.fua = rng.chance(2, 3);
+        self.thin = rng.chance(2, 3);
+        self.service_time = one_of(rng, &[0, 1, 5, 20, 20, 100]) * MILLI;
+        self.queue_depth = one_of(rng, &[1, 4, 32, 128]);
+        self.reinstatement = one_of(
+            rng,
+            &[
+                Reinstatement::Synchronous,
+                Reinstatement::Synchronous,
+                Reinstatement::Asynchronous,
+                Reinstatement::Asynchronous,
+                Reinstatement::Ignored,
+            ],
+        );
+        self.orphans = match rng.below(6) {
+            0 => Orphans::Terminate,
+            1 => Orphans::ExecuteAfter(rng.duration_below(300 * MILLI)),
+            _ => Orphans::ExecuteAfter(rng.duration_below(8 * SECOND)),
+        };
+    }
+
+    fn draw_protocol(&mut self, rng: &mut Rng) {
+        let digest = |rng: &mut Rng| {
+            one_of(
+                rng,
+                &[DigestChoice::None, DigestChoice::None, DigestChoice::Crc32c],
+            )
+        };
+        self.offer.header_digest = digest(rng);
+        self.offer.data_digest = digest(rng);
+        self.offer.immediate_data = rng.chance(2, 3);
+        self.offer.initial_r2t = rng.chance(1, 3);
+        self.offer.first_burst_length = one_of(rng, &[512, 4096, 64 << 10]);
+        self.offer.max_recv_data_segment_length = one_of(rng, &[512, 4096, 256 << 10]);
+        self.wishes.max_burst_length = one_of(rng, &[1024, 8192, 1 << 20]);
+        self.wishes.first_burst_length = self.wishes.max_burst_length.min(64 << 10);
+        self.wishes.max_recv_data_segment_length = one_of(rng, &[512, 8192, 256 << 10]);
+        self.wishes.max_outstanding_r2t = one_of(rng, &[1, 1, 4]);
+        self.offer.max_outstanding_r2t = one_of(rng, &[1, 4]);
+        self.wishes.default_time2wait = one_of(rng, &[0, 2]);
+        self.structured = rng.chance(2, 3);
+        self.line = Line {
+            latency: one_of(rng, &[50, 200, 1000, 5000]) * (MILLI / 1000),
+            jitter: one_of(rng, &[0, 100, 2000]) * (MILLI / 1000),
+            capacity: one_of(rng, &[1 << 10, 16 << 10, 256 << 10, 1 << 20]),
+        };
+        // A small window over a long line carries less than one large request in the time of a detection.
+        if self.line.latency + self.line.jitter > MILLI / 2 {
+            self.line.capacity = self.line.capacity.max(64 << 10);
+        }
+    }
+
+    fn draw_daemon(&mut self, rng: &mut Rng) {
+        self.detect = Detect {
+            network: one_of(rng, &[300, 700, 1500]) * MILLI,
+            target: one_of(rng, &[2, 5]) * SECOND,
+            command: one_of(rng, &[3, 10, 30]) * SECOND,
+        };
+        self.login_timeout = one_of(rng, &[10, 30]) * SECOND;
+        self.policy = one_of(rng, &PolicyKind::ALL);
+        self.shared = rng.chance(1, 6);
+        self.reinstate = self.reinstatement != Reinstatement::Ignored;
+    }
+
+    fn draw_load(&mut self, rng: &mut Rng) {
+        self.load = Load {
+            clients: one_of(rng, &[1, 2, 3, 4]),
+            depth: one_of(rng, &[1, 2, 4, 16]),
+            think: one_of(rng, &[5, 20, 60]) * MILLI,
+            blocks_max: one_of(rng, &[1, 4, 16, 32]).min(self.blocks),
+            reads: one_of(rng, &[10, 30, 45]),
+            zeroes: rng.chance(1, 2),
+        };
+    }
+
+    /// Whatever is under way when things are mended has executed by then, or never will.
+    #[must_use]
+    pub fn last_ghost(&self) -> Duration {
+        let late = match self.orphans {
+            Orphans::Terminate => Duration::ZERO,
+            Orphans::ExecuteAfter(delay) => delay,
+        };
+        self.trouble + late + self.service_time * 64 + SECOND
+    }
+
+    /// Where no fence is possible the quiesce time must be longer than a ghost lives; where one is, it may be
+    /// missing, so that nothing but the fence protects.
+    fn draw_quiesce(&mut self, rng: &mut Rng) {
+        let needed = !self.reinstate;
+        self.quiesce = (needed || rng.chance(1, 3)).then(|| self.last_ghost() + SECOND);
+    }
+}
+
+impl fmt::Display for Knobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = &self.groups;
+        writeln!(f, "seed {}", self.seed)?;
+        writeln!(
+            f,
+            "  paths {} in portal groups {groups:?}, processes {:?}, spared {:?}",
+            groups.len(),
+            self.processes,
+            self.spared
+        )?;
+        writeln!(
+            f,
+            "  unit {} blocks of {}, transfer {}, fua {}, thin {}, service {:?}, queue {}",
+            self.blocks,
+            self.block_size,
+            self.transfer_blocks,
+            self.fua,
+            self.thin,
+            self.service_time,
+            self.queue_depth
+        )?;
+        writeln!(
+            f,
+            "  target reinstatement {:?}, orphans {:?}, {:?}",
+            self.reinstatement, self.orphans, self.wishes
+        )?;
+        writeln!(
+            f,
+            "  daemon {:?}, shared {}, reinstate {}, quiesce {:?}, login {:?}, {:?}",
+            self.policy, self.shared, self.reinstate, self.quiesce, self.login_timeout, self.detect
+        )?;
+        writeln!(f, "  offer {:?}", self.offer)?;
+        writeln!(f, "  load {:?}, structured {}", self.load, self.structured)?;
+        writeln!(f, "  line {:?}", self.line)?;
+        writeln!(f, "  trouble for {:?}:", self.trouble)?;
+        for planned in &self.faults {
+            writeln!(
+                f,
+                "    {:>9.3} s  {}",
+                planned.at.as_secs_f64(),
+                planned.fault
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! A world in virtual time: the daemon's real cores, simulated links, a simulated target, and nothing else.
+//!
+//! [`run`] plays one scenario ([`Knobs`]): the real [`Engine`], driven as the shell drives it; NBD clients
+//! that speak the wire; the [`crate::link`] model; a [`Target`]. No runtime, no thread, no clock: time is a
+//! number that jumps to whatever is due next, so a minute of trouble takes milliseconds. Everything is drawn
+//! from the seed and visited in a fixed order: a seed gives the same timeline on every machine.
+//!
+//! A scenario has two phases. While things break, *safety* is demanded: no read returns what no legal order
+//! allows, nothing is answered twice, no request fails. Then everything is mended, and *liveness* is demanded
+//! within a bound: all requests answered, all paths ready, no ghost, no session or task left over.
+//!
+//! - `knobs`, `faults`: what a seed stands for;
+//! - `net`: connections over routes that can be broken;
+//! - `client`: the NBD clients; `log`: what the daemon logs;
+//! - `turn`: one turn of everything; `judge`: what is demanded; `swarm`: many seeds.
+
+mod client;
+mod faults;
+mod judge;
+mod knobs;
+mod log;
+mod net;
+mod setup;
+mod swarm;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use iiblockdaemon::engine::Engine;
+use tracing::level_filters::LevelFilter;
+
+pub use faults::{Fault, Planned};
+pub use judge::{Rule, Violation};
+pub use knobs::{Knobs, Line, Load};
+pub use swarm::{Swarm, SwarmReport};
+
+use client::Client;
+use log::Log;
+use net::Net;
+
+use crate::clock;
+use crate::oracle::Oracle;
+use crate::rng::Rng;
+use crate::target::Target;
+
+/// How much of a scenario is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing: for speed.
+    Nothing,
+    /// One line per event, and what the daemon logs at INFO.
+    Events,
+    /// The same with everything that the daemon logs.
+    Everything,
+}
+
+/// One line of a timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Time since the beginning.
+    pub at: Duration,
+    /// What happened.
+    pub what: String,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>12.6}  {}", self.at.as_secs_f64(), self.what)
+    }
+}
+
+/// What happened in a scenario: the proof that something did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Requests answered.
+    pub ios: u64,
+    /// Blocks that reads returned and that were judged.
+    pub blocks_checked: u64,
+    /// Sessions that the target gave.
+    pub logins: u64,
+    /// Sessions that a later login ended.
+    pub reinstated: u64,
+    /// Commands of dead sessions that executed late.
+    pub orphans_executed: u64,
+    /// Fences that laid ghosts.
+    pub fenced: u64,
+    /// Sessions whose ghosts were let go by time.
+    pub quiesced: u64,
+    /// The longest request.
+    pub slowest: Duration,
+    /// From the mending until everything was well.
+    pub recovery: Duration,
+    /// Virtual time that passed.
+    pub elapsed: Duration,
+}
+
+/// A scenario's end.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The first broken rule.
+    pub violation: Option<Violation>,
+    /// As far as [`Detail`] asked for it.
+    pub timeline: Vec<Entry>,
+    /// What happened.
+    pub summary: Summary,
+}
+
+thread_local! {
+    static PLAYING: Cell<u64> = const { Cell::new(0) };
+}
+
+/// For a panic that ends the program: which scenario it was.
+#[must_use]
+pub fn last_words() -> String {
+    format!("panic while playing seed {}", PLAYING.get())
+}
+
+/// Plays one scenario.
+#[must_use]
+pub fn run(knobs: &Knobs, detail: Detail) -> Outcome {
+    let level = match detail {
+        Detail::Nothing => LevelFilter::ERROR,
+        Detail::Events => LevelFilter::INFO,
+        Detail::Everything => LevelFilter::TRACE,
+    };
+    let log = Log::new(level);
+    tracing::subscriber::with_default(log.clone(), || {
+        PLAYING.set(knobs.seed);
+        let mut world = World::new(knobs.clone(), detail, log);
+        let violation = catch_unwind(AssertUnwindSafe(|| world.play()));
+        let violation = violation
+            .unwrap_or_else(|panic| Err(world.panicked(panic.as_ref())))
+            .err();
+        world.drain_log();
+        let summary = world.summary();
+        Outcome {
+            violation,
+            timeline: world.timeline,
+            summary,
+        }
+    })
+}
+
+/// See the module's documentation.
+struct World {
+    knobs: Knobs,
+    detail: Detail,
+    log: Log,
+    timeline: Vec<Entry>,
+    began: Instant,
+    now: Instant,
+    rng: Rng,
+    engine: Engine,
+    target: Target,
+    net: Net,
+    clients: Vec<Client>,
+    oracle: Oracle,
+    /// When the volume went online: faults count from there.
+    online: Option<Instant>,
+    /// How many of the faults have happened.
+    happened: usize,
+    /// Clients ask.
+    asking: bool,
+    ios: u64,
+    /// Fences, and expired quiesce times, of daemons that were killed.
+    fenced: (u64, u64),
+    slowest: Duration,
+    recovery: Duration,
+    violation: Option<Violation>,
+}
+
+impl World {
+    fn new(knobs: Knobs, detail: Detail, log: Log) -> Self {
+        let now = clock::now();
+        let rng = Rng::new(knobs.seed);
+        Self {
+            engine: setup::engine(now, &knobs, false),
+            target: setup::target(&knobs),
+            net: Net::new(knobs.line.clone(), knobs.groups.len(), rng.stream("net")),
+            clients: Vec::new(),
+            oracle: Oracle::of_zeroed(knobs.seed, 0),
+            online: None,
+            happened: 0,
+            asking: false,
+            ios: 0,
+            fenced: (0, 0),
+            slowest: Duration::ZERO,
+            recovery: Duration::ZERO,
+            violation: None,
+            timeline: Vec::new(),
+            began: now,
+            rng: rng.stream("world"),
+            now,
+            detail,
+            log,
+            knobs,
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.now.saturating_duration_since(self.began)
+    }
+
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        if self.detail != Detail::Nothing {
+            let at = self.elapsed();
+            self.timeline.push(Entry { at, what: what() });
+        }
+    }
+
+    /// Remembers what this daemon counted.
+    fn add_up(&mut self) {
+        let volume = self.engine.status(self.now).volume.counters;
+        self.fenced.0 += volume.fenced;
+        self.fenced.1 += volume.quiesced;
+    }
+
+    fn summary(&self) -> Summary {
+        let target = self.target.statistics();
+        let volume = self.engine.status(self.now).volume.counters;
+        Summary {
+            ios: self.ios,
+            blocks_checked: self.oracle.blocks_checked(),
+            logins: target.logins,
+            reinstated: target.reinstated,
+            orphans_executed: target.orphans_executed,
+            fenced: self.fenced.0 + volume.fenced,
+            quiesced: self.fenced.1 + volume.quiesced,
+            slowest: self.slowest,
+            recovery: self.recovery,
+            elapsed: self.elapsed(),
+        }
+    }
+}

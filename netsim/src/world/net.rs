@@ -1,0 +1,301 @@
+//! The network of a world: routes with their conditions, and TCP connections over them.
+//!
+//! A [`Wire`] is one connection: the [`crate::link`] model between two kernels, each with a receive
+//! buffer. Either end may be gone before the other learns of it: bytes under way are still delivered,
+//! before a reset as well, and a hole hides all of it.
+
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use iiblockdaemon::engine::LinkId;
+use iiblockdaemon::out_queue::OutQueue;
+
+use super::knobs::Line;
+use crate::link::{Conditions, Direction, End, Held, Hole, Link, Pipe};
+use crate::rng::Rng;
+use crate::target::ConnectionId;
+
+/// A receiver that is not read holds so much; then its sender has to wait.
+const RECEIVE_MAX: usize = 64 << 10;
+
+/// The first pause before an unanswered SYN is sent again; it doubles.
+const SYN_RETRY: Duration = Duration::from_secs(1);
+
+/// What one path's way through the network is like now.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) to_target: Conditions,
+    pub(super) to_initiator: Conditions,
+    pub(super) refusing: bool,
+}
+
+/// An attempt to connect.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dial {
+    pub(super) due: Instant,
+    retry: Duration,
+}
+
+/// One TCP connection, from the first SYN until both ends know that it is over.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) route: usize,
+    pub(super) dial: Option<Dial>,
+    /// The initiator's end, while it is open there.
+    pub(super) link: Option<LinkId>,
+    /// The target's end, while it is open there.
+    pub(super) connection: Option<ConnectionId>,
+    /// The initiator's end is gone and nobody will tell the target.
+    pub(super) half_open: bool,
+    pub(super) pipes: Link,
+    pub(super) at_initiator: BytesMut,
+    pub(super) at_target: BytesMut,
+    /// So many bytes of that are the beginning of a PDU, and no more can be made of them.
+    pub(super) looked_at: usize,
+    /// The stream to the target ended; so many bytes may still have to be read.
+    pub(super) ended_at_target: bool,
+}
+
+/// What a dial came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialed {
+    Connected,
+    Refused,
+    Waits,
+}
+
+#[derive(Debug)]
+pub(super) struct Net {
+    line: Line,
+    rng: Rng,
+    pub(super) routes: Vec<Route>,
+    pub(super) wires: BTreeMap<u64, Wire>,
+    next: u64,
+    /// The target's host refuses all connections.
+    pub(super) away: bool,
+}
+
+impl Net {
+    pub(super) fn new(line: Line, routes: usize, rng: Rng) -> Self {
+        let mut net = Self {
+            line,
+            rng,
+            routes: Vec::new(),
+            wires: BTreeMap::new(),
+            next: 0,
+            away: false,
+        };
+        net.routes.extend((0..routes).map(|_| Route {
+            to_target: Conditions::default(),
+            to_initiator: Conditions::default(),
+            refusing: false,
+        }));
+        let clear = net.clear(Duration::ZERO);
+        for route in &mut net.routes {
+            route.to_target = clear.clone();
+            route.to_initiator = clear.clone();
+        }
+        net
+    }
+
+    fn clear(&self, slower: Duration) -> Conditions {
+        Conditions {
+            latency: self.line.latency + slower,
+            jitter: self.line.jitter,
+            ..Conditions::default()
+        }
+    }
+
+    /// A SYN is sent.
+    pub(super) fn dial(&mut self, now: Instant, link: LinkId, route: usize) {
+        self.hang_up(now, link);
+        let id = self.next;
+        self.next += 1;
+        let rng = self.rng.stream_indexed("wire", id);
+        let mut pipes = Link::new(&rng, self.line.capacity);
+        let conditions = &self.routes[route];
+        let there_and_back = conditions.to_target.latency + conditions.to_initiator.latency;
+        let release = Held::Release;
+        pipes
+            .to_target()
+            .set_conditions(now, conditions.to_target.clone(), release);
+        pipes
+            .to_initiator()
+            .set_conditions(now, conditions.to_initiator.clone(), release);
+        let dial = Dial {
+            due: now + there_and_back,
+            retry: SYN_RETRY,
+        };
+        let wire = Wire {
+            route,
+            dial: Some(dial),
+            link: Some(link),
+            connection: None,
+            half_open: false,
+            pipes,
+            at_initiator: BytesMut::new(),
+            at_target: BytesMut::new(),
+            looked_at: 0,
+            ended_at_target: false,
+        };
+        self.wires.insert(id, wire);
+    }
+
+    /// What becomes of the SYN of this wire, which is due.
+    pub(super) fn dialed(&mut self, now: Instant, id: u64) -> Dialed {
+        let Some(wire) = self.wires.get_mut(&id) else {
+            return Dialed::Waits;
+        };
+        let route = &self.routes[wire.route];
+        let holed = |conditions: &Conditions| conditions.hole == Hole::All;
+        if holed(&route.to_target) || holed(&route.to_initiator) {
+            if let Some(dial) = &mut wire.dial {
+                dial.due = now + dial.retry;
+                dial.retry *= 2;
+            }
+            return Dialed::Waits;
+        }
+        wire.dial = None;
+        if route.refusing || self.away {
+            Dialed::Refused
+        } else {
+            Dialed::Connected
+        }
+    }
+
+    /// The initiator closes abortively. What was sent may still arrive, before the reset.
+    pub(super) fn hang_up(&mut self, now: Instant, link: LinkId) {
+        let Some((&id, wire)) = self
+            .wires
+            .iter_mut()
+            .find(|(_, wire)| wire.link == Some(link))
+        else {
+            return;
+        };
+        wire.link = None;
+        let to_target = wire.pipes.to_target();
+        // A reset is not sent twice: what a hole swallows is gone for good.
+        wire.half_open = to_target.is_holed() && self.rng.chance(1, 2);
+        if !wire.half_open {
+            to_target.push_end(now, End::Reset);
+        }
+        if wire.connection.is_none() {
+            self.wires.remove(&id);
+        }
+    }
+
+    /// Forgets wires that are over at both ends.
+    pub(super) fn sweep(&mut self) {
+        self.wires
+            .retain(|_, wire| wire.link.is_some() || wire.connection.is_some());
+    }
+
+    pub(super) fn wires_of(&mut self, route: usize) -> impl Iterator<Item = &mut Wire> {
+        self.wires
+            .values_mut()
+            .filter(move |wire| wire.route == route)
+    }
+
+    pub(super) fn set_hole(&mut self, now: Instant, route: usize, direction: Direction) {
+        let there = &mut self.routes[route];
+        if direction.includes_to_target() {
+            there.to_target.hole = Hole::All;
+        }
+        if direction.includes_to_initiator() {
+            there.to_initiator.hole = Hole::All;
+        }
+        self.apply(now, route, Held::Release);
+    }
+
+    /// No hole any more; `slower` than the line is.
+    pub(super) fn mend(&mut self, now: Instant, route: usize, slower: Duration, held: Held) {
+        let clear = self.clear(slower);
+        self.routes[route].to_target = clear.clone();
+        self.routes[route].to_initiator = clear;
+        self.apply(now, route, held);
+    }
+
+    pub(super) fn slow(&mut self, now: Instant, route: usize, by: Duration) {
+        let latency = self.line.latency + by;
+        self.routes[route].to_target.latency = latency;
+        self.routes[route].to_initiator.latency = latency;
+        self.apply(now, route, Held::Release);
+    }
+
+    fn apply(&mut self, now: Instant, route: usize, held: Held) {
+        let (to_target, to_initiator) = {
+            let route = &self.routes[route];
+            (route.to_target.clone(), route.to_initiator.clone())
+        };
+        for wire in self.wires_of(route) {
+            let lost = |pipe: &mut Pipe, next: &Conditions| {
+                pipe.is_holed() && next.hole == Hole::None && pipe.queued() > 0
+            };
+            let lost = held == Held::Drop
+                && (lost(wire.pipes.to_target(), &to_target)
+                    | lost(wire.pipes.to_initiator(), &to_initiator));
+            let release = Held::Release;
+            wire.pipes
+                .to_target()
+                .set_conditions(now, to_target.clone(), release);
+            wire.pipes
+                .to_initiator()
+                .set_conditions(now, to_initiator.clone(), release);
+            if lost {
+                wire.pipes.cut(now, End::Reset);
+            }
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for wire in self.wires.values_mut() {
+            if let Some(dial) = wire.dial {
+                next = next.into_iter().chain([dial.due]).min();
+                continue;
+            }
+            let readable = wire.at_target.len() < RECEIVE_MAX;
+            let to_target = wire.pipes.to_target().poll_timeout().filter(|_| readable);
+            let to_initiator = wire.pipes.to_initiator().poll_timeout();
+            next = next.into_iter().chain(to_target).chain(to_initiator).min();
+        }
+        next
+    }
+}
+
+impl Wire {
+    pub(super) fn target_has_room(&self) -> bool {
+        self.at_target.len() < RECEIVE_MAX
+    }
+
+    /// The target, which may have been frozen, has not looked at what is there.
+    pub(super) fn is_unlooked_at(&self) -> bool {
+        self.at_target.len() != self.looked_at
+    }
+}
+
+/// Moves what fits from a queue into a pipe; whether anything moved.
+pub(super) fn write(now: Instant, queue: &mut OutQueue, pipe: &mut Pipe) -> bool {
+    let room = pipe.room();
+    if queue.is_empty() || room == 0 {
+        return false;
+    }
+    if queue.pending() <= room as u64 {
+        pipe.push(now, queue.take_all());
+        return true;
+    }
+    let mut slices = [IoSlice::new(&[]); 64];
+    let count = queue.slices(&mut slices);
+    let mut piece = BytesMut::with_capacity(room);
+    for slice in slices.iter().take(count) {
+        let take = slice.len().min(room - piece.len());
+        piece.extend_from_slice(slice.get(..take).unwrap_or_default());
+    }
+    let taken = piece.len();
+    queue.advance(taken);
+    pipe.push(now, Bytes::from(piece));
+    true
+}

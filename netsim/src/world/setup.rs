@@ -1,0 +1,126 @@
+//! The daemon and the target that the knobs describe.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use iiblockdaemon::engine::{Engine, ExportConfig};
+use iiblockdaemon::ids::Lun as LunAddress;
+use iiblockdaemon::iscsi::isid::Isid;
+use iiblockdaemon::iscsi::name::{IscsiName, PortalAddr};
+use iiblockdaemon::iscsi::session::config::{AuthConfig, SessionConfig, SessionKind};
+use iiblockdaemon::path::PathConfig;
+use iiblockdaemon::volume::{NoPath, Pin, VolumeConfig};
+use policies::PolicySpec;
+
+use super::Knobs;
+use crate::target::lun::{Backing, Lun, LunConfig};
+use crate::target::{Behaviour, PortalBehaviour, PortalConfig, Target, TargetConfig};
+
+const TARGET: &str = "iqn.2026-01.test:target";
+const INITIATOR: &str = "iqn.2026-01.test:initiator";
+
+/// Of its serial number and identifier; a small one would look like a vendor's default.
+const UNIT: u32 = 0x0d15_c0de;
+
+/// The target finds out so that an initiator is gone that nobody told it of.
+const TARGET_PING: Duration = Duration::from_secs(5);
+
+/// A logout may take so long.
+const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn name(text: &str) -> IscsiName {
+    text.parse().expect("a valid name")
+}
+
+fn portal(path: usize) -> String {
+    format!("10.0.{path}.1:3260")
+}
+
+/// The volume with all its paths.
+pub(super) fn engine(now: Instant, knobs: &Knobs, unclean: bool) -> Engine {
+    let paths = (0..knobs.groups.len()).map(|path| path_config(path, knobs));
+    let volume = VolumeConfig {
+        weights: vec![1; knobs.groups.len()],
+        shared: knobs.shared,
+        no_path: NoPath::QueueForever,
+        quiesce: knobs.quiesce,
+        reinstate: knobs.reinstate,
+        pin: Pin::default(),
+        unclean,
+        orphaned: false,
+        policy: policies::build(PolicySpec::preset(knobs.policy), knobs.seed),
+    };
+    let export = ExportConfig {
+        name: "world".to_owned(),
+        read_only: false,
+    };
+    Engine::new(now, export, volume, paths.collect())
+}
+
+fn path_config(path: usize, knobs: &Knobs) -> PathConfig {
+    let portal: PortalAddr = portal(path).parse().expect("a valid portal");
+    let session = SessionConfig {
+        initiator_name: name(INITIATOR),
+        kind: SessionKind::Normal {
+            target: name(TARGET),
+        },
+        isid: Isid::derive(&["world", &path.to_string()]),
+        auth: AuthConfig::None,
+        offer: knobs.offer,
+        login_timeout: knobs.login_timeout,
+        logout_timeout: LOGOUT_TIMEOUT,
+    };
+    PathConfig {
+        name: format!("path {path}"),
+        portal,
+        session: Arc::new(session),
+        lun: LunAddress::from_number(0).expect("a LUN"),
+        queue_depth: 64,
+        detect: knobs.detect,
+        seed: knobs.seed ^ path as u64,
+    }
+}
+
+/// One target with one unit, and a portal for each path.
+pub(super) fn target(knobs: &Knobs) -> Target {
+    let portals = knobs.groups.iter().enumerate();
+    let config = TargetConfig {
+        portals: portals
+            .map(|(path, group)| PortalConfig {
+                address: portal(path),
+                group: *group,
+            })
+            .collect(),
+        processes: knobs.processes.clone(),
+        wishes: knobs.wishes.clone(),
+        queue_depth: knobs.queue_depth,
+        seed: knobs.seed,
+        ..TargetConfig::new(name(TARGET))
+    };
+    let unit = LunConfig {
+        fua: knobs.fua,
+        thin: knobs.thin,
+        max_transfer_blocks: knobs.transfer_blocks,
+        ..LunConfig::disk(UNIT, knobs.block_size, knobs.blocks)
+    };
+    let mut target = Target::new(config, [(0, Lun::new(unit, Backing::ram()))]);
+    target.set_behaviour(Behaviour {
+        reinstatement: knobs.reinstatement,
+        orphans: knobs.orphans,
+        refuse_logins: None,
+        ping_interval: Some(TARGET_PING),
+    });
+    for portal in 0..knobs.groups.len() {
+        target.set_portal(portal, portal_behaviour(knobs, false));
+    }
+    target
+}
+
+/// A portal of the target, at work or frozen.
+pub(super) fn portal_behaviour(knobs: &Knobs, frozen: bool) -> PortalBehaviour {
+    PortalBehaviour {
+        frozen,
+        service_time: knobs.service_time,
+        redirect: None,
+    }
+}

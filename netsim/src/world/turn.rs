@@ -1,0 +1,427 @@
+//! One turn: everything that is due now happens, and what follows from it at the same instant.
+
+use std::time::{Duration, Instant};
+
+use iiblockdaemon::engine::{Action, LinkId};
+use iiblockdaemon::ids::PathId;
+use iiblockdaemon::iscsi::session::config::Entropy;
+use iiblockdaemon::nbd;
+
+use super::client::Client;
+use super::judge::{Rule, Violation};
+use super::net::{self, Dialed};
+use super::{Detail, Fault, World, setup};
+use crate::link::{Delivery, End, Held};
+use crate::target::lun::{Injection, Refusal};
+
+/// More rounds in one instant, and somebody is running in circles.
+const ROUNDS_MAX: u32 = 20_000;
+
+fn route(path: PathId) -> usize {
+    usize::from(path.0)
+}
+
+impl World {
+    /// Jumps to what is due next, at most to `limit`, and lets it happen.
+    pub(super) fn step(&mut self, limit: Instant) -> Result<(), Violation> {
+        let next = self.next_event().map_or(limit, |next| next.min(limit));
+        self.now = self.now.max(next);
+        self.turn()
+    }
+
+    fn next_event(&mut self) -> Option<Instant> {
+        let engine = self.engine.poll_timeout().map(|deadline| deadline.at);
+        let target = self.target.poll_timeout().map(|deadline| deadline.at);
+        let fault = self.next_fault();
+        let clients = self.clients.iter().filter(|_| self.asking);
+        let client = clients.filter_map(|client| client.poll_timeout()).min();
+        let net = self.net.poll_timeout();
+        [engine, target, fault, client, net]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn next_fault(&self) -> Option<Instant> {
+        let online = self.online?;
+        let planned = self.knobs.faults.get(self.happened)?;
+        Some(online + planned.at)
+    }
+
+    pub(super) fn turn(&mut self) -> Result<(), Violation> {
+        let mut rounds = 0;
+        loop {
+            let mut news = self.break_things();
+            news |= self.connect();
+            news |= self.deliver();
+            news |= self.timers();
+            news |= self.clients_ask();
+            self.engine.pump(self.now);
+            news |= self.act();
+            news |= self.write();
+            self.net.sweep();
+            self.drain_log();
+            if let Some(violation) = self.violation.take() {
+                return Err(violation);
+            }
+            if !news {
+                return Ok(());
+            }
+            rounds += 1;
+            if rounds > ROUNDS_MAX {
+                return Err(self.broken(Rule::Spins, "it runs in circles".to_owned()));
+            }
+        }
+    }
+
+    pub(super) fn drain_log(&mut self) {
+        for (level, line) in self.log.take() {
+            if level == tracing::Level::ERROR && self.violation.is_none() {
+                self.violation = Some(self.broken(Rule::ErrorLogged, line.clone()));
+            }
+            self.note(|| format!("{level:<5}{line}"));
+        }
+    }
+
+    // ---- faults
+
+    fn break_things(&mut self) -> bool {
+        let mut any = false;
+        while self.next_fault().is_some_and(|at| at <= self.now) {
+            let fault = self.knobs.faults[self.happened].fault.clone();
+            self.happened += 1;
+            any = true;
+            self.note(|| format!("FAULT {fault}"));
+            self.inflict(&fault);
+        }
+        any
+    }
+
+    fn inflict(&mut self, fault: &Fault) {
+        let now = self.now;
+        match *fault {
+            Fault::Cut { path, end } => {
+                for wire in self.net.wires_of(path).filter(|wire| wire.dial.is_none()) {
+                    wire.pipes.cut(now, end);
+                }
+            }
+            Fault::HalfOpen { path } => {
+                let wires = self.net.wires_of(path).filter(|wire| wire.dial.is_none());
+                let gone: Vec<LinkId> = wires
+                    .filter_map(|wire| {
+                        wire.half_open = true;
+                        wire.link.take()
+                    })
+                    .collect();
+                for link in gone {
+                    self.engine.on_closed(now, link, "reset by the network");
+                }
+            }
+            Fault::Refuse { path, on } => self.net.routes[path].refusing = on,
+            Fault::Hole { path, direction } => self.net.set_hole(now, path, direction),
+            Fault::Heal { path, held } => self.net.mend(now, path, Duration::ZERO, held),
+            Fault::Slow { path, by } => self.net.slow(now, path, by),
+            Fault::Freeze { path, on } => self.freeze(path, on),
+            Fault::Crash { .. } => {
+                self.net.away = true;
+                self.target.restart(now);
+                for wire in self.net.wires.values_mut() {
+                    if wire.connection.take().is_some() {
+                        wire.pipes.to_initiator().push_end(now, End::Reset);
+                    }
+                }
+            }
+            Fault::Boot => self.net.away = false,
+            Fault::Kill => self.kill(),
+            Fault::Replace { client } => {
+                let export = self.engine.export_info();
+                if let Some((client, export)) = self.clients.get_mut(client).zip(export) {
+                    self.engine.detach(client.id);
+                    let connection = nbd::Connection::new(&export, self.knobs.structured);
+                    client.replace(self.engine.attach(connection), &mut self.oracle);
+                }
+            }
+            Fault::Status { status, times } => {
+                if let Some(unit) = self.target.unit(0) {
+                    unit.inject(Injection {
+                        nexus: None,
+                        opcode: None,
+                        times,
+                        refusal: Refusal::Status(status),
+                        carried_out: false,
+                    });
+                }
+            }
+            Fault::Attention { asc, ascq } => {
+                if let Some(unit) = self.target.unit(0) {
+                    unit.attention(None, asc, ascq);
+                }
+            }
+        }
+    }
+
+    /// The daemon's kernel closes its sockets. The next daemon knows that the last run did not end cleanly.
+    fn kill(&mut self) {
+        let links = self.net.wires.values().filter_map(|wire| wire.link);
+        for link in links.collect::<Vec<_>>() {
+            self.net.hang_up(self.now, link);
+        }
+        self.add_up();
+        self.engine = setup::engine(self.now, &self.knobs, true);
+        self.clients.iter_mut().for_each(Client::pause);
+    }
+
+    fn freeze(&mut self, path: usize, frozen: bool) {
+        let behaviour = setup::portal_behaviour(&self.knobs, frozen);
+        self.target.set_portal(path, behaviour);
+    }
+
+    /// Everything that was broken is mended.
+    pub(super) fn mend(&mut self) {
+        self.note(|| "everything is mended".to_owned());
+        self.happened = self.knobs.faults.len();
+        self.net.away = false;
+        for path in 0..self.knobs.groups.len() {
+            let held = if self.rng.chance(1, 2) {
+                Held::Release
+            } else {
+                Held::Drop
+            };
+            self.net.mend(self.now, path, Duration::ZERO, held);
+            self.net.routes[path].refusing = false;
+            self.freeze(path, false);
+        }
+    }
+
+    // ---- connections
+
+    fn connect(&mut self) -> bool {
+        let now = self.now;
+        let due = |wire: &net::Wire| wire.dial.is_some_and(|dial| dial.due <= now);
+        let wires = self.net.wires.iter().filter(|(_, wire)| due(wire));
+        let ids: Vec<u64> = wires.map(|(id, _)| *id).collect();
+        let mut any = false;
+        for id in ids {
+            let dialed = self.net.dialed(now, id);
+            any |= dialed != Dialed::Waits;
+            let Some(wire) = self.net.wires.get_mut(&id) else {
+                continue;
+            };
+            let (path, link) = (wire.route, wire.link);
+            let Some(link) = link else { continue };
+            match dialed {
+                Dialed::Waits => {}
+                Dialed::Refused => {
+                    wire.link = None;
+                    self.note(|| format!("{link:?} refused over path {path}"));
+                    self.engine.on_closed(now, link, "connection refused");
+                }
+                Dialed::Connected => {
+                    let connection = self.target.connect(now, path);
+                    wire.connection = Some(connection);
+                    self.note(|| format!("{link:?} connected over path {path}, {connection:?}"));
+                    let mut random = [0; 32];
+                    self.rng.fill(&mut random);
+                    self.engine.on_connected(now, link, Entropy::new(random));
+                }
+            }
+        }
+        any
+    }
+
+    fn deliver(&mut self) -> bool {
+        let ids: Vec<u64> = self.net.wires.keys().copied().collect();
+        let mut any = false;
+        for id in ids {
+            any |= self.deliver_to_target(id);
+            any |= self.deliver_to_initiator(id);
+        }
+        any
+    }
+
+    fn deliver_to_target(&mut self, id: u64) -> bool {
+        let now = self.now;
+        let Some(wire) = self.net.wires.get_mut(&id) else {
+            return false;
+        };
+        let mut any = false;
+        while wire.target_has_room() {
+            let Some(delivery) = wire.pipes.to_target().poll_deliver(now) else {
+                break;
+            };
+            any = true;
+            match delivery {
+                Delivery::Data(data) if wire.connection.is_some() => {
+                    wire.at_target.extend_from_slice(&data);
+                }
+                // Nobody is there: the kernel answers with a reset.
+                Delivery::Data(_) => wire.pipes.to_initiator().push_end(now, End::Reset),
+                Delivery::End(_) => wire.ended_at_target = true,
+            }
+        }
+        let Some(connection) = wire.connection else {
+            return any;
+        };
+        let reads = self.target.wants_input(connection);
+        if reads && wire.is_unlooked_at() {
+            any = true;
+            self.target
+                .handle_bytes(now, connection, &mut wire.at_target);
+            wire.looked_at = wire.at_target.len();
+        }
+        if wire.ended_at_target && (reads || self.target.is_over(connection).is_some()) {
+            wire.connection = None;
+            self.target.disconnect(now, connection);
+            self.note(|| format!("{connection:?} ended at the target"));
+        }
+        any
+    }
+
+    fn deliver_to_initiator(&mut self, id: u64) -> bool {
+        let now = self.now;
+        let Some(wire) = self.net.wires.get_mut(&id) else {
+            return false;
+        };
+        let (mut any, mut over) = (false, None);
+        while let Some(delivery) = wire.pipes.to_initiator().poll_deliver(now) {
+            any = true;
+            match delivery {
+                Delivery::Data(data) if wire.link.is_some() => {
+                    wire.at_initiator.extend_from_slice(&data);
+                }
+                Delivery::Data(_) if wire.half_open => {}
+                Delivery::Data(_) => wire.pipes.to_target().push_end(now, End::Reset),
+                Delivery::End(end) => over = Some(end),
+            }
+        }
+        let Some(link) = wire.link.filter(|_| any) else {
+            return any;
+        };
+        if !wire.at_initiator.is_empty() {
+            self.engine
+                .handle_link_bytes(now, link, &mut wire.at_initiator);
+        }
+        if let Some(end) = over {
+            wire.link = None;
+            self.note(|| format!("{link:?} ended at the initiator with {end:?}"));
+            let why = match end {
+                End::Fin => "closed by the target",
+                End::Reset => "connection reset",
+            };
+            self.engine.on_closed(now, link, why);
+        }
+        any
+    }
+
+    fn timers(&mut self) -> bool {
+        let now = self.now;
+        let due = |at: Option<iiblockdaemon::deadline::Deadline>| at.is_some_and(|at| at.at <= now);
+        let mut any = false;
+        if due(self.target.poll_timeout()) {
+            any = true;
+            self.target.handle_timeout(now);
+        }
+        if due(self.engine.poll_timeout()) {
+            any = true;
+            self.engine.handle_timeout(now);
+        }
+        any
+    }
+
+    fn act(&mut self) -> bool {
+        let mut any = false;
+        while let Some(action) = self.engine.poll_action() {
+            any = true;
+            if self.detail != Detail::Nothing {
+                self.note(|| format!("{action:?}"));
+            }
+            match action {
+                Action::Dial { link, via, to: _ } => self.net.dial(self.now, link, route(via)),
+                Action::Hangup { link } => self.net.hang_up(self.now, link),
+                Action::CloseClient { client } => {
+                    let what = format!("the daemon closes {client:?}");
+                    self.violation = Some(self.broken(Rule::Protocol, what));
+                }
+                Action::Online => self.go_online(),
+            }
+        }
+        any
+    }
+
+    fn write(&mut self) -> bool {
+        let now = self.now;
+        let mut any = false;
+        while self.target.poll_woken().is_some() {}
+        for wire in self.net.wires.values_mut() {
+            if let Some(link) = wire.link.filter(|_| wire.dial.is_none()) {
+                any |= net::write(now, self.engine.link_outgoing(link), wire.pipes.to_target());
+            }
+            let Some(connection) = wire.connection else {
+                continue;
+            };
+            let mut written = true;
+            if let Some(queue) = self.target.outgoing(connection) {
+                any |= net::write(now, queue, wire.pipes.to_initiator());
+                written = queue.is_empty();
+            }
+            let end = match self.target.is_over(connection) {
+                Some(true) => End::Reset,
+                Some(false) if written => End::Fin,
+                _ => continue,
+            };
+            any = true;
+            wire.connection = None;
+            wire.pipes.to_initiator().push_end(now, end);
+            self.target.disconnect(now, connection);
+        }
+        any |= self.write_to_clients();
+        any
+    }
+
+    // ---- clients
+
+    fn clients_ask(&mut self) -> bool {
+        let mut any = false;
+        let mut lines = Vec::new();
+        for client in &mut self.clients {
+            if self.asking {
+                any |= client.ask(self.now, &mut self.oracle, |line| lines.push(line));
+            }
+            if self.engine.client_wants_input(client.id) {
+                any |= client.hand_over();
+            }
+            if std::mem::take(&mut client.fresh) {
+                self.engine
+                    .handle_client_bytes(client.id, &mut client.unread);
+            }
+        }
+        lines.into_iter().for_each(|line| self.note(|| line));
+        any
+    }
+
+    fn write_to_clients(&mut self) -> bool {
+        let now = self.now;
+        let mut any = false;
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            let Some(queue) = self.engine.client_outgoing(client.id) else {
+                continue;
+            };
+            if queue.is_empty() {
+                continue;
+            }
+            any = true;
+            client.input.extend_from_slice(&queue.take_all());
+            client.fresh |= !client.unread.is_empty();
+            let mut ended = Vec::new();
+            let taken = client.take_replies(now, &mut self.oracle, |end| ended.push(end));
+            for end in ended {
+                self.on_ended(index, end);
+            }
+            if let Err(error) = taken {
+                self.violation = Some(self.broken(Rule::Protocol, error.to_string()));
+            }
+        }
+        any
+    }
+}
