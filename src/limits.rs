@@ -106,7 +106,8 @@ pub const ASYNC_EVENTS_MAX: usize = 32;
 /// Text responses of one exchange in the full feature phase; the session is dropped above.
 pub const TEXT_EXCHANGES_MAX: u32 = 1024;
 
-/// A piece of a data segment that is handed on before the segment is complete; smaller ones wait in the input buffer.
+/// A piece of a data segment that is handed on before the segment is complete; smaller ones wait in the
+/// input buffer.
 pub const DATA_PIECE_MIN: usize = 4 << 10;
 
 /// Bytes of one transfer command; larger requests are split.
@@ -118,8 +119,9 @@ pub const RETRYABLE_MAX: u32 = 8;
 /// Unit attentions that one command meets; EIO after.
 pub const UNIT_ATTENTIONS_MAX: u32 = 32;
 
-/// A command that every path answers with "not now" (BUSY, not ready, an access state in transition) is tried
-/// again so long from the first such answer; EIO after. T10's recommended limit for an implicit transition is 60 s.
+/// A command that every path answers with "not now" (BUSY, not ready, an access state in transition) is
+/// tried again so long from the first such answer; EIO after. T10's recommended limit for an implicit
+/// transition is 60 s.
 pub const RETRY_WINDOW: Duration = Duration::from_secs(60);
 
 const _: () = assert!(VOLUMES_MAX * PATHS_MAX * 1024 <= CONTROL_LINE_MAX);

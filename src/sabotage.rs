@@ -1,7 +1,7 @@
 //! Defects on purpose: the proof that the simulator's oracle bites.
 //!
-//! Without the feature `sabotage` (which only netsim's tests ask for) the question whether a rule is broken has
-//! the constant answer `false`, and nothing of this is in the program.
+//! Without the feature `sabotage` (which only netsim's tests ask for) the question whether a rule is
+//! broken has the constant answer `false`, and nothing of this is in the program.
 
 /// A safety rule that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,15 +5,16 @@ use std::collections::BTreeSet;
 use crate::ids::PathId;
 use crate::sabotage::{self, Sabotage};
 
-/// Session groups: two paths are in the same one if a login through either's portal reinstates the other's session.
+/// Session groups: two paths are in the same one if a login through either's portal reinstates the
+/// other's session.
 #[derive(Debug)]
 pub(super) struct SessionGroups {
     /// Group of each path; paths start alone.
     group: Vec<u16>,
     /// Pairs of groups that a proof showed to be different, the lower first.
     different: BTreeSet<(u16, u16)>,
-    /// Pairs of paths with one proof that they share their sessions. The network may have closed the connection at
-    /// that very moment, so it takes a second one.
+    /// Pairs of paths with one proof that they share their sessions. The network may have closed the
+    /// connection at that very moment, so it takes a second one.
     claimed: BTreeSet<(PathId, PathId)>,
 }
 

@@ -1,12 +1,13 @@
 //! The assembly of one volume: NBD clients, the volume and its paths as one sans-IO machine.
 //!
-//! The shell and the simulator drive the same [`Engine`]: bytes, connections and time come in; bytes to write,
-//! connections to make and connections to drop come out. Between an NBD request and its iSCSI command there are only
-//! function calls.
+//! The shell and the simulator drive the same [`Engine`]: bytes, connections and time come in; bytes to
+//! write, connections to make and connections to drop come out. Between an NBD request and its iSCSI
+//! command there are only function calls.
 //!
 //! **Driver contract.** After any `on_*`, `handle_*`, `attach` or `detach`, call [`Engine::pump`]; then drain
-//! [`Engine::poll_action`], write what every [`Engine::link_outgoing`] and [`Engine::client_outgoing`] holds, and wait for
-//! input or [`Engine::poll_timeout`]. A client is read only while [`Engine::client_wants_input`]. Time never goes backwards.
+//! [`Engine::poll_action`], write what every [`Engine::link_outgoing`] and [`Engine::client_outgoing`]
+//! holds, and wait for input or [`Engine::poll_timeout`]. A client is read only while
+//! [`Engine::client_wants_input`]. Time never goes backwards.
 
 mod groups;
 mod status;
@@ -50,7 +51,8 @@ pub struct LinkId {
 /// What the engine wants done.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Connect; answer with [`Engine::on_connected`] or [`Engine::on_closed`]. Replaces what the link was before.
+    /// Connect; answer with [`Engine::on_connected`] or [`Engine::on_closed`]. Replaces what the link
+    /// was before.
     Dial {
         /// The link.
         link: LinkId,

@@ -1,14 +1,15 @@
 //! The fencer: a short-lived session of a path's own initiator port through a sibling path's portal.
 //!
-//! A login with the lost session's ISID and TSIH 0 reinstates it: the target ends the old session's tasks before the
-//! new one works (RFC 7143 6.3.5). That holds for every portal of the same target portal group, so a path whose portal
-//! is out of reach can be fenced through a sibling. After the login the fencer sends TEST UNIT READY until the unit
-//! attentions are gone, and then one with the ORDERED attribute: a target that lets the old session's commands run on in
-//! its backing store (tgt does) answers that one only after them.
+//! A login with the lost session's ISID and TSIH 0 reinstates it: the target ends the old session's
+//! tasks before the new one works (RFC 7143 6.3.5). That holds for every portal of the same target
+//! portal group, so a path whose portal is out of reach can be fenced through a sibling. After the login
+//! the fencer sends TEST UNIT READY until the unit attentions are gone, and then one with the ORDERED
+//! attribute: a target that lets the old session's commands run on in its backing store (tgt does)
+//! answers that one only after them.
 //!
-//! Equal portal group tags do not prove that two portals share their sessions (every tgt calls itself group 1). So a
-//! path that joins proves it first, before it carries anything: while its main session is up, the fencer logs in through
-//! the sibling; the target must then close the main session's connection.
+//! Equal portal group tags do not prove that two portals share their sessions (every tgt calls itself
+//! group 1). So a path that joins proves it first, before it carries anything: while its main session is
+//! up, the fencer logs in through the sibling; the target must then close the main session's connection.
 
 use std::time::{Duration, Instant};
 
@@ -89,8 +90,8 @@ impl Barrier {
 pub(super) enum Turn {
     /// It was carried out, in its turn.
     Taken,
-    /// It was answered, perhaps before it was queued: LIO refuses by access state and reservation, and any target
-    /// a unit that it does not have, at the door.
+    /// It was answered, perhaps before it was queued: LIO refuses by access state and reservation, and
+    /// any target a unit that it does not have, at the door.
     Refused,
     /// A unit attention was in its way.
     Attention,

@@ -1,7 +1,7 @@
 //! Is the path, or the target, silent? Asked with the other paths as the control group.
 //!
-//! A ping (NOP-Out) goes out when the session has been quiet for a while, sooner when answers are due. While it
-//! is unanswered:
+//! A ping (NOP-Out) goes out when the session has been quiet for a while, sooner when answers are due.
+//! While it is unanswered:
 //!
 //! | for | and | verdict |
 //! | --- | --- | --- |

@@ -34,8 +34,8 @@ const FENCE_RETRY: Duration = Duration::from_secs(1);
 const PROBATION_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Path {
-    /// Starts the next attempt after a loss: by turns a fence through a sibling, if one is wanted and there is a
-    /// sibling, and a connection of its own.
+    /// Starts the next attempt after a loss: by turns a fence through a sibling, if one is wanted and
+    /// there is a sibling, and a connection of its own.
     pub(super) fn connect(&mut self, now: Instant) {
         if self.fencer.is_some() {
             return;
@@ -85,7 +85,8 @@ impl Path {
         }
     }
 
-    /// Starts a fence through a sibling at once, whatever the backoff says, if one is wanted and there is a sibling.
+    /// Starts a fence through a sibling at once, whatever the backoff says, if one is wanted and there
+    /// is a sibling.
     pub fn fence_early(&mut self, now: Instant, surroundings: Surroundings) {
         self.surroundings = surroundings;
         if matches!(self.state, State::Down { .. }) && self.fences_first(now) {
@@ -265,8 +266,9 @@ impl Path {
         }
     }
 
-    /// Nothing but an administrator can mend it, says the target. From one where the path was in use before that may
-    /// only mean that it is starting: tgt and LIO refuse logins, or show no units, until their configuration is loaded.
+    /// Nothing but an administrator can mend it, says the target. From one where the path was in use
+    /// before that may only mean that it is starting: tgt and LIO refuse logins, or show no units, until
+    /// their configuration is loaded.
     pub(super) fn give_up(&mut self, now: Instant, why: &str) {
         if self.geometry.is_some() {
             self.lose(now, why);

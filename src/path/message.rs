@@ -89,7 +89,8 @@ pub enum FenceKind {
 /// A path's news for its volume.
 #[derive(Debug)]
 pub enum Message {
-    /// The probes of this incarnation are done: the volume answers with [`Order::Admit`] or [`Order::Refuse`].
+    /// The probes of this incarnation are done: the volume answers with [`Order::Admit`] or
+    /// [`Order::Refuse`].
     Identified {
         /// The session that was probed.
         incarnation: Incarnation,
@@ -142,8 +143,8 @@ pub enum Message {
 pub enum Order {
     /// The unit is the volume's: go into use.
     Admit,
-    /// The same, if it is proven that the path's portal shares its sessions with those of the paths in use: what it
-    /// found has an identifier that other units may have too.
+    /// The same, if it is proven that the path's portal shares its sessions with those of the paths in
+    /// use: what it found has an identifier that other units may have too.
     AdmitIfProven,
     /// The unit is not the volume's: stay out of use.
     Refuse {
@@ -152,8 +153,8 @@ pub enum Order {
     },
     /// Identity, size or access may have changed: probe again before further use.
     Recheck,
-    /// A write of this session may still execute although the target reported its end: give the session up, so that
-    /// it can be fenced.
+    /// A write of this session may still execute although the target reported its end: give the session
+    /// up, so that it can be fenced.
     GiveUp,
 }
 

@@ -1,9 +1,11 @@
 //! One route to the LUN: its session, probing, health and reconnects.
 //!
-//! A path connects, logs in, probes what is there, has the volume judge that, and then carries commands until its
-//! session is lost; then it connects again, for ever. It has two links: the *main* one carries its session; the
-//! *fencer* (`fencer.rs`) is a short-lived session of the same initiator port through a sibling path's portal, which
-//! makes the target end the main session's tasks while this path's own portal is out of reach.
+//! A path connects, logs in, probes what is there, has the volume judge that, and then carries commands
+//! until its session is lost; then it connects again, for ever. It has two links: the *main* one carries
+//! its session; the
+//! *fencer* (`fencer.rs`) is a short-lived session of the same initiator port through a sibling path's
+//! portal, which makes the target end the main session's tasks while this path's own portal is out of
+//! reach.
 //!
 //! | state | new commands | leaves when |
 //! | --- | --- | --- |
@@ -16,7 +18,8 @@
 //! | `Suspect` | no | answer → `Ready`; lost → `Down` |
 //! | `Disabled` | no | a slow timer → `Connecting`, in case that the reason was mended at the target |
 //!
-//! **Driver contract.** After any call that takes `now`, drain [`Path::poll_action`] and [`Path::poll_message`], write what
+//! **Driver contract.** After any call that takes `now`, drain [`Path::poll_action`] and
+//! [`Path::poll_message`], write what
 //! [`Path::outgoing`] holds, and read [`Path::poll_timeout`]. Time never goes backwards.
 
 mod backoff;
@@ -101,7 +104,8 @@ pub enum Link {
 /// What a path wants done with a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Connect to `to` the way path `via` does, and answer with [`Path::on_connected`] or [`Path::on_closed`].
+    /// Connect to `to` the way path `via` does, and answer with [`Path::on_connected`] or
+    /// [`Path::on_closed`].
     Dial {
         /// Which connection.
         link: Link,
@@ -126,7 +130,8 @@ pub struct Surroundings {
     pub wants_fence: bool,
     /// A usable path of the same session group, through which this path can be fenced.
     pub fence_route: Option<PathId>,
-    /// It is proven that this path's portal shares its sessions with that of the path which found the unit first.
+    /// It is proven that this path's portal shares its sessions with that of the path which found the
+    /// unit first.
     pub kin: bool,
     /// A usable path of the same target and portal group, of which it is not known yet whether it is one.
     pub proof_route: Option<PathId>,

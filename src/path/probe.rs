@@ -1,9 +1,10 @@
-//! What is behind this path? Asked before it carries anything, in every session, and again when the unit may have changed.
+//! What is behind this path? Asked before it carries anything, in every session, and again when the unit
+//! may have changed.
 //!
 //! The steps, one command at a time; a unit attention or BUSY repeats a step:
 //!
-//! 1. TEST UNIT READY until the unit attentions of the login are gone, then one ORDERED: everything that the path's
-//!    earlier sessions had running has ended with its answer (`fencer.rs`).
+//! 1. TEST UNIT READY until the unit attentions of the login are gone, then one ORDERED: everything that
+//!    the path's earlier sessions had running has ended with its answer (`fencer.rs`).
 //! 2. INQUIRY: is it a disk? VPD 00h, 80h, 83h: which one? READ CAPACITY(16), else (10): how large?
 //! 3. VPD B0h, B1h, B2h and MODE SENSE: what can it do? Optional, with cautious defaults.
 
@@ -455,8 +456,8 @@ impl Path {
         self.send_unsent(now);
     }
 
-    /// Sends the path's own command, which may have waited for a place in the target's command window: the volume's
-    /// commands fill it. It goes before any further one of theirs.
+    /// Sends the path's own command, which may have waited for a place in the target's command window:
+    /// the volume's commands fill it. It goes before any further one of theirs.
     pub(super) fn send_unsent(&mut self, now: Instant) {
         let session = self.session.as_mut().and_then(Session::full_feature);
         if let Some(session) = session.filter(|session| session.free_slots() > 0)

@@ -30,7 +30,8 @@ impl Path {
         }
     }
 
-    /// A proof must not keep the only path that is left out of use, least of all one through a sibling that is lost.
+    /// A proof must not keep the only path that is left out of use, least of all one through a sibling
+    /// that is lost.
     pub(super) fn give_proof_up(&mut self, now: Instant) {
         if self.held_up && self.proof.is_some() && !self.surroundings.peers.usable {
             self.end_fencer();

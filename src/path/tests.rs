@@ -1,4 +1,5 @@
-//! Paths against a scripted target: every session logs in for real, and answers what a test does not keep back.
+//! Paths against a scripted target: every session logs in for real, and answers what a test does not
+//! keep back.
 
 mod fencing;
 mod health;

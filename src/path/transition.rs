@@ -1,7 +1,8 @@
 //! The states of a path, and the one function that changes them and says so.
 //!
-//! What is logged: INFO for every state that a path enters with news for an administrator, WARN when it goes out of use
-//! or a human is needed. While it is out of use each reason is said once, however often the path tries; the rest is DEBUG.
+//! What is logged: INFO for every state that a path enters with news for an administrator, WARN when it
+//! goes out of use or a human is needed. While it is out of use each reason is said once, however often
+//! the path tries; the rest is DEBUG.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -136,8 +137,8 @@ impl Path {
         }
     }
 
-    /// Since when, and why, for the administrator: a path that is out of use is so since it went out of use, for
-    /// the reason of its last attempt.
+    /// Since when, and why, for the administrator: a path that is out of use is so since it went out of
+    /// use, for the reason of its last attempt.
     pub(super) fn explanation(&self) -> (Instant, &str) {
         match &self.trouble {
             Some(trouble) if !matches!(self.state, State::Stopped) => (trouble.since, &trouble.why),

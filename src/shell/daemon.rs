@@ -1,7 +1,7 @@
 //! The daemon: starts a task for each volume, exports those that are identified, stops in order.
 //!
-//! Volumes run on threads of their own, each with a runtime; listening, handshakes, control and signals run on the
-//! runtime that [`Daemon::start`] is called in.
+//! Volumes run on threads of their own, each with a runtime; listening, handshakes, control and signals
+//! run on the runtime that [`Daemon::start`] is called in.
 
 mod assemble;
 mod report;
@@ -137,8 +137,8 @@ impl Daemon {
         })
     }
 
-    /// Takes no new clients and requests, answers what was asked, flushes, logs out. `true` if all of that was done
-    /// for every volume.
+    /// Takes no new clients and requests, answers what was asked, flushes, logs out. `true` if all of
+    /// that was done for every volume.
     pub async fn stop(self) -> bool {
         self.stop.cancel();
         self.listeners.close();

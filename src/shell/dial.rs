@@ -142,8 +142,8 @@ async fn connect(
 
 fn prepare(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
-    // However this connection ends, by a crash of ours too: what the target has not acknowledged by then is dropped,
-    // not sent again for minutes, when its fence or its quiesce time may be over.
+    // However this connection ends, by a crash of ours too: what the target has not acknowledged by then
+    // is dropped, not sent again for minutes, when its fence or its quiesce time may be over.
     socket.set_linger(Some(Duration::ZERO))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
@@ -173,8 +173,8 @@ fn bind(socket: &Socket, source: &Source) -> Result<(), DialError> {
     Ok(())
 }
 
-/// Makes the coming close of this connection abortive: unsent bytes are dropped and the peer gets a RST, so that
-/// nothing of a lost session goes out later.
+/// Makes the coming close of this connection abortive: unsent bytes are dropped and the peer gets a RST,
+/// so that nothing of a lost session goes out later.
 pub fn close_abortively(stream: TcpStream) {
     if let Err(error) = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)) {
         tracing::debug!(%error, "cannot close abortively");

@@ -1,7 +1,7 @@
 //! Discovery: which targets and units are behind a portal.
 //!
-//! One discovery session asks SendTargets; then one short normal session per target asks for its units. These sessions
-//! carry an ISID of their own, so they end no path's session.
+//! One discovery session asks SendTargets; then one short normal session per target asks for its units.
+//! These sessions carry an ISID of their own, so they end no path's session.
 
 mod render;
 
@@ -134,7 +134,8 @@ pub async fn discover(
     asker: &Asker,
     portal: &PortalAddr,
 ) -> Result<Vec<FoundTarget>, DiscoverError> {
-    // Many targets demand CHAP of normal sessions only, and then know no credentials here; no secret is at stake.
+    // Many targets demand CHAP of normal sessions only, and then know no credentials here; no secret is
+    // at stake.
     let lenient = Asker {
         auth: match asker.auth.clone() {
             AuthConfig::Chap(chap) => AuthConfig::Chap(chap.allow_none(true)),

@@ -1,7 +1,7 @@
 //! What outlives the process: for each volume which unit it was, and whether the last run ended cleanly.
 //!
-//! One JSON file per volume in `state_dir`, replaced as a whole. A lock file keeps a second daemon away from the same
-//! directory: it would log in with the same ISIDs and end the first one's sessions.
+//! One JSON file per volume in `state_dir`, replaced as a whole. A lock file keeps a second daemon away
+//! from the same directory: it would log in with the same ISIDs and end the first one's sessions.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -55,15 +55,15 @@ pub struct VolumeState {
     pub blocks: u64,
     /// The last run drained, flushed and logged out; its sessions cannot execute anything any more.
     pub clean: bool,
-    /// The paths' sessions of this run, and of the runs before it that did not end cleanly either: ISID, target and
-    /// portal of each. Only a login with the same ends what such a session left behind.
+    /// The paths' sessions of this run, and of the runs before it that did not end cleanly either: ISID,
+    /// target and portal of each. Only a login with the same ends what such a session left behind.
     #[serde(default)]
     pub sessions: Vec<String>,
 }
 
 impl VolumeState {
-    /// The state of a run that begins, with these sessions; and whether a session of a run that did not end cleanly is
-    /// none of them, so that it cannot be fenced.
+    /// The state of a run that begins, with these sessions; and whether a session of a run that did not
+    /// end cleanly is none of them, so that it cannot be fenced.
     #[must_use]
     pub fn begin(&self, sessions: Vec<String>) -> (Self, bool) {
         let left = self

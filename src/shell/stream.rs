@@ -1,4 +1,5 @@
-//! Stream sockets: TCP to portals, TCP or unix to NBD clients; tied to a runtime or on their way to another one.
+//! Stream sockets: TCP to portals, TCP or unix to NBD clients; tied to a runtime or on their way to
+//! another one.
 
 use std::io::{self, IoSlice};
 use std::net::TcpStream as StdTcpStream;
@@ -15,7 +16,8 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::limits::NBD_SOCKET_BUFFER;
 use crate::out_queue::OutQueue;
 
-/// Room that a read is offered; large reads need few system calls, and a buffer is given back when its last slice is.
+/// Room that a read is offered; large reads need few system calls, and a buffer is given back when its
+/// last slice is.
 const READ_ROOM: usize = 256 << 10;
 
 /// Less room than this, and a new buffer is taken.

@@ -1,7 +1,8 @@
 //! One volume's data path: its clients' and its paths' sockets around its [`Engine`], in one task.
 //!
-//! A turn: wait until some socket, timer or message is ready, reading sockets straight into their buffers; give the
-//! engine what came; write what it wants written. Waiting decides nothing, deciding awaits nothing.
+//! A turn: wait until some socket, timer or message is ready, reading sockets straight into their
+//! buffers; give the engine what came; write what it wants written. Waiting decides nothing, deciding
+//! awaits nothing.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -184,8 +185,8 @@ impl VolumeTask {
         )
     }
 
-    /// The task for `engine`, whose paths' connections leave from `sources`; to be made and run in the runtime that is
-    /// to carry it. Its log lines stand in `span`.
+    /// The task for `engine`, whose paths' connections leave from `sources`; to be made and run in the
+    /// runtime that is to carry it. Its log lines stand in `span`.
     #[must_use]
     pub fn new(engine: Engine, sources: Vec<Source>, inbox: Inbox, span: tracing::Span) -> Self {
         let Inbox { asks, online } = inbox;

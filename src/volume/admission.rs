@@ -1,9 +1,10 @@
 //! Is what a path found the volume's logical unit?
 //!
-//! The first unit that is admitted pins the volume's identity, unless the configuration or an earlier run
-//! pinned it. Every later one must be equal. Identifiers that look like a vendor's default prove nothing
-//! between two targets, so such units are merged only within one portal group of one target, and only where the
-//! portals are proven to share their sessions, for names and tags of two targets may be equal as well.
+//! The first unit that is admitted pins the volume's identity, unless the configuration or an earlier
+//! run pinned it. Every later one must be equal. Identifiers that look like a vendor's default prove
+//! nothing between two targets, so such units are merged only within one portal group of one target, and
+//! only where the portals are proven to share their sessions, for names and tags of two targets may be
+//! equal as well.
 //!
 //! A unit that has grown since is still the volume's; a smaller one is not.
 
@@ -50,7 +51,8 @@ pub(super) fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<()
         }
     }
     let Some(volume) = volume else { return Ok(()) };
-    // A unit that has grown is the same unit; the rest of it is not used. A default identifier says too little for that.
+    // A unit that has grown is the same unit; the rest of it is not used. A default identifier says too
+    // little for that.
     let grown = !found.identity.weak()
         && found.geometry.block_size() == volume.geometry.block_size()
         && found.geometry.blocks() > volume.geometry.blocks();

@@ -6,8 +6,8 @@
 //! | read or flush, `Indeterminate` | back to its place in the queue |
 //! | write, trim, write zeroes, `Indeterminate` | back to its place in the queue, **and** a ghost is recorded |
 //!
-//! The command keeps its turn, so it goes out before younger ones. It may go to any usable path, the same one in
-//! a later session included: the ghost rule makes a second execution harmless.
+//! The command keeps its turn, so it goes out before younger ones. It may go to any usable path, the
+//! same one in a later session included: the ghost rule makes a second execution harmless.
 
 use std::time::Instant;
 

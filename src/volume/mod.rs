@@ -12,9 +12,10 @@
 //! - `fence`: the ledger of ghosts.
 //! - `admission`: is what a path found the volume's unit?
 //!
-//! **Driver contract.** After any call that takes `now`, drain [`Volume::poll_submission`] (each submission must
-//! reach its path before anything else is told to the volume), [`Volume::poll_order`], [`Volume::poll_reply`], then
-//! read [`Volume::poll_timeout`]. Tell [`Volume::set_slots`] before [`Volume::dispatch`]. Time never goes backwards.
+//! **Driver contract.** After any call that takes `now`, drain [`Volume::poll_submission`] (each
+//! submission must reach its path before anything else is told to the volume), [`Volume::poll_order`],
+//! [`Volume::poll_reply`], then read [`Volume::poll_timeout`]. Tell [`Volume::set_slots`] before
+//! [`Volume::dispatch`]. Time never goes backwards.
 
 mod admission;
 mod command;
@@ -68,7 +69,8 @@ pub enum NoPath {
 pub struct VolumeConfig {
     /// Operator's weight of each path, in the order of their ids.
     pub weights: Vec<u8>,
-    /// Another host may act on our acknowledgements: a write of unknown fate is acknowledged only after its fence.
+    /// Another host may act on our acknowledgements: a write of unknown fate is acknowledged only after
+    /// its fence.
     pub shared: bool,
     /// See [`NoPath`].
     pub no_path: NoPath,

@@ -195,8 +195,8 @@ impl Volume {
         }
     }
 
-    /// The attempt ended without a SCSI status. A write that may still be executing is a ghost like that of a lost
-    /// session, and only a new session can fence it.
+    /// The attempt ended without a SCSI status. A write that may still be executing is a ghost like that
+    /// of a lost session, and only a new session can fence it.
     pub(super) fn on_failed(&mut self, now: Instant, attempt: &Attempt, at_large: bool) {
         if at_large && self.record_ghost(now, attempt) {
             self.orders.push_back((attempt.path, Order::GiveUp));

@@ -170,7 +170,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a slow oracle: a list in order of arrival, where an io runs if no earlier unfinished one overlaps it.
+        /// Against a slow oracle: a list in order of arrival, where an io runs if no earlier unfinished
+        /// one overlaps it.
         #[test]
         fn agrees_with_the_slow_oracle(steps in steps()) {
             let mut table = RangeTable::default();

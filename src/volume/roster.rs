@@ -168,7 +168,8 @@ impl Roster {
             .any(|route| route.standing != Standing::Unusable)
     }
 
-    /// The usable paths in order, those without a free slot too. `avoid` is left out if another one is usable.
+    /// The usable paths in order, those without a free slot too. `avoid` is left out if another one is
+    /// usable.
     pub(super) fn candidates(&self, avoid: Option<PathId>, views: &mut Vec<PathView>) {
         views.clear();
         let tier = self.tier();

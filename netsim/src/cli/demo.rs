@@ -1,4 +1,5 @@
-//! `netsim demo`: the embedded default. Target, proxies and daemon in one process, and a workload that verifies.
+//! `netsim demo`: the embedded default. Target, proxies and daemon in one process, and a workload that
+//! verifies.
 
 use std::fs::{self, DirBuilder};
 use std::io::stdout;

@@ -82,8 +82,8 @@ pub struct TargetConfig {
     pub alias: Option<String>,
     /// Its portals.
     pub portals: Vec<PortalConfig>,
-    /// Which of several processes serves each portal, as with two tgtd over one disk: they know nothing of each
-    /// other's sessions, whatever the portal groups are called. Empty: one process.
+    /// Which of several processes serves each portal, as with two tgtd over one disk: they know nothing
+    /// of each other's sessions, whatever the portal groups are called. Empty: one process.
     pub processes: Vec<u16>,
     /// Who may log in; `None`: everybody.
     pub auth: Option<TargetAuth>,

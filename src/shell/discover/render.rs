@@ -6,8 +6,8 @@ use crate::iscsi::name::PortalAddr;
 
 use super::{FoundTarget, FoundUnit};
 
-/// One commented `[[volume]]` per unit. `portal` is the one that was asked; targets that named no portal of theirs are
-/// reached there (RFC 7143 appendix C).
+/// One commented `[[volume]]` per unit. `portal` is the one that was asked; targets that named no portal
+/// of theirs are reached there (RFC 7143 appendix C).
 #[must_use]
 pub fn toml(portal: &PortalAddr, found: &[FoundTarget]) -> String {
     let mut text = format!(
