@@ -7,8 +7,9 @@ use iiblockdaemon::iscsi::session::config::{DigestChoice, Offer};
 use iiblockdaemon::path::Detect;
 use policies::PolicyKind;
 
-use super::faults::{self, Planned};
+use super::{Planned, faults};
 use crate::rng::Rng;
+use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement, Wishes};
 
 /// Requests come so thick.
@@ -58,6 +59,8 @@ pub struct Knobs {
     pub fua: bool,
     /// The unit is thin.
     pub thin: bool,
+    /// What a crash does to writes that were answered and not flushed.
+    pub cache: WriteCache,
     /// How long a command takes at the target.
     pub service_time: Duration,
     /// Commands per session.
@@ -116,6 +119,7 @@ impl Knobs {
             transfer_blocks: 0,
             fua: true,
             thin: true,
+            cache: WriteCache::Safe,
             service_time: MILLI,
             queue_depth: 32,
             reinstatement: Reinstatement::Synchronous,
@@ -262,6 +266,13 @@ impl Knobs {
         };
     }
 
+    /// Whether a damaged PDU is found out, both ways.
+    #[must_use]
+    pub fn has_digests(&self) -> bool {
+        let on = DigestChoice::Crc32c;
+        self.offer.header_digest == on && self.offer.data_digest == on
+    }
+
     /// Whatever is under way when things are mended has executed by then, or never will.
     #[must_use]
     pub fn last_ghost(&self) -> Duration {
@@ -293,12 +304,13 @@ impl fmt::Display for Knobs {
         )?;
         writeln!(
             f,
-            "  unit {} blocks of {}, transfer {}, fua {}, thin {}, service {:?}, queue {}",
+            "  unit {} blocks of {}, transfer {}, fua {}, thin {}, cache {:?}, service {:?}, queue {}",
             self.blocks,
             self.block_size,
             self.transfer_blocks,
             self.fua,
             self.thin,
+            self.cache,
             self.service_time,
             self.queue_depth
         )?;

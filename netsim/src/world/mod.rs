@@ -9,13 +9,15 @@
 //! allows, nothing is answered twice, no request fails. Then everything is mended, and *liveness* is demanded
 //! within a bound: all requests answered, all paths ready, no ghost, no session or task left over.
 //!
-//! - `knobs`, `faults`: what a seed stands for;
+//! - `knobs`, `fault`, `faults`: what a seed stands for; `inflict`: what faults do;
 //! - `net`: connections over routes that can be broken;
 //! - `client`: the NBD clients; `log`: what the daemon logs;
 //! - `turn`: one turn of everything; `judge`: what is demanded; `swarm`: many seeds.
 
 mod client;
+mod fault;
 mod faults;
+mod inflict;
 mod judge;
 mod knobs;
 mod log;
@@ -32,14 +34,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::engine::Engine;
+use iiblockdaemon::volume::Pin;
 use tracing::level_filters::LevelFilter;
 
-pub use faults::{Fault, Planned};
+pub use fault::{Fault, Notice, Planned};
 pub use judge::{Rule, Violation};
 pub use knobs::{Knobs, Line, Load};
 pub use swarm::{Swarm, SwarmReport};
 
 use client::Client;
+use inflict::{Reserved, Troubled};
 use log::Log;
 use net::Net;
 
@@ -156,6 +160,8 @@ struct World {
     now: Instant,
     rng: Rng,
     engine: Engine,
+    /// What the daemon wrote down of the unit.
+    pin: Pin,
     target: Target,
     net: Net,
     clients: Vec<Client>,
@@ -164,6 +170,10 @@ struct World {
     online: Option<Instant>,
     /// How many of the faults have happened.
     happened: usize,
+    troubled: Vec<Troubled>,
+    reserved: Reserved,
+    /// When the target crashed.
+    crashed: Vec<Instant>,
     /// Clients ask.
     asking: bool,
     ios: u64,
@@ -179,13 +189,17 @@ impl World {
         let now = clock::now();
         let rng = Rng::new(knobs.seed);
         Self {
-            engine: setup::engine(now, &knobs, false),
+            engine: setup::engine(now, &knobs, false, Pin::default()),
+            pin: Pin::default(),
             target: setup::target(&knobs),
             net: Net::new(knobs.line.clone(), knobs.groups.len(), rng.stream("net")),
             clients: Vec::new(),
             oracle: Oracle::of_zeroed(knobs.seed, 0),
             online: None,
             happened: 0,
+            troubled: vec![Troubled::default(); knobs.groups.len()],
+            reserved: Reserved::default(),
+            crashed: Vec::new(),
             asking: false,
             ios: 0,
             fenced: (0, 0),
