@@ -10,8 +10,11 @@ use super::knobs::{Knobs, Load};
 use crate::nbd_client::wire::{
     self, Body, CMD_FLAG_FUA, CMD_FLAG_NO_HOLE, Command, Reply, WireError, parse_reply,
 };
-use crate::oracle::{Oracle, ReadTicket, WriteTicket};
+use crate::oracle::{FlushTicket, Oracle, ReadTicket, WriteTicket};
 use crate::rng::Rng;
+
+/// Pause after an error.
+const AFTER_ERROR: Duration = Duration::from_millis(50);
 
 /// What a request is to the oracle.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ enum Ticket {
     Write(WriteTicket),
     /// It may do nothing.
     Trim(WriteTicket),
-    Flush,
+    Flush(FlushTicket),
 }
 
 /// A request that was not answered yet.
@@ -29,6 +32,8 @@ struct Asked {
     ticket: Ticket,
     /// It is a write of zeroes.
     zeroes: bool,
+    /// It is a write with FUA.
+    fua: bool,
     /// Its bytes, should it have to be sent again.
     request: Bytes,
     began: Instant,
@@ -47,6 +52,7 @@ pub(super) struct Ended {
     /// Blocks that broke a rule of the oracle.
     pub(super) broken: u64,
     pub(super) read: bool,
+    pub(super) flush: bool,
 }
 
 /// One NBD connection and its user.
@@ -141,7 +147,8 @@ impl Client {
         match rest {
             0..5 => {
                 let command = wire::request(Command::Flush, 0, self.next_cookie, 0, 0);
-                self.send(now, command, Ticket::Flush, 0, 0);
+                let ticket = Ticket::Flush(oracle.flush_begins());
+                self.send(now, command, ticket, 0, 0);
                 format!("client {} io {} flush", self.writer, self.next_cookie - 1)
             }
             5..15 if self.load.zeroes => self.zero(now, oracle, lba, blocks),
@@ -185,6 +192,9 @@ impl Client {
         let command = wire::request(Command::Write, flags, self.next_cookie, offset, length);
         let request = [&command[..], &data].concat().into();
         let cookie = self.send(now, request, Ticket::Write(ticket), offset, 0);
+        if let Some(asked) = self.asked.get_mut(&cookie) {
+            asked.fua = fua;
+        }
         format!(
             "client {} io {cookie} write {lba}+{blocks} as {sequence} fua {fua}",
             self.writer
@@ -242,6 +252,7 @@ impl Client {
         self.socket.extend_from_slice(&request);
         let asked = Asked {
             zeroes: false,
+            fua: false,
             ticket,
             request,
             began: now,
@@ -267,7 +278,7 @@ impl Client {
             match &asked.ticket {
                 Ticket::Write(ticket) => oracle.write_repeats(ticket, asked.zeroes),
                 Ticket::Trim(ticket) => oracle.write_repeats(ticket, true),
-                Ticket::Read(_) | Ticket::Flush => {}
+                Ticket::Read(_) | Ticket::Flush(_) => {}
             }
             self.socket.extend_from_slice(&asked.request);
         }
@@ -288,7 +299,7 @@ impl Client {
                     oracle.read_ends(ticket, self.block_size as usize, None);
                 }
                 Ticket::Write(ticket) | Ticket::Trim(ticket) => oracle.write_ends(ticket, false),
-                Ticket::Flush => {}
+                Ticket::Flush(_) => {}
             }
         }
         self.reconnect(id, oracle);
@@ -331,6 +342,7 @@ impl Client {
                 } => {
                     let asked = self.remove(cookie)?;
                     let error = (error != 0).then_some(error);
+                    self.calm_down(now, error);
                     let block_size = self.block_size;
                     ended(conclude(
                         now, oracle, cookie, asked, error, &data, block_size,
@@ -355,6 +367,7 @@ impl Client {
                     if done {
                         let mut asked = self.remove(cookie)?;
                         let error = asked.error;
+                        self.calm_down(now, error);
                         let data = match error {
                             None => assemble(&mut asked)?,
                             Some(_) => Bytes::new(),
@@ -366,6 +379,13 @@ impl Client {
                     }
                 }
             }
+        }
+    }
+
+    /// An error is no reason to ask for more at once.
+    fn calm_down(&mut self, now: Instant, error: Option<u32>) {
+        if error.is_some() {
+            self.next_at = self.next_at.max(now + AFTER_ERROR);
         }
     }
 
@@ -384,15 +404,19 @@ fn conclude(
     block_size: u32,
 ) -> Ended {
     let good = error.is_none();
-    let mut broken = 0;
+    let (mut broken, mut flush) = (0, false);
     let read = matches!(asked.ticket, Ticket::Read(_));
     match asked.ticket {
         Ticket::Read(ticket) => {
             broken = oracle.read_ends(ticket, block_size as usize, good.then_some(data));
         }
+        Ticket::Write(ticket) if good && asked.fua => oracle.durable_write_ends(ticket),
         Ticket::Write(ticket) => oracle.write_ends(ticket, good),
         Ticket::Trim(ticket) => oracle.write_ends(ticket, false),
-        Ticket::Flush => {}
+        Ticket::Flush(ticket) => {
+            flush = true;
+            oracle.flush_ends(ticket, good);
+        }
     }
     Ended {
         cookie,
@@ -400,6 +424,7 @@ fn conclude(
         error,
         broken,
         read,
+        flush,
     }
 }
 

@@ -287,6 +287,9 @@ impl World {
         if let Some(unit) = self.engine.unit() {
             self.pin.remembered = Some((unit.identity.wwid(), unit.geometry));
         }
+        if !self.crashed.is_empty() {
+            self.oracle.server_dies();
+        }
         self.engine = setup::engine(self.now, &self.knobs, true, self.pin.clone());
         self.clients.iter_mut().for_each(Client::pause);
     }

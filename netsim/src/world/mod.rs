@@ -51,6 +51,7 @@ use crate::clock;
 use crate::oracle::Oracle;
 use crate::rng::Rng;
 use crate::target::Target;
+use crate::target::lun::WriteCache;
 
 /// How much of a scenario is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +175,8 @@ struct World {
     reserved: Reserved,
     /// When the target crashed.
     crashed: Vec<Instant>,
+    /// Flushes that failed, as one may after a crash.
+    flushes_failed: usize,
     /// Clients ask.
     asking: bool,
     ios: u64,
@@ -194,12 +197,16 @@ impl World {
             target: setup::target(&knobs),
             net: Net::new(knobs.line.clone(), knobs.groups.len(), rng.stream("net")),
             clients: Vec::new(),
-            oracle: Oracle::of_zeroed(knobs.seed, 0),
+            oracle: match knobs.cache {
+                WriteCache::Volatile => Oracle::of_volatile(knobs.seed, 0),
+                WriteCache::Off | WriteCache::Safe => Oracle::of_zeroed(knobs.seed, 0),
+            },
             online: None,
             happened: 0,
             troubled: vec![Troubled::default(); knobs.groups.len()],
             reserved: Reserved::default(),
             crashed: Vec::new(),
+            flushes_failed: 0,
             asking: false,
             ios: 0,
             fenced: (0, 0),
