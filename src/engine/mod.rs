@@ -11,8 +11,7 @@
 
 mod groups;
 mod status;
-#[cfg(test)]
-mod tests;
+mod stop;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -34,6 +33,7 @@ use crate::volume::{Request, Volume, VolumeConfig};
 
 use groups::SessionGroups;
 pub use status::EngineStatus;
+use stop::LastFlush;
 
 /// One NBD client; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +102,7 @@ pub struct Engine {
     next_client: u64,
     online: bool,
     stopping: bool,
+    last_flush: LastFlush,
     actions: VecDeque<Action>,
 }
 
@@ -137,6 +138,7 @@ impl Engine {
             next_client: 0,
             online: false,
             stopping: false,
+            last_flush: LastFlush::default(),
             actions: VecDeque::new(),
         }
     }
@@ -281,46 +283,6 @@ impl Engine {
     /// The next action.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
-    }
-
-    /// No new requests; what is asked runs to its end.
-    pub fn begin_stop(&mut self) {
-        self.stopping = true;
-    }
-
-    /// Whether everything asked is answered and written.
-    #[must_use]
-    pub fn is_drained(&mut self) -> bool {
-        self.volume.is_idle()
-            && self.owners.is_empty()
-            && self
-                .clients
-                .values_mut()
-                .all(|entry| entry.connection.outgoing().is_empty())
-    }
-
-    /// Asks for one flush of the stop, if a path can take it; `true` if it was asked.
-    pub fn flush_for_stop(&mut self, now: Instant) -> bool {
-        let possible = self.online && self.paths.iter().any(Path::is_ready);
-        if possible {
-            let io = self.new_io();
-            self.volume.request(now, io, Request::Flush);
-        }
-        possible
-    }
-
-    /// Logs every path out.
-    pub fn stop_paths(&mut self, now: Instant) {
-        self.volume.begin_stop();
-        for path in &mut self.paths {
-            path.stop(now);
-        }
-    }
-
-    /// Whether every path is logged out.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.paths.iter().all(Path::is_stopped)
     }
 
     fn new_io(&mut self) -> IoId {
@@ -470,6 +432,7 @@ impl Engine {
         while let Some(reply) = self.volume.poll_reply() {
             news = true;
             let Some((client, token)) = self.owners.remove(&reply.io) else {
+                self.last_flush.on_reply(&reply);
                 continue;
             };
             let Some(entry) = self.clients.get_mut(&client) else {

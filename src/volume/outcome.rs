@@ -11,8 +11,9 @@ use crate::scsi::verdict::{Judgement, PathTrouble, Recheck, RetryPath, Verdict, 
 use crate::task::{Completion, Residual};
 
 use super::command::{self, Op};
+use super::dispatch::io_view;
 use super::request::{IoError, Request};
-use super::{Attempt, CommandOrder, Volume, io_view};
+use super::{Attempt, CommandOrder, Volume};
 
 /// The first pause before a command is tried again; it doubles.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -77,7 +78,8 @@ impl Volume {
                 return self.finish(now, order, Ok(completion.data));
             }
             tracing::warn!(
-                path = %attempt.path, residual = ?completion.residual, got = completion.data.len(), wanted = attempt.bytes,
+                path = %attempt.path, residual = ?completion.residual, got = completion.data.len(),
+                wanted = attempt.bytes,
                 "the target called a short transfer good"
             );
             return self.again(
