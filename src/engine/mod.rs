@@ -19,7 +19,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use crate::deadline::Deadline;
-use crate::ids::{IoId, PathId};
+use crate::ids::{IoId, PathId, PathNames};
 use crate::iscsi::name::PortalAddr;
 use crate::iscsi::session::config::Entropy;
 use crate::nbd::{
@@ -124,13 +124,19 @@ impl Engine {
         paths: Vec<PathConfig>,
     ) -> Self {
         let groups = SessionGroups::new(paths.len());
-        let paths = (0u16..)
-            .zip(paths)
-            .map(|(id, config)| Path::new(now, PathId(id), config));
+        let names = PathNames::new(paths.iter().map(|path| path.name.clone()));
+        let paths = (0u16..).zip(paths).map(|(id, config)| {
+            let mut path = Path::new(now, PathId(id), config);
+            path.set_names(names.clone());
+            path
+        });
+        let paths = paths.collect();
+        let mut volume = Volume::new(now, volume);
+        volume.set_names(names);
         Self {
             export,
-            volume: Volume::new(now, volume),
-            paths: paths.collect(),
+            volume,
+            paths,
             groups,
             clients: BTreeMap::new(),
             owners: BTreeMap::new(),

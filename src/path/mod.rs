@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use crate::deadline::Deadline;
-use crate::ids::{Incarnation, Lun, PathId, TaskId};
+use crate::ids::{Incarnation, Lun, PathId, PathNames, TaskId};
 use crate::iscsi::name::PortalAddr;
 use crate::iscsi::session::Session;
 use crate::iscsi::session::config::{Entropy, SessionConfig, SessionKind};
@@ -164,6 +164,8 @@ enum State {
 #[derive(Debug)]
 pub struct Path {
     id: PathId,
+    /// For the log.
+    names: PathNames,
     config: PathConfig,
     state: State,
     since: Instant,
@@ -235,6 +237,7 @@ impl Path {
     pub fn new(now: Instant, id: PathId, config: PathConfig) -> Self {
         Self {
             id,
+            names: PathNames::default(),
             state: State::Down { retry_at: now },
             since: now,
             why: "starting".to_owned(),
@@ -279,6 +282,11 @@ impl Path {
             idle: OutQueue::new(),
             config,
         }
+    }
+
+    /// What log lines call it and its siblings.
+    pub fn set_names(&mut self, names: PathNames) {
+        self.names = names;
     }
 
     /// Its settings.

@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 use policies::{PathView, Policy};
 
 use crate::deadline::Deadline;
-use crate::ids::{Incarnation, IoId, PathId, TaskId};
+use crate::ids::{Incarnation, IoId, PathId, PathNames, TaskId};
 use crate::limits;
 use crate::path::message::{FenceKind, Message, Order, Standing, Unit};
 use crate::payload::Payload;
@@ -139,6 +139,8 @@ struct Attempt {
 /// See the module's documentation.
 pub struct Volume {
     config: VolumeConfig,
+    /// For the log.
+    names: PathNames,
     unit: Option<Arc<Unit>>,
     /// The path that found it first.
     founder: Option<PathId>,
@@ -214,12 +216,18 @@ impl Volume {
             no_sync: false,
             no_trim: false,
             no_write_same: false,
+            names: PathNames::default(),
             cache_lost: false,
             stopping: false,
             views: Vec::new(),
             counters: VolumeCounters::default(),
             config,
         }
+    }
+
+    /// What log lines call the paths.
+    pub fn set_names(&mut self, names: PathNames) {
+        self.names = names;
     }
 
     /// The logical unit, once a path was admitted.
@@ -302,7 +310,7 @@ impl Volume {
         let expired = self.ledger.expire(now);
         for ghosts in &expired {
             tracing::warn!(
-                path = %ghosts.path, incarnation = %ghosts.incarnation, ranges = ?ghosts.ranges,
+                path = self.names.of(ghosts.path), incarnation = %ghosts.incarnation, ranges = ?ghosts.ranges,
                 "no fence within the quiesce time: assuming that the target executes nothing of this lost session any more"
             );
         }
@@ -371,7 +379,7 @@ impl Volume {
 
     fn on_fenced(&mut self, now: Instant, path: PathId, upto: Incarnation, by: FenceKind) {
         if self.config.reinstate && self.ledger.fenced(path, upto) {
-            tracing::info!(%path, %upto, ?by, "lost sessions fenced");
+            tracing::info!(path = self.names.of(path), %upto, ?by, "lost sessions fenced");
             self.counters.fenced += 1;
             self.after_fence(now);
         }
