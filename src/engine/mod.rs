@@ -323,6 +323,10 @@ impl Engine {
                 usable: others().any(|(_, path)| ready(path)),
             },
             wants_fence: self.volume.wants_fence(own),
+            fencer_stranded: self.paths[index].fencer_via().is_some_and(|via| {
+                let via = &self.paths[usize::from(via.0)];
+                !via.is_ready() && !via.is_suspect()
+            }),
             kin: self
                 .volume
                 .founder()

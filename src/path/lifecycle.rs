@@ -13,8 +13,8 @@ use super::fencer::{self, Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose, Tu
 use super::message::{FenceKind, Message};
 use super::probe::{self, Probe};
 use super::{
-    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, PATIENCE, Path,
-    State, Surroundings,
+    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, Path, State,
+    Surroundings,
 };
 
 /// Probes that a path which was lost must answer before it is `Ready` again.
@@ -79,7 +79,8 @@ impl Path {
 
     /// An own attempt that takes long gives way to a fence through a sibling, if writes may wait for one.
     fn prefer_fence(&mut self, now: Instant) {
-        let due = now.saturating_duration_since(self.attempted) >= PATIENCE;
+        let waited = now.saturating_duration_since(self.attempted);
+        let due = waited >= self.patience.before_fence();
         if due && self.fences_first(now) {
             self.lose(now, "the login takes long: fencing first");
         }
@@ -114,7 +115,7 @@ impl Path {
     }
 
     fn start_fencer(&mut self, now: Instant, via: crate::ids::PathId, purpose: Purpose) {
-        self.fencer = Some(Fencer::new(now, via, purpose));
+        self.fencer = Some(Fencer::new(now, via, purpose, self.patience.fencer_step()));
         self.actions.push_back(Action::Dial {
             link: Link::Fencer,
             via,
@@ -280,6 +281,7 @@ impl Path {
     /// Full feature phase: what is there?
     pub(super) fn on_logged_in(&mut self, now: Instant) {
         self.redirects = 0;
+        self.patience.on_login();
         self.enter(now, State::Probing, "logged in");
         if sabotage::is(Sabotage::FenceAtLogin) {
             let (before, group) = (Incarnation(self.incarnation.0 - 1), self.portal_group());
@@ -428,6 +430,7 @@ impl Path {
                 }
                 FencerEvent::Passed { group } => {
                     self.fence_after = None;
+                    self.patience.on_fencer(true);
                     if purpose == Some(Purpose::Fence) {
                         self.fenced(self.incarnation, group);
                     }
@@ -445,6 +448,7 @@ impl Path {
         self.actions
             .push_back(Action::Hangup { link: Link::Fencer });
         if let FencerEvent::Failed(why) = event {
+            self.patience.on_fencer(false);
             if self.fence_after.replace(now + FENCE_RETRY).is_none() {
                 tracing::info!(path = %self.config.name, through = self.names.of(fencer.via), why, "fencing login failed; it is tried again");
             }
@@ -495,6 +499,10 @@ impl Path {
         if let Some(fencer) = &mut self.fencer {
             fencer.handle_timeout(now);
         }
+        if self.surroundings.fencer_stranded {
+            let why = "the path that it went through is lost".to_owned();
+            self.on_fencer_ended(now, &FencerEvent::Failed(why));
+        }
         self.after_fencer(now);
         self.give_proof_up(now);
         if let Some(session) = &mut self.session
@@ -509,7 +517,11 @@ impl Path {
             State::Connecting { deadline } if deadline <= now => {
                 self.lose(now, "no answer to the TCP connect");
             }
-            State::Connecting { .. } | State::LoggingIn => self.prefer_fence(now),
+            State::Connecting { .. } => self.prefer_fence(now),
+            State::LoggingIn => {
+                self.prefer_fence(now);
+                self.check_login(now);
+            }
             State::Probation {
                 asked: Some(asked), ..
             } if asked + self.config.detect.command <= now => {

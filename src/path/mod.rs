@@ -27,6 +27,7 @@ mod fencer;
 mod health;
 mod lifecycle;
 pub mod message;
+mod patience;
 mod probe;
 mod proof;
 mod status;
@@ -54,15 +55,13 @@ use backoff::Backoff;
 use fencer::{Fencer, Proof};
 pub use health::{Detect, Peers};
 use message::{Message, Order};
+use patience::Patience;
 use probe::Probe;
 pub use status::{PathState, PathStatus};
 use transition::Trouble;
 
 /// A TCP connection is given up after so long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// An own attempt to connect may take so long before a fence through a sibling goes first.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A disabled path tries again after so long, doubling, in case that its reason was mended at the target.
 const DISABLED_RETRY: Duration = Duration::from_secs(2);
@@ -133,6 +132,8 @@ pub struct Surroundings {
     /// It is proven that this path's portal shares its sessions with that of the path which found the
     /// unit first.
     pub kin: bool,
+    /// The path through which this one's fencer works is lost.
+    pub fencer_stranded: bool,
     /// A usable path of the same target and portal group, of which it is not known yet whether it is one.
     pub proof_route: Option<PathId>,
 }
@@ -194,6 +195,7 @@ pub struct Path {
     /// The target wants a pause before the next login (Time2Wait).
     not_before: Option<Instant>,
     backoff: Backoff,
+    patience: Patience,
     /// Times in a row that the path was disabled.
     disabled: u32,
     /// When the last attempt to connect began.
@@ -258,6 +260,7 @@ impl Path {
             redirects: 0,
             not_before: None,
             backoff: Backoff::new(config.seed),
+            patience: Patience::default(),
             disabled: 0,
             attempted: now,
             last_loss: None,
@@ -320,6 +323,12 @@ impl Path {
         self.session.as_ref().and_then(Session::last_received)
     }
 
+    /// The path through which its fencer works, if there is one.
+    #[must_use]
+    pub fn fencer_via(&self) -> Option<PathId> {
+        self.fencer.as_ref().map(|fencer| fencer.via)
+    }
+
     /// Whether it takes new commands without reserve.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -370,7 +379,7 @@ impl Path {
             }
             Link::Main => self.actions.push_back(Action::Hangup { link }),
             Link::Fencer => match &mut self.fencer {
-                Some(fencer) => fencer.on_connected(session),
+                Some(fencer) => fencer.on_connected(now, session),
                 None => self.actions.push_back(Action::Hangup { link }),
             },
         }
@@ -513,10 +522,16 @@ impl Path {
                 Some(Deadline::new(retry_at, "reconnect"))
             }
             State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
-            State::LoggingIn => self.would_rather_fence().map(|at| {
-                let at = at.max(self.attempted + PATIENCE);
-                Deadline::new(at, "login before a fence")
-            }),
+            State::LoggingIn => {
+                let fence = self.would_rather_fence().map(|at| {
+                    let at = at.max(self.attempted + self.patience.before_fence());
+                    Deadline::new(at, "login before a fence")
+                });
+                let silent = self
+                    .login_silent_at()
+                    .map(|at| Deadline::new(at, "answer to the login"));
+                Deadline::earlier(fence, silent)
+            }
             State::Probation {
                 next, asked: None, ..
             } => Some(Deadline::new(next, "probation")),
