@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ids::{Incarnation, TaskId};
-use crate::iscsi::error::{LoginStatus, SessionError};
+use crate::iscsi::error::{AuthenticationFailed, LoginStatus, SessionError};
 use crate::iscsi::session::{Event, Session};
 use crate::sabotage::{self, Sabotage};
 use crate::task::Completion;
@@ -256,9 +256,12 @@ impl Path {
         if error.retry_with_md5_only()
             && let Some(plainer) = self.config.session.with_md5_only()
         {
-            tracing::info!(path = %self.config.name, why, "the target fails on a list of CHAP algorithms: offering MD5 alone");
+            tracing::info!(
+                path = %self.config.name,
+                "CHAP with SHA-256 offered first was refused, as some targets do whatever the secret: offering MD5 alone"
+            );
             self.config.session = Arc::new(plainer);
-            return self.lose_quietly(now, &why);
+            return self.lose_quietly(now, "offering CHAP with MD5 alone");
         }
         if error.needs_operator() {
             self.give_up(now, &why);
@@ -559,8 +562,26 @@ fn advice(error: &SessionError) -> Option<&'static str> {
     const CREDENTIALS: &str =
         "check `username` and `secret_file` of the volume's auth, and the target's account";
     match error {
-        SessionError::LoginRefused(LoginStatus::AUTHENTICATION_FAILURE)
-        | SessionError::AuthenticationFailed(_) => Some(CREDENTIALS),
+        SessionError::LoginRefused(LoginStatus::AUTHENTICATION_FAILURE) => Some(CREDENTIALS),
+        SessionError::AuthenticationFailed(failure) => match failure {
+            AuthenticationFailed::CredentialsMissing => {
+                Some("add `auth` with `username` and `secret_file` to the volume")
+            }
+            AuthenticationFailed::NoCommonMethod
+            | AuthenticationFailed::CredentialsRefused { .. }
+            | AuthenticationFailed::AlgorithmsRefused { .. } => Some(CREDENTIALS),
+            AuthenticationFailed::TargetSilent
+            | AuthenticationFailed::TargetName
+            | AuthenticationFailed::TargetResponse
+            | AuthenticationFailed::ReflectedResponse => Some(
+                "check `target_username` and `target_secret_file` of the volume's auth, and what \
+                 the target is set up to prove itself with",
+            ),
+            AuthenticationFailed::Skipped
+            | AuthenticationFailed::AlgorithmNotOffered(_)
+            | AuthenticationFailed::BadChallenge
+            | AuthenticationFailed::ReflectedChallenge => None,
+        },
         SessionError::LoginRefused(LoginStatus::NOT_FOUND) => {
             Some("correct `target` (`iibadm discover PORTAL` lists the names)")
         }

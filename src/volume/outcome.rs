@@ -261,7 +261,8 @@ impl Volume {
         }
         let first_elsewhere =
             elsewhere && command.retries == 1 && self.roster.has_other(attempt.path);
-        if pause && !first_elsewhere {
+        // What fails again and again needs time, not haste.
+        if (pause || command.counted > 1) && !first_elsewhere {
             let doubled = PAUSE.saturating_mul(1 << command.retries.saturating_sub(1).min(16));
             self.delayed.insert((now + doubled.min(PAUSE_MAX), order));
         } else {
