@@ -310,7 +310,8 @@ impl Volume {
         let expired = self.ledger.expire(now);
         for ghosts in &expired {
             tracing::warn!(
-                path = %self.names.of(ghosts.path), incarnation = %ghosts.incarnation, ranges = ?ghosts.ranges,
+                path = %self.names.of(ghosts.path), incarnation = %ghosts.incarnation,
+                ranges = ?ghosts.ranges,
                 "no fence within the quiesce time: assuming that the target executes nothing of this lost session any more"
             );
         }

@@ -78,7 +78,8 @@ impl Volume {
                 return self.finish(now, order, Ok(completion.data));
             }
             tracing::warn!(
-                path = %self.names.of(attempt.path), residual = ?completion.residual, got = completion.data.len(),
+                path = %self.names.of(attempt.path), residual = ?completion.residual,
+                got = completion.data.len(),
                 wanted = attempt.bytes,
                 "the target called a short transfer good"
             );
