@@ -85,6 +85,17 @@ fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<(), String> {
 }
 
 impl Volume {
+    /// Commands are to fit every path that they may be tried on.
+    fn heed_limits(&mut self, found: &Unit) {
+        let Some(unit) = &mut self.unit else { return };
+        let features = unit.features.common(&found.features);
+        if features != unit.features {
+            let mut narrower = (**unit).clone();
+            narrower.features = features;
+            *unit = Arc::new(narrower);
+        }
+    }
+
     pub(super) fn on_identified(
         &mut self,
         path: PathId,
@@ -106,6 +117,7 @@ impl Volume {
                         "the logical unit has grown: the new size is served after a restart"
                     );
                 }
+                self.heed_limits(&unit);
                 let sure = !unit.identity.weak() || self.founder == Some(path);
                 let route = self.roster.route_mut(path);
                 route.incarnation = incarnation;
