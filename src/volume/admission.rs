@@ -23,6 +23,8 @@ pub struct Pin {
     pub configured: Option<String>,
     /// The identifier and size that an earlier run found.
     pub remembered: Option<(String, Geometry)>,
+    /// Through which of the paths earlier runs used it; `None` if that is not known.
+    pub remembered_paths: Option<Vec<PathId>>,
 }
 
 /// Why a path's unit is not the volume's, with what to do.
@@ -85,6 +87,23 @@ fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<(), String> {
 }
 
 impl Volume {
+    /// A default identifier says nothing without another path to prove it by. The first path of a run then has to
+    /// be one of those that the unit was used through before.
+    fn judge_founder(&self, path: PathId, found: &Unit) -> Result<(), String> {
+        let pin = &self.config.pin;
+        let known = pin.remembered_paths.as_ref();
+        let founds = self.unit.is_none() && found.identity.weak() && pin.remembered.is_some();
+        if founds && known.is_some_and(|paths| !paths.contains(&path)) {
+            return Err(format!(
+                "not proven to be the same logical unit: {} looks like a vendor's default identifier, and in earlier \
+                 runs this volume was not used through this path; it is tried again when a path is there that it \
+                 was used through; or give the logical unit an identifier of its own",
+                found.identity
+            ));
+        }
+        Ok(())
+    }
+
     /// Commands are to fit every path that they may be tried on.
     fn heed_limits(&mut self, found: &Unit) {
         let Some(unit) = &mut self.unit else { return };
@@ -102,7 +121,8 @@ impl Volume {
         incarnation: Incarnation,
         unit: Arc<Unit>,
     ) {
-        match judge(&self.config.pin, self.unit.as_deref(), &unit) {
+        let judged = judge(&self.config.pin, self.unit.as_deref(), &unit);
+        match judged.and_then(|()| self.judge_founder(path, &unit)) {
             Ok(()) => {
                 if self.unit.is_none() {
                     tracing::info!(unit = %unit.identity, "logical unit identified");

@@ -343,6 +343,7 @@ impl World {
                     self.violation = Some(self.broken(Rule::Protocol, what));
                 }
                 Action::Online => self.go_online(),
+                Action::PathsUsed => {}
             }
         }
         any
