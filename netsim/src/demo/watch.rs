@@ -104,7 +104,8 @@ impl Seen {
         // A path out of use says since when it has been so, which may be several states ago.
         let since = now.checked_sub(Duration::from_millis(path.since_ms));
         let since = since.unwrap_or(now);
-        let changed = asked_before.is_none_or(|before| since > before);
+        // The answer was some time under way.
+        let changed = asked_before.is_none_or(|before| since > before + PERIOD);
         let state = path.state.name();
         if let Some(last) = self.states.last_mut()
             && last.1 == state
