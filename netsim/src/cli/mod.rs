@@ -3,5 +3,6 @@
 pub(crate) mod demo;
 pub(crate) mod fault;
 pub(crate) mod proxy;
+pub(crate) mod run;
 pub(crate) mod swarm;
 pub(crate) mod target;

@@ -34,6 +34,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::engine::Engine;
+use iiblockdaemon::volume::VolumeStatus;
 use tracing::level_filters::LevelFilter;
 
 pub use faults::{Fault, Planned};
@@ -95,6 +96,8 @@ pub struct Summary {
     pub fenced: u64,
     /// Sessions whose ghosts were let go by time.
     pub quiesced: u64,
+    /// Commands that were issued again.
+    pub retries: u64,
     /// The longest request.
     pub slowest: Duration,
     /// From the mending until everything was well.
@@ -191,6 +194,8 @@ struct World {
     ios: u64,
     /// Fences, and expired quiesce times, of daemons that were killed.
     fenced: (u64, u64),
+    /// Commands that they issued again.
+    retries: u64,
     slowest: Duration,
     recovery: Duration,
     violation: Option<Violation>,
@@ -211,6 +216,7 @@ impl World {
             asking: false,
             ios: 0,
             fenced: (0, 0),
+            retries: 0,
             slowest: Duration::ZERO,
             recovery: Duration::ZERO,
             violation: None,
@@ -238,14 +244,18 @@ impl World {
 
     /// Remembers what this daemon counted.
     fn add_up(&mut self) {
-        let volume = self.engine.status(self.now).volume.counters;
+        let volume = self.engine.status(self.now).volume;
+        self.retries += retries(&volume);
+        let volume = volume.counters;
         self.fenced.0 += volume.fenced;
         self.fenced.1 += volume.quiesced;
     }
 
     fn summary(&self) -> Summary {
         let target = self.target.statistics();
-        let volume = self.engine.status(self.now).volume.counters;
+        let volume = self.engine.status(self.now).volume;
+        let retries = self.retries + retries(&volume);
+        let volume = volume.counters;
         Summary {
             ios: self.ios,
             blocks_checked: self.oracle.blocks_checked(),
@@ -254,6 +264,7 @@ impl World {
             orphans_executed: target.orphans_executed,
             fenced: self.fenced.0 + volume.fenced,
             quiesced: self.fenced.1 + volume.quiesced,
+            retries,
             slowest: self.slowest,
             recovery: self.recovery,
             elapsed: self.elapsed(),
@@ -262,4 +273,10 @@ impl World {
                 .map_or(Duration::ZERO, |online| online - self.began),
         }
     }
+}
+
+/// Commands that a volume issued again.
+fn retries(volume: &VolumeStatus) -> u64 {
+    let routes = volume.routes.iter();
+    routes.map(|route| route.counters.retries).sum()
 }
