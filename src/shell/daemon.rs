@@ -27,7 +27,7 @@ use super::dial::Source;
 use super::nbd_bind::{BindError, BoundListener, ListenAddress};
 use super::nbd_listen::{NbdListener, ReadyClient};
 use super::state::{StateDir, StateError, VolumeState};
-use super::volume_task::{Ask, Stopped, VolumeHandle, VolumeTask};
+use super::volume_task::{self, Ask, Stopped, VolumeHandle, VolumeTask};
 
 pub use assemble::AssembleError;
 
@@ -163,8 +163,15 @@ impl Daemon {
         volume.handle.ask(Ask::Stop { limit, done }).await;
         let stopped = stopped.await.unwrap_or(Stopped {
             clean: false,
+            flushed: false,
             unanswered: 0,
         });
+        if !stopped.flushed {
+            tracing::warn!(
+                volume = volume.config.name,
+                "the flush at the end was not carried out: if the target loses its cache, the last writes are gone"
+            );
+        }
         if stopped.clean {
             let mut state = volume
                 .state
@@ -182,10 +189,10 @@ impl Daemon {
             tracing::warn!(
                 volume = volume.config.name,
                 unanswered,
-                "not everything was answered, flushed and logged out in time: after the next start, writes wait until this run is fenced"
+                "not everything was answered and logged out in time: after the next start, writes wait until this run is fenced"
             );
         }
-        stopped.clean
+        stopped.clean && stopped.flushed
     }
 }
 
@@ -257,7 +264,7 @@ fn start_volume(
         })
         .collect();
     let span = tracing::info_span!("volume", name = volume.name);
-    let (handle, inbox) = VolumeTask::channel();
+    let (handle, inbox) = volume_task::channel();
     let job: Job =
         Box::new(move || VolumeTask::new(assembled.engine(clock::now()), sources, inbox, span));
     let state = Arc::new(Mutex::new(state));

@@ -8,8 +8,13 @@
 //!
 //! A unit that has grown since is still the volume's; a smaller one is not.
 
-use crate::path::message::Unit;
+use std::sync::Arc;
+
+use crate::ids::{Incarnation, PathId};
+use crate::path::message::{Order, Unit};
 use crate::units::Geometry;
+
+use super::Volume;
 
 /// What is known of the volume's logical unit.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +26,7 @@ pub struct Pin {
 }
 
 /// Why a path's unit is not the volume's, with what to do.
-pub(super) fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<(), String> {
+fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<(), String> {
     let wwid = found.identity.wwid();
     if let Some(configured) = &pin.configured
         && !found.identity.is_named(configured)
@@ -77,4 +82,42 @@ pub(super) fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<()
         ));
     }
     Ok(())
+}
+
+impl Volume {
+    pub(super) fn on_identified(
+        &mut self,
+        path: PathId,
+        incarnation: Incarnation,
+        unit: Arc<Unit>,
+    ) {
+        match judge(&self.config.pin, self.unit.as_deref(), &unit) {
+            Ok(()) => {
+                if self.unit.is_none() {
+                    tracing::info!(unit = %unit.identity, "logical unit identified");
+                    self.unit = Some(Arc::clone(&unit));
+                    self.founder = Some(path);
+                }
+                if let Some(volume) = &self.unit
+                    && unit.geometry != volume.geometry
+                {
+                    tracing::info!(
+                        path = self.names.of(path), found = %unit.geometry, served = %volume.geometry,
+                        "the logical unit has grown: the new size is served after a restart"
+                    );
+                }
+                let sure = !unit.identity.weak() || self.founder == Some(path);
+                let route = self.roster.route_mut(path);
+                route.incarnation = incarnation;
+                route.unit = Some(unit);
+                let order = if sure {
+                    Order::Admit
+                } else {
+                    Order::AdmitIfProven
+                };
+                self.orders.push_back((path, order));
+            }
+            Err(why) => self.orders.push_back((path, Order::Refuse { why })),
+        }
+    }
 }
