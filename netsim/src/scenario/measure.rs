@@ -33,13 +33,8 @@ impl Window {
     }
 }
 
-fn is(state: &str, name: &str) -> bool {
-    let letters = |text: &str| text.replace('-', "").to_ascii_lowercase();
-    letters(state) == letters(name)
-}
-
 fn in_use(state: &str) -> bool {
-    is(state, "ready") || is(state, "suspect")
+    matches!(state, "ready" | "suspect")
 }
 
 /// The times in which requests waited and none was answered: from the answer before, or from the first
@@ -160,7 +155,7 @@ pub(super) fn reaches<'r>(
 ) -> Option<(Duration, &'r str)> {
     let ends = path.states.iter().skip(1).map(|(at, ..)| *at);
     let spans = path.states.iter().zip(ends.chain([Duration::MAX]));
-    let mut spans = spans.filter(|((_, known, _), end)| is(known, state) && *end > from);
+    let mut spans = spans.filter(|((_, known, _), end)| known == state && *end > from);
     let ((at, _, why), _) = spans.next()?;
     Some(((*at).max(from), why))
 }
@@ -169,7 +164,7 @@ pub(super) fn reaches<'r>(
 pub(super) fn ready_at_end(path: &PathRecord) -> bool {
     path.states
         .last()
-        .is_some_and(|(_, state, _)| is(state, "ready"))
+        .is_some_and(|(_, state, _)| state == "ready")
 }
 
 /// When the first request failed, in the window.

@@ -45,7 +45,7 @@ pub enum OrderError {
     /// The first word is not known.
     #[error(
         "\"{0}\" is no fault; on a path: cut, cut-fin, blackhole [both|to-target|to-initiator], large-hole SIZE, \
-         latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, reset, close, half-open, freeze; \
+         latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, loss ONE-IN, reset, close, half-open, freeze; \
          on the target: crash, busy COUNT, task-set-full COUNT, attention ASC/ASCQ; on the daemon and its \
          clients: kill-daemon, replace-client NUMBER"
     )]

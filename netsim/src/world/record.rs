@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use iiblockdaemon::path::PathState;
+
 use super::World;
 use super::client::Ended;
 use crate::recording::{Carried, Io, PathRecord, Recording};
@@ -53,7 +55,7 @@ impl World {
             if record.name.is_empty() {
                 record.name.clone_from(&path.name);
             }
-            let state = format!("{:?}", path.state);
+            let state = name(path.state).to_owned();
             let last = record.states.last();
             if last.is_none_or(|(_, known, why)| *known != state || *why != path.why) {
                 record.states.push((at, state, path.why.clone()));
@@ -90,5 +92,20 @@ impl World {
             bytes: ended.bytes,
             failed: ended.error.is_some(),
         });
+    }
+}
+
+/// As status names it.
+fn name(state: PathState) -> &'static str {
+    match state {
+        PathState::Down => "down",
+        PathState::Connecting => "connecting",
+        PathState::LoggingIn => "logging-in",
+        PathState::Probing => "probing",
+        PathState::Probation => "probation",
+        PathState::Ready => "ready",
+        PathState::Suspect => "suspect",
+        PathState::Disabled => "disabled",
+        PathState::Stopped => "stopped",
     }
 }
