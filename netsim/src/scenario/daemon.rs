@@ -21,8 +21,7 @@ pub struct Place {
 }
 
 /// The file that an administrator would write.
-#[must_use]
-pub fn multipath_toml(keys: &toml::Table, place: &Place) -> String {
+pub(super) fn multipath_toml(keys: &toml::Table, place: &Place) -> String {
     let folder = &place.folder;
     let mut defaults = toml::Table::new();
     defaults.insert("defaults".to_owned(), toml::Value::Table(keys.clone()));

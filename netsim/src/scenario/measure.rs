@@ -33,8 +33,12 @@ impl Window {
     }
 }
 
-fn in_use(state: &str) -> bool {
-    matches!(state, "ready" | "suspect")
+/// A path in this state has no session: it is lost, or was never there.
+fn without_session(state: &str) -> bool {
+    matches!(
+        state,
+        "down" | "connecting" | "logging-in" | "disabled" | "stopped"
+    )
 }
 
 /// The times in which requests waited and none was answered: from the answer before, or from the first
@@ -140,11 +144,18 @@ pub(super) fn share(recording: &Recording, paths: &[usize], window: Window) -> O
 
 /// Every time that a path in use was lost, and why.
 pub(super) fn losses(path: &PathRecord) -> Vec<(Duration, &str)> {
-    let pairs = path.states.iter().zip(path.states.iter().skip(1));
-    pairs
-        .filter(|((_, before, _), (_, after, _))| in_use(before) && !in_use(after))
-        .map(|(_, (at, _, why))| (*at, why.as_str()))
-        .collect()
+    let mut used = false;
+    let mut losses = Vec::new();
+    for (at, state, why) in &path.states {
+        if without_session(state) {
+            if used {
+                losses.push((*at, why.as_str()));
+            }
+            used = false;
+        }
+        used |= state == "ready";
+    }
+    losses
 }
 
 /// When a path has this state for the first time from `from` on, and why.

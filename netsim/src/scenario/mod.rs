@@ -34,7 +34,7 @@ use crate::target::{Orphans, Reinstatement};
 use crate::world::{self, Detail, Entry, Line};
 
 pub use criteria::{Seen, judge};
-pub use daemon::{Place, multipath_toml};
+pub use daemon::Place;
 pub use files::{find, load};
 pub use mistake::{Mistake, Mistakes, Problem};
 pub use order::{Order, OrderError};
@@ -255,6 +255,12 @@ impl Scenario {
             recording,
             timeline: outcome.timeline,
         }
+    }
+
+    /// The file that an administrator would write for the daemon.
+    #[must_use]
+    pub fn multipath_toml(&self, place: &Place) -> String {
+        daemon::multipath_toml(&self.daemon_keys, place)
     }
 
     /// What stands in every recording of it. The volume went online at `online`.
