@@ -45,7 +45,7 @@ impl Path {
         {
             self.fenced_last = true;
             if self.fence_after.is_none() {
-                tracing::info!(path = %self.config.name, through = self.names.of(via), "fencing the lost sessions through a sibling path");
+                tracing::info!(path = %self.config.name, through = %self.names.of(via), "fencing the lost sessions through a sibling path");
             }
             return self.start_fencer(now, via, Purpose::Fence);
         }
@@ -453,7 +453,7 @@ impl Path {
         if let FencerEvent::Failed(why) = event {
             self.patience.on_fencer(false);
             if self.fence_after.replace(now + FENCE_RETRY).is_none() {
-                tracing::info!(path = %self.config.name, through = self.names.of(fencer.via), why, "fencing login failed; it is tried again");
+                tracing::info!(path = %self.config.name, through = %self.names.of(fencer.via), why, "fencing login failed; it is tried again");
             }
             if self.proof.as_ref().is_some_and(|proof| !proof.fencer_in) {
                 self.abandon_proof();

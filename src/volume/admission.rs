@@ -102,7 +102,7 @@ impl Volume {
                     && unit.geometry != volume.geometry
                 {
                     tracing::info!(
-                        path = self.names.of(path), found = %unit.geometry, served = %volume.geometry,
+                        path = %self.names.of(path), found = %unit.geometry, served = %volume.geometry,
                         "the logical unit has grown: the new size is served after a restart"
                     );
                 }

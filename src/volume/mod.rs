@@ -310,7 +310,8 @@ impl Volume {
         let expired = self.ledger.expire(now);
         for ghosts in &expired {
             tracing::warn!(
-                path = self.names.of(ghosts.path), incarnation = %ghosts.incarnation, ranges = ?ghosts.ranges,
+                path = %self.names.of(ghosts.path), incarnation = %ghosts.incarnation,
+                ranges = ?ghosts.ranges,
                 "no fence within the quiesce time: assuming that the target executes nothing of this lost session any more"
             );
         }
@@ -379,7 +380,7 @@ impl Volume {
 
     fn on_fenced(&mut self, now: Instant, path: PathId, upto: Incarnation, by: FenceKind) {
         if self.config.reinstate && self.ledger.fenced(path, upto) {
-            tracing::info!(path = self.names.of(path), %upto, ?by, "lost sessions fenced");
+            tracing::info!(path = %self.names.of(path), %upto, ?by, "lost sessions fenced");
             self.counters.fenced += 1;
             self.after_fence(now);
         }

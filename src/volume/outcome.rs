@@ -78,7 +78,8 @@ impl Volume {
                 return self.finish(now, order, Ok(completion.data));
             }
             tracing::warn!(
-                path = self.names.of(attempt.path), residual = ?completion.residual, got = completion.data.len(),
+                path = %self.names.of(attempt.path), residual = ?completion.residual,
+                got = completion.data.len(),
                 wanted = attempt.bytes,
                 "the target called a short transfer good"
             );
@@ -90,7 +91,7 @@ impl Volume {
                 Patience::Times(limits::RETRYABLE_MAX),
             );
         }
-        tracing::debug!(path = self.names.of(attempt.path), %judgement, "answer");
+        tracing::debug!(path = %self.names.of(attempt.path), %judgement, "answer");
         self.on_verdict(now, attempt, &judgement);
     }
 
@@ -119,10 +120,10 @@ impl Volume {
                 self.again(now, attempt, true, true, patience);
             }
             Verdict::Recheck(what) => {
-                tracing::info!(path = self.names.of(attempt.path), %judgement, "unit attention");
+                tracing::info!(path = %self.names.of(attempt.path), %judgement, "unit attention");
                 if what == Recheck::CacheLost {
                     self.cache_lost = true;
-                    tracing::error!(path = self.names.of(attempt.path), %judgement, "the target lost an acknowledged write");
+                    tracing::error!(path = %self.names.of(attempt.path), %judgement, "the target lost an acknowledged write");
                 } else {
                     self.orders.push_back((attempt.path, Order::Recheck));
                 }
@@ -146,7 +147,7 @@ impl Volume {
     fn fail(&mut self, now: Instant, attempt: &Attempt, judgement: &Judgement, errno: IoErrno) {
         let op = &self.commands[&attempt.command].op;
         tracing::warn!(
-            path = self.names.of(attempt.path), kind = ?op.kind(), lba = op.lba(), %judgement,
+            path = %self.names.of(attempt.path), kind = ?op.kind(), lba = op.lba(), %judgement,
             "the logical unit fails a command"
         );
         self.roster.route_mut(attempt.path).counters.errors += 1;
@@ -245,7 +246,7 @@ impl Volume {
         };
         if over {
             tracing::warn!(
-                path = self.names.of(attempt.path),
+                path = %self.names.of(attempt.path),
                 retries = command.retries,
                 "a command is given up"
             );

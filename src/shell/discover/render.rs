@@ -45,6 +45,9 @@ pub fn toml(portal: &PortalAddr, with: &AskedWith, found: &[FoundTarget]) -> Str
             }
         }
     }
+    if text.contains("\n[[volume]]") {
+        auth_section(&mut text, with);
+    }
     text
 }
 
@@ -76,7 +79,9 @@ fn volume(
     } else {
         let _ = writeln!(text, "wwid   = \"{wwid}\"");
     }
-    auth(text, with);
+    if let Some((username, _)) = &with.credentials {
+        let _ = writeln!(text, "auth   = \"{}\"", plain(username));
+    }
     let _ = writeln!(
         text,
         "export = {{ nbd = \"unix:/run/iiblockdaemon/{name}.sock\" }}\npaths  = ["
@@ -99,25 +104,20 @@ fn volume(
     text.push_str("]\n");
 }
 
-fn auth(text: &mut String, with: &AskedWith) {
+/// The section that the volumes' `auth` names.
+fn auth_section(text: &mut String, with: &AskedWith) {
     let Some((username, file)) = &with.credentials else {
         return;
     };
-    let _ = write!(
-        text,
-        "auth   = {{ username = {}, secret_file = {}",
-        quoted(username),
-        quoted(file)
-    );
+    let mut keys = vec![("username", username), ("secret_file", file)];
     if let Some((username, file)) = &with.target_credentials {
-        let _ = write!(
-            text,
-            ", target_username = {}, target_secret_file = {}",
-            quoted(username),
-            quoted(file)
-        );
+        keys.push(("target_username", username));
+        keys.push(("target_secret_file", file));
     }
-    text.push_str(" }\n");
+    let _ = writeln!(text, "\n[auth.{}]", plain(username));
+    for (key, value) in keys {
+        let _ = writeln!(text, "{key:<18} = {}", quoted(value));
+    }
 }
 
 fn leaving(with: &AskedWith) -> String {
@@ -139,12 +139,13 @@ fn quoted(text: &str) -> String {
 fn volume_name(target: &FoundTarget, unit: &FoundUnit) -> String {
     let name = target.target.name.to_string();
     let last = name.rsplit(':').next().unwrap_or_default();
+    format!("{}-{}", plain(last), unit.lun)
+}
+
+/// A name that the configuration takes unquoted.
+fn plain(text: &str) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    format!(
-        "{}-{}",
-        last.chars().map(allowed).collect::<String>(),
-        unit.lun
-    )
+    text.chars().map(allowed).collect()
 }
 
 fn plural(count: usize) -> &'static str {
@@ -223,7 +224,8 @@ mod tests {
         let volume = &parsed["volume"][0];
         assert_eq!(volume["lun"].as_integer(), Some(7));
         assert_eq!(volume["name"].as_str(), Some("array1-7"));
-        assert_eq!(volume["auth"]["username"].as_str(), Some("db\"1"));
+        let auth = volume["auth"].as_str().unwrap();
+        assert_eq!(parsed["auth"][auth]["username"].as_str(), Some("db\"1"));
         assert_eq!(volume["paths"][0]["nic"].as_str(), Some("eth2"));
         assert_eq!(volume["paths"][1].get("nic"), None);
         assert_eq!(
