@@ -10,8 +10,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use iiblockdaemon::shell::config_file;
 use iiblockdaemon::shell::daemon::Daemon;
-use netsim::demo::{self, DemoConfig, Site, Timeline};
+use netsim::demo::{self, DemoConfig, Site, Timeline, Watch};
 use netsim::quantity::{parse_duration, parse_size};
+use netsim::recording::Recording;
+use netsim::report;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -36,6 +38,12 @@ pub(crate) struct Arguments {
     /// Leave everything running at the end and say how to connect.
     #[arg(long)]
     keep: bool,
+    /// Write a report with pictures, one web page, to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write the report's figures to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 /// A folder of our own, gone at the end.
@@ -74,7 +82,7 @@ fn multipath_toml(site: &Site, policy: &str) -> String {
         "[daemon]\n\
          initiator_name = \"iqn.2026-11.com.example:netsim-demo\"\n\
          state_dir = \"{folder}/state\"\n\
-         control = {{ socket = \"{folder}/control.sock\" }}\n\n\
+         control = {{ socket = \"{}\" }}\n\n\
          [[volume]]\n\
          name   = \"demo\"\n\
          target = \"{}\"\n\
@@ -82,10 +90,15 @@ fn multipath_toml(site: &Site, policy: &str) -> String {
          policy = \"{policy}\"\n\
          export = {{ nbd = \"unix:{}\" }}\n\
          paths  = [\n{paths}]\n",
+        control_socket(site).display(),
         site.target,
         site.lun,
         site.nbd_socket.display(),
     )
+}
+
+fn control_socket(site: &Site) -> PathBuf {
+    site.folder.join("control.sock")
 }
 
 fn start(site: &Site, policy: &str) -> anyhow::Result<Daemon> {
@@ -105,21 +118,26 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         block_size: arguments.block_size,
         workers: arguments.workers,
         timeline: Timeline::standard(arguments.phase),
+        record: arguments.html.is_some() || arguments.json.is_some(),
         ..DemoConfig::default()
     };
     let policy = &arguments.policy;
-    let demo = demo::run(
-        &config,
-        folder.path(),
-        async |site| start(site, policy),
-        &mut stdout(),
-    )
-    .await?;
+    let mut watch = None;
+    let daemon = async |site: &Site| {
+        let daemon = start(site, policy)?;
+        watch = config.record.then(|| Watch::start(control_socket(site)));
+        Ok(daemon)
+    };
+    let demo = demo::run(&config, folder.path(), daemon, &mut stdout()).await?;
+    if config.record {
+        write_reports(&demo.recording(&config, watch.as_ref()), &arguments)?;
+    }
+    drop(watch);
     if arguments.keep {
         println!("\n{}", demo::connect_hints(&demo.site.nbd_socket));
         println!(
-            "status:  iibadm status --socket {}/control.sock",
-            folder.path().display()
+            "status:  iibadm status --socket {}",
+            control_socket(&demo.site).display()
         );
         tokio::signal::ctrl_c().await?;
     }
@@ -129,6 +147,22 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     if errors > 0 || mismatches > 0 {
         bail!("{errors} errors and {mismatches} mismatches");
+    }
+    Ok(())
+}
+
+fn write_reports(recording: &Recording, arguments: &Arguments) -> anyhow::Result<()> {
+    type Form = fn(&Recording) -> String;
+    let forms: [(&Option<PathBuf>, Form); 2] = [
+        (&arguments.html, report::html),
+        (&arguments.json, report::json),
+    ];
+    for (file, form) in forms {
+        if let Some(file) = file {
+            fs::write(file, form(recording))
+                .with_context(|| format!("cannot write {}", file.display()))?;
+            println!("report: {}", file.display());
+        }
     }
     Ok(())
 }
