@@ -55,7 +55,7 @@ async fn main() -> ExitCode {
         Command::Target(arguments) => cli::target::run(*arguments).await,
         Command::Proxy(arguments) => cli::proxy::run(arguments).await,
         Command::Fault(arguments) => cli::fault::run(arguments).await,
-        Command::Run(arguments) => cli::run::run(&arguments),
+        Command::Run(arguments) => cli::run::run(&arguments).await,
         Command::Swarm(arguments) => cli::swarm::swarm(&arguments),
         Command::Replay(arguments) => cli::swarm::replay(&arguments),
     };
