@@ -1,6 +1,7 @@
 //! Names of things that live in several layers.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A path of one volume: its index in the volume's roster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -9,6 +10,24 @@ pub struct PathId(pub u16);
 impl fmt::Display for PathId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+/// What the paths of one volume are called, in the order of their ids.
+#[derive(Clone, Debug, Default)]
+pub struct PathNames(Arc<[String]>);
+
+impl PathNames {
+    /// These names.
+    #[must_use]
+    pub fn new(names: impl Iterator<Item = String>) -> Self {
+        Self(names.collect())
+    }
+
+    /// The name of a path; `?` for one that is none of them.
+    #[must_use]
+    pub fn of(&self, path: PathId) -> &str {
+        self.0.get(usize::from(path.0)).map_or("?", String::as_str)
     }
 }
 

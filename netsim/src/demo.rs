@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use iiblockdaemon::iscsi::name::IscsiName;
@@ -18,13 +18,19 @@ use tokio::net::TcpListener;
 use crate::clock;
 use crate::fault::Fault;
 use crate::link::{Direction, Held};
+use crate::meter::Phase;
 use crate::nbd_client::{Address, Client, ClientConfig};
 use crate::proxy::{ProxyConfig, ProxyHandle};
+use crate::recording::{Criterion, Mark, PathRecord, Recording};
 use crate::report::{self, duration};
 use crate::target::lun::{Backing, Lun, LunConfig};
 use crate::target::server::TargetServer;
 use crate::target::{PortalConfig, Target, TargetConfig};
 use crate::workload::{Report, Workload, WorkloadConfig};
+
+mod watch;
+
+pub use watch::Watch;
 
 const CONNECT_RETRY: Duration = Duration::from_millis(50);
 const LIVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -44,6 +50,8 @@ pub struct DemoConfig {
     pub timeline: Timeline,
     /// How long the daemon may take until its export can be connected to.
     pub start_timeout: Duration,
+    /// Keep every answer, for [`Demo::recording`].
+    pub record: bool,
 }
 
 impl Default for DemoConfig {
@@ -55,6 +63,7 @@ impl Default for DemoConfig {
             workers: 16,
             timeline: Timeline::standard(Duration::from_secs(5)),
             start_timeout: Duration::from_secs(30),
+            record: false,
         }
     }
 }
@@ -125,6 +134,56 @@ pub struct Demo<D> {
     pub proxies: Vec<ProxyHandle>,
     /// The target.
     pub server: TargetServer,
+}
+
+/// Width of the intervals in which a recording counts what paths carried.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+impl<D> Demo<D> {
+    /// What the run was seen to do; `paths` saw the daemon's paths meanwhile.
+    #[must_use]
+    pub fn recording(&self, config: &DemoConfig, paths: Option<&Watch>) -> Recording {
+        let phases = &self.report.phases;
+        let Some((began, ended)) = bounds(phases) else {
+            return Recording::default();
+        };
+        let marks = phases.iter().skip(1).map(|phase| Mark {
+            at: phase.began - began,
+            what: phase.label.clone(),
+        });
+        let watched = paths.map(|watch| watch.paths(&self.site.portals, (began, ended), INTERVAL));
+        let names = ["A", "B"].iter().zip(watched.unwrap_or_default());
+        let none = |demand: &str, seen: u64| Criterion {
+            demand: demand.to_owned(),
+            seen: seen.to_string(),
+            passed: seen == 0,
+        };
+        Recording {
+            name: "demonstration".to_owned(),
+            about: "One disk, two paths, a workload that verifies every block it reads.".to_owned(),
+            seed: config.seed,
+            simulated: false,
+            lasted: ended - began,
+            interval: INTERVAL,
+            ios: self.report.answers.clone(),
+            paths: names
+                .map(|(name, path)| PathRecord {
+                    name: (*name).to_owned(),
+                    ..path
+                })
+                .collect(),
+            marks: marks.collect(),
+            stalls: phases.iter().map(|phase| phase.longest_stall).collect(),
+            criteria: vec![
+                none("no I/O error", self.report.error_count()),
+                none("no block read wrong", self.report.mismatches),
+            ],
+        }
+    }
+}
+
+fn bounds(phases: &[Phase]) -> Option<(Instant, Instant)> {
+    Some((phases.first()?.began, phases.last()?.ended?))
 }
 
 /// Runs the demonstration in `folder`. `start` starts the daemon on the site; it need not wait until the
@@ -220,6 +279,7 @@ async fn run_timeline(
     let block_size = config.block_size.max(client.export().block_size_min);
     let load = WorkloadConfig {
         workers: config.workers,
+        record: config.record,
         ..WorkloadConfig::mixed(config.seed, block_size, client.export().size)
     };
     let began = clock::now();

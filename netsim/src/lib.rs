@@ -8,9 +8,10 @@
 //! - [`block`], [`oracle`], [`meter`], [`workload`]: blocks that say which write they are from, the
 //!   judge of what a read may return, stalls per event, and the workload that uses them;
 //! - [`recording`]: what a run was seen to do;
-//! - [`report`], [`demo`]: the result as a table, and the demonstration;
+//! - [`report`], [`demo`]: the result as text, JSON, a web page or a table, and the demonstration;
 //! - [`target`]: a simulated iSCSI target with its disks, sans-IO, and over real sockets;
-//! - [`world`]: the daemon's cores, links and a target on one virtual clock, and a swarm of seeds.
+//! - [`world`]: the daemon's cores, links and a target on one virtual clock, and a swarm of seeds;
+//! - [`scenario`]: worlds by name, from files, with pass criteria; [`live`]: the same over real sockets.
 
 pub mod clock;
 pub mod quantity;
@@ -38,3 +39,7 @@ pub mod report;
 pub mod demo;
 
 pub mod world;
+
+pub mod scenario;
+
+pub mod live;

@@ -91,8 +91,8 @@ pub struct Recording {
     pub paths: Vec<PathRecord>,
     /// Faults and their ends, oldest first.
     pub marks: Vec<Mark>,
-    /// The longest time in which requests waited and none was answered, per mark: from it to the next; the first
-    /// entry is the time before the first mark.
+    /// The longest time in which requests waited and none was answered, per mark: from it to the next;
+    /// the first entry is the time before the first mark.
     pub stalls: Vec<Duration>,
     /// What was demanded.
     pub criteria: Vec<Criterion>,

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::meter::{Ended, Meter, Phase};
 use crate::nbd_client::{Client, IoError};
 use crate::oracle::{Oracle, Violation};
+use crate::recording::Io;
 
 pub use plan::{Generator, Op, WorkloadConfig};
 
@@ -37,6 +38,8 @@ pub struct Report {
     pub blocks_checked: u64,
     /// The first errors.
     pub errors: Vec<String>,
+    /// Every answer, since the beginning of the first phase, if [`WorkloadConfig::record`] is set.
+    pub answers: Vec<Io>,
 }
 
 impl Report {
@@ -64,6 +67,8 @@ struct Books {
     oracle: Oracle,
     meter: Meter,
     errors: Vec<String>,
+    began: Instant,
+    answers: Option<Vec<Io>>,
 }
 
 /// A running workload.
@@ -89,10 +94,13 @@ impl Workload {
             config.blocks > 0 && end <= client.export().size,
             "the workload lies within the device"
         );
+        let began = clock::now();
         let books = Arc::new(Mutex::new(Books {
             oracle: Oracle::new(config.run, config.volume),
-            meter: Meter::new(clock::now(), label),
+            meter: Meter::new(began, label),
             errors: Vec::new(),
+            began,
+            answers: config.record.then(Vec::new),
         }));
         let (stop, stopped) = watch::channel(false);
         let mut workers = JoinSet::new();
@@ -156,6 +164,7 @@ impl Workload {
             violations: books.oracle.violations().to_vec(),
             blocks_checked: books.oracle.blocks_checked(),
             errors: books.errors.clone(),
+            answers: books.answers.take().unwrap_or_default(),
         }
     }
 }
@@ -250,6 +259,16 @@ impl Worker {
             mismatches,
         };
         books.meter.ended(now, began, ended);
+        let answer = Io {
+            asked: began - books.began,
+            took: now - began,
+            kind: op.kind(),
+            bytes: op.bytes(self.block_size),
+            failed: error.is_some(),
+        };
+        if let Some(answers) = &mut books.answers {
+            answers.push(answer);
+        }
         if let Some(error) = error
             && books.errors.len() < ERRORS_MAX
         {

@@ -5,7 +5,7 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | done; for `status`: every volume is served over all its paths |
-//! | 1 | not done: mistakes in the configuration, no answer from daemon or portal |
+//! | 1 | not done: mistakes in the configuration, no answer from daemon or portal; `discover`: a target did not show its LUNs |
 //! | 2 | the command line is wrong |
 //! | 3 | `status`: every volume is served or about to be, some not over all their paths |
 //! | 4 | `status`: a volume has no usable path |
@@ -24,7 +24,7 @@ use iiblockdaemon::iscsi::name::{IscsiName, PortalAddr};
 use iiblockdaemon::iscsi::session::config::{AuthConfig, ChapConfig};
 use iiblockdaemon::shell::config_file::SystemFiles;
 use iiblockdaemon::shell::dial::Source;
-use iiblockdaemon::shell::discover::{self, Asker};
+use iiblockdaemon::shell::discover::{self, AskedWith, Asker};
 use iiblockdaemon::shell::{config_file, control_client};
 
 /// Administers iiblockdaemon, the multipath iSCSI initiator.
@@ -194,8 +194,33 @@ fn discover(arguments: &DiscoverArguments) -> Result<ExitCode> {
         .enable_all()
         .build()?;
     let found = runtime.block_on(discover::discover(&asker, &arguments.portal))?;
-    print(&discover::toml(&arguments.portal, &found))?;
-    Ok(ExitCode::SUCCESS)
+    print(&discover::toml(
+        &arguments.portal,
+        &asked_with(arguments),
+        &found,
+    ))?;
+    // The rest is printed all the same, with the reason.
+    let complete = found.iter().all(|target| target.units.is_ok());
+    Ok(if complete {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Files with their whole names: the configuration is read elsewhere.
+fn asked_with(arguments: &DiscoverArguments) -> AskedWith {
+    let pair = |name: &Option<String>, file: &Option<String>| {
+        let file = file.as_ref()?;
+        let whole = std::path::absolute(file).unwrap_or_else(|_| file.into());
+        Some((name.clone()?, whole.display().to_string()))
+    };
+    AskedWith {
+        credentials: pair(&arguments.username, &arguments.secret_file),
+        target_credentials: pair(&arguments.target_username, &arguments.target_secret_file),
+        nic: arguments.nic.clone(),
+        source: arguments.source.map(|source| source.to_string()),
+    }
 }
 
 fn initiator_name(arguments: &DiscoverArguments) -> Result<IscsiName> {

@@ -11,8 +11,7 @@
 
 mod groups;
 mod status;
-#[cfg(test)]
-mod tests;
+mod stop;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -20,7 +19,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use crate::deadline::Deadline;
-use crate::ids::{IoId, PathId};
+use crate::ids::{IoId, PathId, PathNames};
 use crate::iscsi::name::PortalAddr;
 use crate::iscsi::session::config::Entropy;
 use crate::nbd::{
@@ -34,6 +33,7 @@ use crate::volume::{Request, Volume, VolumeConfig};
 
 use groups::SessionGroups;
 pub use status::EngineStatus;
+use stop::LastFlush;
 
 /// One NBD client; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +73,8 @@ pub enum Action {
     },
     /// The volume's unit was identified for the first time in this run: export it.
     Online,
+    /// One more path than before was used in this run ([`Engine::used_paths`]): remember it.
+    PathsUsed,
 }
 
 /// How a volume is exported.
@@ -101,7 +103,10 @@ pub struct Engine {
     next_io: u64,
     next_client: u64,
     online: bool,
+    /// How many paths were used in this run.
+    used: usize,
     stopping: bool,
+    last_flush: LastFlush,
     actions: VecDeque<Action>,
 }
 
@@ -123,22 +128,36 @@ impl Engine {
         paths: Vec<PathConfig>,
     ) -> Self {
         let groups = SessionGroups::new(paths.len());
-        let paths = (0u16..)
-            .zip(paths)
-            .map(|(id, config)| Path::new(now, PathId(id), config));
+        let names = PathNames::new(paths.iter().map(|path| path.name.clone()));
+        let paths = (0u16..).zip(paths).map(|(id, config)| {
+            let mut path = Path::new(now, PathId(id), config);
+            path.set_names(names.clone());
+            path
+        });
+        let paths = paths.collect();
+        let mut volume = Volume::new(now, volume);
+        volume.set_names(names);
         Self {
             export,
-            volume: Volume::new(now, volume),
-            paths: paths.collect(),
+            volume,
+            paths,
             groups,
             clients: BTreeMap::new(),
             owners: BTreeMap::new(),
             next_io: 0,
             next_client: 0,
             online: false,
+            used: 0,
             stopping: false,
+            last_flush: LastFlush::default(),
             actions: VecDeque::new(),
         }
+    }
+
+    /// Paths that the unit was used through in this run.
+    #[must_use]
+    pub fn used_paths(&self) -> Vec<PathId> {
+        self.volume.used_paths()
     }
 
     /// The logical unit, once a path was admitted.
@@ -283,46 +302,6 @@ impl Engine {
         self.actions.pop_front()
     }
 
-    /// No new requests; what is asked runs to its end.
-    pub fn begin_stop(&mut self) {
-        self.stopping = true;
-    }
-
-    /// Whether everything asked is answered and written.
-    #[must_use]
-    pub fn is_drained(&mut self) -> bool {
-        self.volume.is_idle()
-            && self.owners.is_empty()
-            && self
-                .clients
-                .values_mut()
-                .all(|entry| entry.connection.outgoing().is_empty())
-    }
-
-    /// Asks for one flush of the stop, if a path can take it; `true` if it was asked.
-    pub fn flush_for_stop(&mut self, now: Instant) -> bool {
-        let possible = self.online && self.paths.iter().any(Path::is_ready);
-        if possible {
-            let io = self.new_io();
-            self.volume.request(now, io, Request::Flush);
-        }
-        possible
-    }
-
-    /// Logs every path out.
-    pub fn stop_paths(&mut self, now: Instant) {
-        self.volume.begin_stop();
-        for path in &mut self.paths {
-            path.stop(now);
-        }
-    }
-
-    /// Whether every path is logged out.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.paths.iter().all(Path::is_stopped)
-    }
-
     fn new_io(&mut self) -> IoId {
         self.next_io += 1;
         IoId(self.next_io)
@@ -355,6 +334,10 @@ impl Engine {
                 usable: others().any(|(_, path)| ready(path)),
             },
             wants_fence: self.volume.wants_fence(own),
+            fencer_stranded: self.paths[index].fencer_via().is_some_and(|via| {
+                let via = &self.paths[usize::from(via.0)];
+                !via.is_ready() && !via.is_suspect()
+            }),
             kin: self
                 .volume
                 .founder()
@@ -389,9 +372,14 @@ impl Engine {
         }
         self.carry_actions();
         self.close_finished();
-        if !self.online && self.volume.unit().is_some() {
-            self.online = true;
-            self.actions.push_back(Action::Online);
+        if self.volume.unit().is_some() {
+            if !std::mem::replace(&mut self.online, true) {
+                self.actions.push_back(Action::Online);
+            }
+            let used = self.volume.used_paths().len();
+            if used > std::mem::replace(&mut self.used, used) {
+                self.actions.push_back(Action::PathsUsed);
+            }
         }
     }
 
@@ -470,6 +458,7 @@ impl Engine {
         while let Some(reply) = self.volume.poll_reply() {
             news = true;
             let Some((client, token)) = self.owners.remove(&reply.io) else {
+                self.last_flush.on_reply(&reply);
                 continue;
             };
             let Some(entry) = self.clients.get_mut(&client) else {

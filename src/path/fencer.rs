@@ -21,9 +21,6 @@ use crate::iscsi::session::{Event, Session};
 use crate::scsi::cdb::Command;
 use crate::task::{Completion, DataTransfer, Task, TaskAttribute};
 
-/// The TCP connection and the commands of a fencer may take so long each. Logins have their own limit.
-const STEP_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// After the fencer's login the target has so long to close the main session's connection.
 pub(super) const PROOF_TIMEOUT: Duration = Duration::from_millis(1500);
 
@@ -147,9 +144,17 @@ pub(super) enum Purpose {
 
 #[derive(Debug)]
 enum Phase {
-    Dialing { deadline: Instant },
-    LoggingIn,
-    Barrier { barrier: Barrier, deadline: Instant },
+    Dialing {
+        deadline: Instant,
+    },
+    /// Nothing was heard since.
+    LoggingIn {
+        since: Instant,
+    },
+    Barrier {
+        barrier: Barrier,
+        deadline: Instant,
+    },
     LoggingOut,
     Ended,
 }
@@ -172,6 +177,7 @@ pub(super) struct Fencer {
     pub(super) via: PathId,
     pub(super) purpose: Purpose,
     phase: Phase,
+    step: Duration,
     session: Option<Session>,
     next_task: u64,
     events: std::collections::VecDeque<FencerEvent>,
@@ -189,14 +195,15 @@ pub(super) struct Proof {
 }
 
 impl Fencer {
-    /// A fencer whose connection is being made through `via`.
-    pub(super) fn new(now: Instant, via: PathId, purpose: Purpose) -> Self {
+    /// A fencer whose connection is being made through `via`; each of its steps may take `step`.
+    pub(super) fn new(now: Instant, via: PathId, purpose: Purpose, step: Duration) -> Self {
         Self {
             via,
             purpose,
             phase: Phase::Dialing {
-                deadline: now + STEP_TIMEOUT,
+                deadline: now + step,
             },
+            step,
             session: None,
             next_task: 0,
             events: std::collections::VecDeque::new(),
@@ -225,15 +232,19 @@ impl Fencer {
         let step = match self.phase {
             Phase::Dialing { deadline } => Some(Deadline::new(deadline, "fencer connect")),
             Phase::Barrier { deadline, .. } => Some(Deadline::new(deadline, "fencer barrier")),
-            Phase::LoggingIn | Phase::LoggingOut | Phase::Ended => None,
+            Phase::LoggingIn { since } => Some(Deadline::new(
+                since + self.step,
+                "answer to the fencer's login",
+            )),
+            Phase::LoggingOut | Phase::Ended => None,
         };
         Deadline::earlier(step, self.session.as_ref().and_then(Session::poll_timeout))
     }
 
-    pub(super) fn on_connected(&mut self, session: Session) {
+    pub(super) fn on_connected(&mut self, now: Instant, session: Session) {
         if matches!(self.phase, Phase::Dialing { .. }) {
             self.session = Some(session);
-            self.phase = Phase::LoggingIn;
+            self.phase = Phase::LoggingIn { since: now };
         }
     }
 
@@ -241,7 +252,7 @@ impl Fencer {
         match self.phase {
             Phase::LoggingOut => self.end(FencerEvent::Ended),
             Phase::Ended => {}
-            Phase::Dialing { .. } | Phase::LoggingIn | Phase::Barrier { .. } => {
+            Phase::Dialing { .. } | Phase::LoggingIn { .. } | Phase::Barrier { .. } => {
                 self.end(FencerEvent::Failed(why.to_owned()));
             }
         }
@@ -254,9 +265,12 @@ impl Fencer {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        if let Phase::Dialing { deadline } | Phase::Barrier { deadline, .. } = self.phase
-            && deadline <= now
-        {
+        let deadline = match self.phase {
+            Phase::Dialing { deadline } | Phase::Barrier { deadline, .. } => Some(deadline),
+            Phase::LoggingIn { since } => Some(since + self.step),
+            Phase::LoggingOut | Phase::Ended => None,
+        };
+        if deadline.is_some_and(|at| at <= now) {
             return self.end(FencerEvent::Failed("no answer in time".to_owned()));
         }
         if let Some(session) = &mut self.session
@@ -270,6 +284,9 @@ impl Fencer {
         let Some(session) = &mut self.session else {
             return;
         };
+        if let Phase::LoggingIn { since } = &mut self.phase {
+            *since = now;
+        }
         if let Err(error) = session.handle_bytes(now, input) {
             return self.end(FencerEvent::Failed(error.to_string()));
         }
@@ -281,7 +298,7 @@ impl Fencer {
     fn on_event(&mut self, now: Instant, event: Event, lun: Lun) {
         match event {
             Event::LoggedIn(_) => {
-                let deadline = now + STEP_TIMEOUT;
+                let deadline = now + self.step;
                 self.phase = Phase::Barrier {
                     barrier: Barrier::default(),
                     deadline,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ids::{Incarnation, TaskId};
-use crate::iscsi::error::{LoginStatus, SessionError};
+use crate::iscsi::error::{AuthenticationFailed, LoginStatus, SessionError};
 use crate::iscsi::session::{Event, Session};
 use crate::sabotage::{self, Sabotage};
 use crate::task::Completion;
@@ -13,8 +13,8 @@ use super::fencer::{self, Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose, Tu
 use super::message::{FenceKind, Message};
 use super::probe::{self, Probe};
 use super::{
-    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, PATIENCE, Path,
-    State, Surroundings,
+    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, Path, State,
+    Surroundings,
 };
 
 /// Probes that a path which was lost must answer before it is `Ready` again.
@@ -45,7 +45,7 @@ impl Path {
         {
             self.fenced_last = true;
             if self.fence_after.is_none() {
-                tracing::info!(path = %self.config.name, through = %via, "fencing the lost sessions through a sibling path");
+                tracing::info!(path = %self.config.name, through = %self.names.of(via), "fencing the lost sessions through a sibling path");
             }
             return self.start_fencer(now, via, Purpose::Fence);
         }
@@ -79,7 +79,8 @@ impl Path {
 
     /// An own attempt that takes long gives way to a fence through a sibling, if writes may wait for one.
     fn prefer_fence(&mut self, now: Instant) {
-        let due = now.saturating_duration_since(self.attempted) >= PATIENCE;
+        let waited = now.saturating_duration_since(self.attempted);
+        let due = waited >= self.patience.before_fence();
         if due && self.fences_first(now) {
             self.lose(now, "the login takes long: fencing first");
         }
@@ -114,7 +115,7 @@ impl Path {
     }
 
     fn start_fencer(&mut self, now: Instant, via: crate::ids::PathId, purpose: Purpose) {
-        self.fencer = Some(Fencer::new(now, via, purpose));
+        self.fencer = Some(Fencer::new(now, via, purpose, self.patience.fencer_step()));
         self.actions.push_back(Action::Dial {
             link: Link::Fencer,
             via,
@@ -256,9 +257,12 @@ impl Path {
         if error.retry_with_md5_only()
             && let Some(plainer) = self.config.session.with_md5_only()
         {
-            tracing::info!(path = %self.config.name, why, "the target fails on a list of CHAP algorithms: offering MD5 alone");
+            tracing::info!(
+                path = %self.config.name,
+                "CHAP with SHA-256 offered first was refused, as some targets do whatever the secret: offering MD5 alone"
+            );
             self.config.session = Arc::new(plainer);
-            return self.lose_quietly(now, &why);
+            return self.lose_quietly(now, "offering CHAP with MD5 alone");
         }
         if error.needs_operator() {
             self.give_up(now, &why);
@@ -281,6 +285,7 @@ impl Path {
     /// Full feature phase: what is there?
     pub(super) fn on_logged_in(&mut self, now: Instant) {
         self.redirects = 0;
+        self.patience.on_login();
         self.enter(now, State::Probing, "logged in");
         if sabotage::is(Sabotage::FenceAtLogin) {
             let (before, group) = (Incarnation(self.incarnation.0 - 1), self.portal_group());
@@ -442,6 +447,7 @@ impl Path {
                 }
                 FencerEvent::Passed { group } => {
                     self.fence_after = None;
+                    self.patience.on_fencer(true);
                     if purpose == Some(Purpose::Fence) {
                         self.fenced(self.incarnation, group);
                     }
@@ -459,8 +465,9 @@ impl Path {
         self.actions
             .push_back(Action::Hangup { link: Link::Fencer });
         if let FencerEvent::Failed(why) = event {
+            self.patience.on_fencer(false);
             if self.fence_after.replace(now + FENCE_RETRY).is_none() {
-                tracing::info!(path = %self.config.name, through = %fencer.via, why, "fencing login failed; it is tried again");
+                tracing::info!(path = %self.config.name, through = %self.names.of(fencer.via), why, "fencing login failed; it is tried again");
             }
             if self.proof.as_ref().is_some_and(|proof| !proof.fencer_in) {
                 self.abandon_proof();
@@ -509,6 +516,10 @@ impl Path {
         if let Some(fencer) = &mut self.fencer {
             fencer.handle_timeout(now);
         }
+        if self.surroundings.fencer_stranded {
+            let why = "the path that it went through is lost".to_owned();
+            self.on_fencer_ended(now, &FencerEvent::Failed(why));
+        }
         self.after_fencer(now);
         self.give_proof_up(now);
         if let Some(session) = &mut self.session
@@ -523,7 +534,11 @@ impl Path {
             State::Connecting { deadline } if deadline <= now => {
                 self.lose(now, "no answer to the TCP connect");
             }
-            State::Connecting { .. } | State::LoggingIn => self.prefer_fence(now),
+            State::Connecting { .. } => self.prefer_fence(now),
+            State::LoggingIn => {
+                self.prefer_fence(now);
+                self.check_login(now);
+            }
             State::Probation {
                 asked: Some(asked), ..
             } if asked + self.config.detect.command <= now => {
@@ -561,8 +576,26 @@ fn advice(error: &SessionError) -> Option<&'static str> {
     const CREDENTIALS: &str =
         "check `username` and `secret_file` of the volume's auth, and the target's account";
     match error {
-        SessionError::LoginRefused(LoginStatus::AUTHENTICATION_FAILURE)
-        | SessionError::AuthenticationFailed(_) => Some(CREDENTIALS),
+        SessionError::LoginRefused(LoginStatus::AUTHENTICATION_FAILURE) => Some(CREDENTIALS),
+        SessionError::AuthenticationFailed(failure) => match failure {
+            AuthenticationFailed::CredentialsMissing => {
+                Some("add `auth` with `username` and `secret_file` to the volume")
+            }
+            AuthenticationFailed::NoCommonMethod
+            | AuthenticationFailed::CredentialsRefused { .. }
+            | AuthenticationFailed::AlgorithmsRefused { .. } => Some(CREDENTIALS),
+            AuthenticationFailed::TargetSilent
+            | AuthenticationFailed::TargetName
+            | AuthenticationFailed::TargetResponse
+            | AuthenticationFailed::ReflectedResponse => Some(
+                "check `target_username` and `target_secret_file` of the volume's auth, and what \
+                 the target is set up to prove itself with",
+            ),
+            AuthenticationFailed::Skipped
+            | AuthenticationFailed::AlgorithmNotOffered(_)
+            | AuthenticationFailed::BadChallenge
+            | AuthenticationFailed::ReflectedChallenge => None,
+        },
         SessionError::LoginRefused(LoginStatus::NOT_FOUND) => {
             Some("correct `target` (`iibadm discover PORTAL` lists the names)")
         }

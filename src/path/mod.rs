@@ -27,6 +27,7 @@ mod fencer;
 mod health;
 mod lifecycle;
 pub mod message;
+mod patience;
 mod probe;
 mod proof;
 mod status;
@@ -42,7 +43,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use crate::deadline::Deadline;
-use crate::ids::{Incarnation, Lun, PathId, TaskId};
+use crate::ids::{Incarnation, Lun, PathId, PathNames, TaskId};
 use crate::iscsi::name::PortalAddr;
 use crate::iscsi::session::Session;
 use crate::iscsi::session::config::{Entropy, SessionConfig, SessionKind};
@@ -54,15 +55,13 @@ use backoff::Backoff;
 use fencer::{Fencer, Proof};
 pub use health::{Detect, Peers};
 use message::{Message, Order};
+use patience::Patience;
 use probe::Probe;
 pub use status::{PathState, PathStatus};
 use transition::Trouble;
 
 /// A TCP connection is given up after so long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// An own attempt to connect may take so long before a fence through a sibling goes first.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A disabled path tries again after so long, doubling, in case that its reason was mended at the target.
 const DISABLED_RETRY: Duration = Duration::from_secs(2);
@@ -133,6 +132,8 @@ pub struct Surroundings {
     /// It is proven that this path's portal shares its sessions with that of the path which found the
     /// unit first.
     pub kin: bool,
+    /// The path through which this one's fencer works is lost.
+    pub fencer_stranded: bool,
     /// A usable path of the same target and portal group, of which it is not known yet whether it is one.
     pub proof_route: Option<PathId>,
 }
@@ -164,6 +165,8 @@ enum State {
 #[derive(Debug)]
 pub struct Path {
     id: PathId,
+    /// For the log.
+    names: PathNames,
     config: PathConfig,
     state: State,
     since: Instant,
@@ -194,6 +197,7 @@ pub struct Path {
     /// The target wants a pause before the next login (Time2Wait).
     not_before: Option<Instant>,
     backoff: Backoff,
+    patience: Patience,
     /// Times in a row that the path was disabled.
     disabled: u32,
     /// When the last attempt to connect began.
@@ -237,6 +241,7 @@ impl Path {
     pub fn new(now: Instant, id: PathId, config: PathConfig) -> Self {
         Self {
             id,
+            names: PathNames::default(),
             state: State::Down { retry_at: now },
             since: now,
             why: "starting".to_owned(),
@@ -258,6 +263,7 @@ impl Path {
             redirects: 0,
             not_before: None,
             backoff: Backoff::new(config.seed),
+            patience: Patience::default(),
             disabled: 0,
             attempted: now,
             last_loss: None,
@@ -282,6 +288,11 @@ impl Path {
             idle: OutQueue::new(),
             config,
         }
+    }
+
+    /// What log lines call it and its siblings.
+    pub fn set_names(&mut self, names: PathNames) {
+        self.names = names;
     }
 
     /// Its settings.
@@ -313,6 +324,12 @@ impl Path {
     #[must_use]
     pub fn heard(&self) -> Option<Instant> {
         self.session.as_ref().and_then(Session::last_received)
+    }
+
+    /// The path through which its fencer works, if there is one.
+    #[must_use]
+    pub fn fencer_via(&self) -> Option<PathId> {
+        self.fencer.as_ref().map(|fencer| fencer.via)
     }
 
     /// Whether it takes new commands without reserve.
@@ -365,7 +382,7 @@ impl Path {
             }
             Link::Main => self.actions.push_back(Action::Hangup { link }),
             Link::Fencer => match &mut self.fencer {
-                Some(fencer) => fencer.on_connected(session),
+                Some(fencer) => fencer.on_connected(now, session),
                 None => self.actions.push_back(Action::Hangup { link }),
             },
         }
@@ -508,10 +525,16 @@ impl Path {
                 Some(Deadline::new(retry_at, "reconnect"))
             }
             State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
-            State::LoggingIn => self.would_rather_fence().map(|at| {
-                let at = at.max(self.attempted + PATIENCE);
-                Deadline::new(at, "login before a fence")
-            }),
+            State::LoggingIn => {
+                let fence = self.would_rather_fence().map(|at| {
+                    let at = at.max(self.attempted + self.patience.before_fence());
+                    Deadline::new(at, "login before a fence")
+                });
+                let silent = self
+                    .login_silent_at()
+                    .map(|at| Deadline::new(at, "answer to the login"));
+                Deadline::earlier(fence, silent)
+            }
             State::Probation {
                 next, asked: None, ..
             } => Some(Deadline::new(next, "probation")),

@@ -52,9 +52,9 @@ impl Path {
         self.undecided = 0;
         self.proven = Some((via, proven));
         if proven {
-            tracing::info!(path = %self.config.name, sibling = %via, "a login through the sibling's portal ended this session");
+            tracing::info!(path = %self.config.name, sibling = %self.names.of(via), "a login through the sibling's portal ended this session");
         } else {
-            tracing::info!(path = %self.config.name, sibling = %via, "portals do not share their sessions: only its own portal can fence this path");
+            tracing::info!(path = %self.config.name, sibling = %self.names.of(via), "portals do not share their sessions: only its own portal can fence this path");
             self.use_if_proof_held_it_up(now);
         }
     }

@@ -35,7 +35,7 @@ use super::clock;
 use super::dial::{DialError, Source, dial};
 use super::stream::Stream;
 
-pub use render::toml;
+pub use render::{AskedWith, toml};
 
 /// Each connection, login and command may take so long.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,6 +4,11 @@
 //! buffers; give the engine what came; write what it wants written. Waiting decides nothing, deciding
 //! awaits nothing.
 
+mod handle;
+mod stop;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
@@ -12,93 +17,30 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Sleep;
 
-use crate::engine::{Action, ClientId, Engine, EngineStatus, LinkId};
+use crate::engine::{Action, ClientId, Engine, LinkId};
 use crate::ids::PathId;
 use crate::iscsi::session::config::Entropy;
 use crate::limits;
-use crate::nbd::{self, ExportInfo};
+use crate::nbd::{self};
 use crate::out_queue::OutQueue;
-use crate::units::Geometry;
 
 use super::clock;
 use super::dial::{self, DialError, Source};
 use super::nbd_listen::ReadyClient;
 use super::stream::Stream;
 
+pub use handle::{Ask, Found, Inbox, Stopped, VolumeHandle, channel};
+use stop::{StopPhase, Stopping};
+
 /// Vectored writes to one socket in one turn, so that no client and no path starves another.
 const WRITES_PER_TURN: usize = 4;
 
 /// The next turn when nothing at all is due.
 const IDLE_TURN: Duration = Duration::from_secs(3600);
-
-/// Messages to a volume task that may wait.
-const ASKS_MAX: usize = 64;
-
-/// What a volume task is asked.
-#[derive(Debug)]
-pub enum Ask {
-    /// Serve this client.
-    Attach(Box<ReadyClient>),
-    /// Tell the state.
-    Status(oneshot::Sender<EngineStatus>),
-    /// Take no new requests, drain, flush, log out; tell whether all of that was done in time.
-    Stop {
-        /// For all of it.
-        limit: Duration,
-        /// The answer.
-        done: oneshot::Sender<Stopped>,
-    },
-}
-
-/// How a volume stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped {
-    /// Everything was answered, flushed and logged out, and no ghost is left.
-    pub clean: bool,
-    /// Requests that were not answered.
-    pub unanswered: usize,
-}
-
-/// How the rest of the program speaks to a volume.
-#[derive(Clone, Debug)]
-pub struct VolumeHandle {
-    asks: mpsc::Sender<Ask>,
-    online: watch::Receiver<Option<Found>>,
-}
-
-/// What an identified volume is: its export, its unit's canonical identifier, its size.
-pub type Found = (ExportInfo, String, Geometry);
-
-/// A volume task's end of what its [`VolumeHandle`] holds.
-#[derive(Debug)]
-pub struct Inbox {
-    asks: mpsc::Receiver<Ask>,
-    online: watch::Sender<Option<Found>>,
-}
-
-impl VolumeHandle {
-    /// Asks; `false` if the volume has ended.
-    pub async fn ask(&self, ask: Ask) -> bool {
-        self.asks.send(ask).await.is_ok()
-    }
-
-    /// The volume's state; `None` if it has ended.
-    pub async fn status(&self) -> Option<EngineStatus> {
-        let (answer, status) = oneshot::channel();
-        self.ask(Ask::Status(answer)).await;
-        status.await.ok()
-    }
-
-    /// The export, which is known once the unit was identified.
-    #[must_use]
-    pub fn online(&self) -> watch::Receiver<Option<Found>> {
-        self.online.clone()
-    }
-}
 
 #[derive(Debug)]
 enum Connection {
@@ -113,20 +55,6 @@ struct Client {
     peer: String,
     /// The socket was read since the engine saw the input, or there may be room again.
     fresh: bool,
-}
-
-#[derive(Debug)]
-enum StopPhase {
-    Drain,
-    Flush,
-    Logout,
-}
-
-struct Stopping {
-    phase: StopPhase,
-    deadline: Instant,
-    done: oneshot::Sender<Stopped>,
-    drained: bool,
 }
 
 type Dialed = (LinkId, u64, Result<tokio::net::TcpStream, DialError>);
@@ -171,20 +99,6 @@ impl Ready {
 }
 
 impl VolumeTask {
-    /// Both ends of what a volume task and the rest of the program say to each other.
-    #[must_use]
-    pub fn channel() -> (VolumeHandle, Inbox) {
-        let (ask, asks) = mpsc::channel(ASKS_MAX);
-        let (online, online_seen) = watch::channel(None);
-        (
-            VolumeHandle {
-                asks: ask,
-                online: online_seen,
-            },
-            Inbox { asks, online },
-        )
-    }
-
     /// The task for `engine`, whose paths' connections leave from `sources`; to be made and run in the
     /// runtime that is to carry it. Its log lines stand in `span`.
     #[must_use]
@@ -454,12 +368,14 @@ impl VolumeTask {
                 }
                 Action::Hangup { link } => self.replace_link(link, None),
                 Action::CloseClient { client } => self.drop_client(client, "finished"),
-                Action::Online => {
-                    let found = self
-                        .engine
-                        .export_info()
-                        .zip(self.engine.unit())
-                        .map(|(export, unit)| (export, unit.identity.wwid(), unit.geometry));
+                Action::Online | Action::PathsUsed => {
+                    let unit = self.engine.export_info().zip(self.engine.unit());
+                    let found = unit.map(|(export, unit)| Found {
+                        export,
+                        wwid: unit.identity.wwid(),
+                        geometry: unit.geometry,
+                        paths: self.engine.used_paths(),
+                    });
                     self.online.send_replace(found);
                 }
             }
@@ -534,48 +450,6 @@ impl VolumeTask {
         (wrote, broke)
     }
 
-    /// The next phase of a stop, if this one is done; `true` when all are.
-    fn advance_stop(&mut self, now: Instant) -> bool {
-        let Some(stopping) = &mut self.stopping else {
-            return false;
-        };
-        let over = stopping.deadline <= now;
-        match stopping.phase {
-            StopPhase::Drain if over || self.engine.is_drained() => {
-                stopping.drained = self.engine.is_drained();
-                stopping.phase = StopPhase::Flush;
-                if !over && self.engine.flush_for_stop(now) {
-                    self.engine.pump(now);
-                    self.settle(now);
-                }
-                self.advance_stop(now)
-            }
-            StopPhase::Flush if over || self.engine.is_drained() => {
-                stopping.drained &= self.engine.is_drained();
-                stopping.phase = StopPhase::Logout;
-                self.engine.stop_paths(now);
-                self.engine.pump(now);
-                self.settle(now);
-                self.advance_stop(now)
-            }
-            StopPhase::Logout if over || self.engine.is_stopped() => {
-                let status = self.engine.status(now);
-                let drained = stopping.drained && status.volume.ghosts == 0;
-                let clean = drained && self.engine.is_stopped();
-                let stopped = Stopped {
-                    clean,
-                    unanswered: status.volume.ios,
-                };
-                if let Some(stopping) = self.stopping.take() {
-                    // The asker may have gone; then nobody needs the answer.
-                    let _ = stopping.done.send(stopped);
-                }
-                true
-            }
-            StopPhase::Drain | StopPhase::Flush | StopPhase::Logout => false,
-        }
-    }
-
     /// The timer may fire early, which costs a turn, never late.
     fn set_timer(&mut self) {
         let stop = self.stopping.as_ref().map(|stopping| stopping.deadline);
@@ -605,6 +479,3 @@ fn write_some(stream: &Stream, queue: &mut OutQueue) -> io::Result<bool> {
     }
     Ok(wrote)
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,8 +8,13 @@
 //!
 //! A unit that has grown since is still the volume's; a smaller one is not.
 
-use crate::path::message::Unit;
+use std::sync::Arc;
+
+use crate::ids::{Incarnation, PathId};
+use crate::path::message::{Order, Unit};
 use crate::units::Geometry;
+
+use super::Volume;
 
 /// What is known of the volume's logical unit.
 #[derive(Clone, Debug, Default)]
@@ -18,10 +23,12 @@ pub struct Pin {
     pub configured: Option<String>,
     /// The identifier and size that an earlier run found.
     pub remembered: Option<(String, Geometry)>,
+    /// Through which of the paths earlier runs used it; `None` if that is not known.
+    pub remembered_paths: Option<Vec<PathId>>,
 }
 
 /// Why a path's unit is not the volume's, with what to do.
-pub(super) fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<(), String> {
+fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<(), String> {
     let wwid = found.identity.wwid();
     if let Some(configured) = &pin.configured
         && !found.identity.is_named(configured)
@@ -77,4 +84,72 @@ pub(super) fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<()
         ));
     }
     Ok(())
+}
+
+impl Volume {
+    /// A default identifier says nothing without another path to prove it by. The first path of a run then has to
+    /// be one of those that the unit was used through before.
+    fn judge_founder(&self, path: PathId, found: &Unit) -> Result<(), String> {
+        let pin = &self.config.pin;
+        let known = pin.remembered_paths.as_ref();
+        let founds = self.unit.is_none() && found.identity.weak() && pin.remembered.is_some();
+        if founds && known.is_some_and(|paths| !paths.contains(&path)) {
+            return Err(format!(
+                "not proven to be the same logical unit: {} looks like a vendor's default identifier, and in earlier \
+                 runs this volume was not used through this path; it is tried again when a path is there that it \
+                 was used through; or give the logical unit an identifier of its own",
+                found.identity
+            ));
+        }
+        Ok(())
+    }
+
+    /// Commands are to fit every path that they may be tried on.
+    fn heed_limits(&mut self, found: &Unit) {
+        let Some(unit) = &mut self.unit else { return };
+        let features = unit.features.common(&found.features);
+        if features != unit.features {
+            let mut narrower = (**unit).clone();
+            narrower.features = features;
+            *unit = Arc::new(narrower);
+        }
+    }
+
+    pub(super) fn on_identified(
+        &mut self,
+        path: PathId,
+        incarnation: Incarnation,
+        unit: Arc<Unit>,
+    ) {
+        let judged = judge(&self.config.pin, self.unit.as_deref(), &unit);
+        match judged.and_then(|()| self.judge_founder(path, &unit)) {
+            Ok(()) => {
+                if self.unit.is_none() {
+                    tracing::info!(unit = %unit.identity, "logical unit identified");
+                    self.unit = Some(Arc::clone(&unit));
+                    self.founder = Some(path);
+                }
+                if let Some(volume) = &self.unit
+                    && unit.geometry != volume.geometry
+                {
+                    tracing::info!(
+                        path = %self.names.of(path), found = %unit.geometry, served = %volume.geometry,
+                        "the logical unit has grown: the new size is served after a restart"
+                    );
+                }
+                self.heed_limits(&unit);
+                let sure = !unit.identity.weak() || self.founder == Some(path);
+                let route = self.roster.route_mut(path);
+                route.incarnation = incarnation;
+                route.unit = Some(unit);
+                let order = if sure {
+                    Order::Admit
+                } else {
+                    Order::AdmitIfProven
+                };
+                self.orders.push_back((path, order));
+            }
+            Err(why) => self.orders.push_back((path, Order::Refuse { why })),
+        }
+    }
 }

@@ -64,7 +64,7 @@ impl Volume {
         if unsent + indeterminate > 0 {
             route.counters.retries += u64::from(unsent + indeterminate);
             tracing::info!(
-                %path, %incarnation, unsent, indeterminate, ghosts,
+                path = %self.names.of(path), %incarnation, unsent, indeterminate, ghosts,
                 "commands of the lost session go to other paths"
             );
         }

@@ -11,8 +11,9 @@ use crate::scsi::verdict::{Judgement, PathTrouble, Recheck, RetryPath, Verdict, 
 use crate::task::{Completion, Residual};
 
 use super::command::{self, Op};
+use super::dispatch::io_view;
 use super::request::{IoError, Request};
-use super::{Attempt, CommandOrder, Volume, io_view};
+use super::{Attempt, CommandOrder, Volume};
 
 /// The first pause before a command is tried again; it doubles.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -77,7 +78,9 @@ impl Volume {
                 return self.finish(now, order, Ok(completion.data));
             }
             tracing::warn!(
-                path = %attempt.path, residual = ?completion.residual, got = completion.data.len(), wanted = attempt.bytes,
+                path = %self.names.of(attempt.path), residual = ?completion.residual,
+                got = completion.data.len(),
+                wanted = attempt.bytes,
                 "the target called a short transfer good"
             );
             return self.again(
@@ -88,7 +91,7 @@ impl Volume {
                 Patience::Times(limits::RETRYABLE_MAX),
             );
         }
-        tracing::debug!(path = %attempt.path, %judgement, "answer");
+        tracing::debug!(path = %self.names.of(attempt.path), %judgement, "answer");
         self.on_verdict(now, attempt, &judgement);
     }
 
@@ -117,10 +120,10 @@ impl Volume {
                 self.again(now, attempt, true, true, patience);
             }
             Verdict::Recheck(what) => {
-                tracing::info!(path = %attempt.path, %judgement, "unit attention");
+                tracing::info!(path = %self.names.of(attempt.path), %judgement, "unit attention");
                 if what == Recheck::CacheLost {
                     self.cache_lost = true;
-                    tracing::error!(path = %attempt.path, %judgement, "the target lost an acknowledged write");
+                    tracing::error!(path = %self.names.of(attempt.path), %judgement, "the target lost an acknowledged write");
                 } else {
                     self.orders.push_back((attempt.path, Order::Recheck));
                 }
@@ -144,7 +147,7 @@ impl Volume {
     fn fail(&mut self, now: Instant, attempt: &Attempt, judgement: &Judgement, errno: IoErrno) {
         let op = &self.commands[&attempt.command].op;
         tracing::warn!(
-            path = %attempt.path, kind = ?op.kind(), lba = op.lba(), %judgement,
+            path = %self.names.of(attempt.path), kind = ?op.kind(), lba = op.lba(), %judgement,
             "the logical unit fails a command"
         );
         self.roster.route_mut(attempt.path).counters.errors += 1;
@@ -242,7 +245,11 @@ impl Volume {
             }
         };
         if over {
-            tracing::warn!(path = %attempt.path, retries = command.retries, "a command is given up");
+            tracing::warn!(
+                path = %self.names.of(attempt.path),
+                retries = command.retries,
+                "a command is given up"
+            );
             self.roster.route_mut(attempt.path).counters.errors += 1;
             return self.finish(
                 now,
@@ -255,7 +262,8 @@ impl Volume {
         }
         let first_elsewhere =
             elsewhere && command.retries == 1 && self.roster.has_other(attempt.path);
-        if pause && !first_elsewhere {
+        // What fails again and again needs time, not haste.
+        if (pause || command.counted > 1) && !first_elsewhere {
             let doubled = PAUSE.saturating_mul(1 << command.retries.saturating_sub(1).min(16));
             self.delayed.insert((now + doubled.min(PAUSE_MAX), order));
         } else {

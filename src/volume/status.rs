@@ -96,6 +96,12 @@ pub struct VolumeStatus {
 }
 
 impl Volume {
+    /// Whether a client ever changed the unit's blocks.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.counters.writes + self.counters.trims > 0
+    }
+
     /// Its state at `now`.
     #[must_use]
     pub fn status(&self, now: Instant) -> VolumeStatus {

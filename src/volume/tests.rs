@@ -11,6 +11,7 @@ use bytes::Bytes;
 use policies::{PolicyKind, PolicySpec};
 
 use super::*;
+use crate::errno::IoErrno;
 use crate::ids::Disposition;
 use crate::path::message::{Features, TrimMethod};
 use crate::scsi::identity::LunIdentity;

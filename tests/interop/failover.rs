@@ -122,8 +122,9 @@ fn a_frozen_target_costs_no_error() {
         pause(3 * SECOND);
         lab.tgtd.thaw();
     });
+    // The request that waited longest may have been asked a moment after the target froze.
     assert!(
-        report.longest >= 3 * SECOND,
+        report.longest >= Duration::from_millis(2_500),
         "the target was not frozen: {report:?}"
     );
     lab.daemon.wait_ready(&lab.volume);

@@ -1,17 +1,20 @@
 //! `netsim demo`: the embedded default. Target, proxies and daemon in one process, and a workload that
 //! verifies.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::stdout;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use iiblockdaemon::shell::config_file;
 use iiblockdaemon::shell::daemon::Daemon;
-use netsim::demo::{self, DemoConfig, Site, Timeline};
+use netsim::demo::{self, DemoConfig, Site, Timeline, Watch};
 use netsim::quantity::{parse_duration, parse_size};
+use netsim::recording::Recording;
+use netsim::report;
+
+use super::folder::Folder;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -36,30 +39,12 @@ pub(crate) struct Arguments {
     /// Leave everything running at the end and say how to connect.
     #[arg(long)]
     keep: bool,
-}
-
-/// A folder of our own, gone at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn create() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("netsim-demo-{}", std::process::id()));
-        let made = DirBuilder::new().mode(0o700).create(&path);
-        made.with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(folder = %self.0.display(), %error, "left behind");
-        }
-    }
+    /// Write a report with pictures, one web page, to this file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write the report's figures to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 /// The file that an administrator would write for this site.
@@ -74,7 +59,7 @@ fn multipath_toml(site: &Site, policy: &str) -> String {
         "[daemon]\n\
          initiator_name = \"iqn.2026-11.com.example:netsim-demo\"\n\
          state_dir = \"{folder}/state\"\n\
-         control = {{ socket = \"{folder}/control.sock\" }}\n\n\
+         control = {{ socket = \"{}\" }}\n\n\
          [[volume]]\n\
          name   = \"demo\"\n\
          target = \"{}\"\n\
@@ -82,10 +67,15 @@ fn multipath_toml(site: &Site, policy: &str) -> String {
          policy = \"{policy}\"\n\
          export = {{ nbd = \"unix:{}\" }}\n\
          paths  = [\n{paths}]\n",
+        control_socket(site).display(),
         site.target,
         site.lun,
         site.nbd_socket.display(),
     )
+}
+
+fn control_socket(site: &Site) -> PathBuf {
+    site.folder.join("control.sock")
 }
 
 fn start(site: &Site, policy: &str) -> anyhow::Result<Daemon> {
@@ -98,28 +88,33 @@ fn start(site: &Site, policy: &str) -> anyhow::Result<Daemon> {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let folder = Folder::create()?;
+    let folder = Folder::create("demo")?;
     let config = DemoConfig {
         seed: arguments.seed,
         size: arguments.size,
         block_size: arguments.block_size,
         workers: arguments.workers,
         timeline: Timeline::standard(arguments.phase),
+        record: arguments.html.is_some() || arguments.json.is_some(),
         ..DemoConfig::default()
     };
     let policy = &arguments.policy;
-    let demo = demo::run(
-        &config,
-        folder.path(),
-        async |site| start(site, policy),
-        &mut stdout(),
-    )
-    .await?;
+    let mut watch = None;
+    let daemon = async |site: &Site| {
+        let daemon = start(site, policy)?;
+        watch = config.record.then(|| Watch::start(control_socket(site)));
+        Ok(daemon)
+    };
+    let demo = demo::run(&config, folder.path(), daemon, &mut stdout()).await?;
+    if config.record {
+        write_reports(&demo.recording(&config, watch.as_ref()), &arguments)?;
+    }
+    drop(watch);
     if arguments.keep {
         println!("\n{}", demo::connect_hints(&demo.site.nbd_socket));
         println!(
-            "status:  iibadm status --socket {}/control.sock",
-            folder.path().display()
+            "status:  iibadm status --socket {}",
+            control_socket(&demo.site).display()
         );
         tokio::signal::ctrl_c().await?;
     }
@@ -129,6 +124,22 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     if errors > 0 || mismatches > 0 {
         bail!("{errors} errors and {mismatches} mismatches");
+    }
+    Ok(())
+}
+
+fn write_reports(recording: &Recording, arguments: &Arguments) -> anyhow::Result<()> {
+    type Form = fn(&Recording) -> String;
+    let forms: [(&Option<PathBuf>, Form); 2] = [
+        (&arguments.html, report::html),
+        (&arguments.json, report::json),
+    ];
+    for (file, form) in forms {
+        if let Some(file) = file {
+            fs::write(file, form(recording))
+                .with_context(|| format!("cannot write {}", file.display()))?;
+            println!("report: {}", file.display());
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::recording::Kind;
 use crate::rng::{Rng, mix};
 
 /// What a workload does.
@@ -36,6 +37,8 @@ pub struct WorkloadConfig {
     pub fua_one_in: u64,
     /// Pause of each worker between two requests.
     pub pause: Duration,
+    /// Keep every answer for the report, 40 bytes each.
+    pub record: bool,
 }
 
 impl WorkloadConfig {
@@ -58,6 +61,7 @@ impl WorkloadConfig {
             flush_one_in: 200,
             fua_one_in: 20,
             pause: Duration::ZERO,
+            record: false,
         }
     }
 }
@@ -83,6 +87,27 @@ pub enum Op {
     },
     /// Make everything acknowledged durable.
     Flush,
+}
+
+impl Op {
+    /// What it is in a recording.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Read { .. } => Kind::Read,
+            Self::Write { .. } => Kind::Write,
+            Self::Flush => Kind::Flush,
+        }
+    }
+
+    /// Its length.
+    #[must_use]
+    pub fn bytes(&self, block_size: u32) -> u32 {
+        let (Self::Read { blocks, .. } | Self::Write { blocks, .. }) = self else {
+            return 0;
+        };
+        u32::try_from(blocks * u64::from(block_size)).unwrap_or(u32::MAX)
+    }
 }
 
 /// Draws one worker's requests.

@@ -61,6 +61,7 @@ impl World {
         let now = self.now;
         match *fault {
             Fault::Cut { .. }
+            | Fault::Route { .. }
             | Fault::HalfOpen { .. }
             | Fault::HalfClose { .. }
             | Fault::Refuse { .. }
@@ -103,11 +104,8 @@ impl World {
         let now = self.now;
         let net = &mut self.net;
         match *fault {
-            Fault::Cut { path, end } => {
-                for wire in net.wires_of(path).filter(|wire| wire.dial.is_none()) {
-                    wire.pipes.cut(now, end);
-                }
-            }
+            Fault::Cut { path, end } => net.cut(now, path, end),
+            Fault::Route { path, ref state } => net.set_state(now, path, state),
             Fault::HalfOpen { path } => {
                 let wires = net.wires_of(path).filter(|wire| wire.dial.is_none());
                 let gone: Vec<LinkId> = wires
@@ -143,8 +141,7 @@ impl World {
                 path,
                 bytes_per_second,
             } => {
-                let bandwidth = NonZeroU64::new(bytes_per_second);
-                net.change(now, path, |conditions| conditions.bandwidth = bandwidth);
+                net.limit(now, path, NonZeroU64::new(bytes_per_second));
             }
             Fault::Corrupt { path, one_in } => {
                 net.corrupt(now, path, NonZeroU64::new(one_in));
@@ -302,8 +299,11 @@ impl World {
 
     /// Everything that was broken is mended.
     pub(super) fn mend(&mut self) {
-        self.note(|| "everything is mended".to_owned());
         self.happened = self.knobs.faults.len();
+        if self.knobs.allowed.unmended {
+            return;
+        }
+        self.note(|| "everything is mended".to_owned());
         self.net.away = false;
         self.mend_unit();
         for path in 0..self.knobs.groups.len() {

@@ -5,10 +5,11 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::nbd;
-use iiblockdaemon::path::PathState;
+use iiblockdaemon::path::{PathState, PathStatus};
 
 use super::client::{Client, Ended};
 use super::{Fault, Knobs, Planned, World};
+use crate::recording::Kind;
 use crate::target::lun::WriteCache;
 
 /// The volume goes online within so long: nothing is broken before.
@@ -163,11 +164,11 @@ impl World {
             ));
         }
         let status = self.engine.status(self.now);
-        if let Some(path) = status
+        let mut lost = status
             .paths
             .iter()
-            .find(|path| path.state != PathState::Ready)
-        {
+            .filter(|path| path.state != PathState::Ready);
+        if let Some(path) = lost.nth(self.knobs.allowed.paths_lost) {
             return Err(format!("{} is {:?}: {}", path.name, path.state, path.why));
         }
         if status.volume.ghosts > 0 {
@@ -186,7 +187,8 @@ impl World {
         if volume.routes.iter().any(|route| route.in_flight > 0) {
             return leaks(format!("commands in flight: {:?}", volume.routes));
         }
-        let paths = self.knobs.groups.len();
+        let ready = |path: &&PathStatus| path.state == PathState::Ready;
+        let paths = status.paths.iter().filter(ready).count();
         let sessions = self.target.sessions().count();
         if sessions != paths {
             return leaks(format!(
@@ -237,19 +239,21 @@ impl World {
     fn may_fail(&self, ended: &Ended) -> bool {
         let lossy = self.knobs.cache != WriteCache::Off;
         self.reserved.since(self.now - ended.took)
-            || (ended.flush && lossy && self.flushes_failed <= self.crashed.len())
+            || self.knobs.allowed.failures
+            || (ended.kind == Kind::Flush && lossy && self.flushes_failed <= self.crashed.len())
     }
 
     /// A request was answered.
     pub(super) fn on_ended(&mut self, client: usize, ended: Ended) {
         self.ios += 1;
-        self.flushes_failed += usize::from(ended.flush && ended.error.is_some());
+        self.flushes_failed += usize::from(ended.kind == Kind::Flush && ended.error.is_some());
         self.slowest = self.slowest.max(ended.took);
         let cookie = ended.cookie;
         self.note(|| match ended.error {
             None => format!("client {client} io {cookie} done in {:?}", ended.took),
             Some(error) => format!("client {client} io {cookie} FAILED with {error}"),
         });
+        self.record_io(&ended);
         let violation = if ended.broken > 0 {
             let all = self.oracle.violations().iter().map(ToString::to_string);
             let what = all.collect::<Vec<_>>().join("; ");
@@ -262,7 +266,7 @@ impl World {
                 Rule::Fails,
                 format!("client {client} io {cookie} failed with {error}"),
             ))
-        } else if self.asking && ended.read && ended.took > self.knobs.patience() {
+        } else if self.asking && ended.kind == Kind::Read && ended.took > self.knobs.patience() {
             let took = ended.took;
             Some((
                 Rule::Stalls,

@@ -12,6 +12,7 @@
 //! - `knobs`, `fault`, `faults`: what a seed stands for; `inflict`: what faults do;
 //! - `net`: connections over routes that can be broken;
 //! - `client`: the NBD clients; `log`: what the daemon logs;
+//! - `record`: what was seen, for reports and pass criteria;
 //! - `turn`: one turn of everything; `judge`: what is demanded; `swarm`: many seeds.
 
 mod client;
@@ -22,6 +23,7 @@ mod judge;
 mod knobs;
 mod log;
 mod net;
+mod record;
 mod setup;
 mod swarm;
 #[cfg(test)]
@@ -34,21 +36,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::engine::Engine;
-use iiblockdaemon::volume::Pin;
+use iiblockdaemon::volume::{Pin, VolumeStatus};
 use tracing::level_filters::LevelFilter;
 
 pub use fault::{Fault, Notice, Planned};
 pub use judge::{Rule, Violation};
-pub use knobs::{Knobs, Line, Load};
+pub use knobs::{Allowed, Knobs, Line, Load};
 pub use swarm::{Swarm, SwarmReport};
 
 use client::Client;
 use inflict::{Reserved, Troubled};
 use log::Log;
 use net::Net;
+use record::Recorder;
 
 use crate::clock;
 use crate::oracle::Oracle;
+use crate::recording::Recording;
 use crate::rng::Rng;
 use crate::target::Target;
 use crate::target::lun::WriteCache;
@@ -96,12 +100,16 @@ pub struct Summary {
     pub fenced: u64,
     /// Sessions whose ghosts were let go by time.
     pub quiesced: u64,
+    /// Commands that were issued again.
+    pub retries: u64,
     /// The longest request.
     pub slowest: Duration,
     /// From the mending until everything was well.
     pub recovery: Duration,
     /// Virtual time that passed.
     pub elapsed: Duration,
+    /// When the volume went online; faults count from there.
+    pub online: Duration,
 }
 
 /// A scenario's end.
@@ -128,6 +136,19 @@ pub fn last_words() -> String {
 /// Plays one scenario.
 #[must_use]
 pub fn run(knobs: &Knobs, detail: Detail) -> Outcome {
+    play(knobs, detail, None).0
+}
+
+/// Plays one scenario and records it: its requests, what its paths carried and their states.
+#[must_use]
+pub fn record(knobs: &Knobs, detail: Detail) -> (Outcome, Recording) {
+    let recorder = Recorder::new(knobs.groups.len());
+    let (outcome, recorder) = play(knobs, detail, Some(recorder));
+    let recording = recorder.map(Recorder::finish).unwrap_or_default();
+    (outcome, recording)
+}
+
+fn play(knobs: &Knobs, detail: Detail, recorder: Option<Recorder>) -> (Outcome, Option<Recorder>) {
     let level = match detail {
         Detail::Nothing => LevelFilter::ERROR,
         Detail::Events => LevelFilter::INFO,
@@ -137,17 +158,19 @@ pub fn run(knobs: &Knobs, detail: Detail) -> Outcome {
     tracing::subscriber::with_default(log.clone(), || {
         PLAYING.set(knobs.seed);
         let mut world = World::new(knobs.clone(), detail, log);
+        world.recorder = recorder;
         let violation = catch_unwind(AssertUnwindSafe(|| world.play()));
         let violation = violation
             .unwrap_or_else(|panic| Err(world.panicked(panic.as_ref())))
             .err();
         world.drain_log();
         let summary = world.summary();
-        Outcome {
+        let outcome = Outcome {
             violation,
             timeline: world.timeline,
             summary,
-        }
+        };
+        (outcome, world.recorder)
     })
 }
 
@@ -156,6 +179,7 @@ struct World {
     knobs: Knobs,
     detail: Detail,
     log: Log,
+    recorder: Option<Recorder>,
     timeline: Vec<Entry>,
     began: Instant,
     now: Instant,
@@ -182,6 +206,8 @@ struct World {
     ios: u64,
     /// Fences, and expired quiesce times, of daemons that were killed.
     fenced: (u64, u64),
+    /// Commands that they issued again.
+    retries: u64,
     slowest: Duration,
     recovery: Duration,
     violation: Option<Violation>,
@@ -195,7 +221,7 @@ impl World {
             engine: setup::engine(now, &knobs, false, Pin::default()),
             pin: Pin::default(),
             target: setup::target(&knobs),
-            net: Net::new(knobs.line.clone(), knobs.groups.len(), rng.stream("net")),
+            net: Net::new(knobs.lines(), rng.stream("net")),
             clients: Vec::new(),
             oracle: match knobs.cache {
                 WriteCache::Volatile => Oracle::of_volatile(knobs.seed, 0),
@@ -210,9 +236,11 @@ impl World {
             asking: false,
             ios: 0,
             fenced: (0, 0),
+            retries: 0,
             slowest: Duration::ZERO,
             recovery: Duration::ZERO,
             violation: None,
+            recorder: None,
             timeline: Vec::new(),
             began: now,
             rng: rng.stream("world"),
@@ -236,14 +264,18 @@ impl World {
 
     /// Remembers what this daemon counted.
     fn add_up(&mut self) {
-        let volume = self.engine.status(self.now).volume.counters;
+        let volume = self.engine.status(self.now).volume;
+        self.retries += retries(&volume);
+        let volume = volume.counters;
         self.fenced.0 += volume.fenced;
         self.fenced.1 += volume.quiesced;
     }
 
     fn summary(&self) -> Summary {
         let target = self.target.statistics();
-        let volume = self.engine.status(self.now).volume.counters;
+        let volume = self.engine.status(self.now).volume;
+        let retries = self.retries + retries(&volume);
+        let volume = volume.counters;
         Summary {
             ios: self.ios,
             blocks_checked: self.oracle.blocks_checked(),
@@ -252,9 +284,19 @@ impl World {
             orphans_executed: target.orphans_executed,
             fenced: self.fenced.0 + volume.fenced,
             quiesced: self.fenced.1 + volume.quiesced,
+            retries,
             slowest: self.slowest,
             recovery: self.recovery,
             elapsed: self.elapsed(),
+            online: self
+                .online
+                .map_or(Duration::ZERO, |online| online - self.began),
         }
     }
+}
+
+/// Commands that a volume issued again.
+fn retries(volume: &VolumeStatus) -> u64 {
+    let routes = volume.routes.iter();
+    routes.map(|route| route.counters.retries).sum()
 }

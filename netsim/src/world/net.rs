@@ -14,6 +14,7 @@ use iiblockdaemon::engine::LinkId;
 use iiblockdaemon::out_queue::OutQueue;
 
 use super::knobs::Line;
+use crate::fault::PathState;
 use crate::link::{Conditions, Direction, End, Held, Hole, Link, Pipe};
 use crate::rng::Rng;
 use crate::target::ConnectionId;
@@ -75,7 +76,7 @@ pub(super) enum Dialed {
 
 #[derive(Debug)]
 pub(super) struct Net {
-    line: Line,
+    lines: Vec<Line>,
     rng: Rng,
     pub(super) routes: Vec<Route>,
     pub(super) wires: BTreeMap<u64, Wire>,
@@ -85,35 +86,28 @@ pub(super) struct Net {
 }
 
 impl Net {
-    pub(super) fn new(line: Line, routes: usize, rng: Rng) -> Self {
-        let mut net = Self {
-            line,
+    pub(super) fn new(lines: Vec<Line>, rng: Rng) -> Self {
+        let route = |line: &Line| Route {
+            to_target: line.with(&Conditions::default()),
+            to_initiator: line.with(&Conditions::default()),
+            refusing: false,
+            corrupt_one_in: None,
+        };
+        Self {
+            routes: lines.iter().map(route).collect(),
+            lines,
             rng,
-            routes: Vec::new(),
             wires: BTreeMap::new(),
             next: 0,
             away: false,
-        };
-        net.routes.extend((0..routes).map(|_| Route {
-            to_target: Conditions::default(),
-            to_initiator: Conditions::default(),
-            refusing: false,
-            corrupt_one_in: None,
-        }));
-        let clear = net.clear(Duration::ZERO);
-        for route in &mut net.routes {
-            route.to_target = clear.clone();
-            route.to_initiator = clear.clone();
         }
-        net
     }
 
-    fn clear(&self, slower: Duration) -> Conditions {
-        Conditions {
-            latency: self.line.latency + slower,
-            jitter: self.line.jitter,
+    fn clear(&self, route: usize, slower: Duration) -> Conditions {
+        self.lines[route].with(&Conditions {
+            latency: slower,
             ..Conditions::default()
-        }
+        })
     }
 
     /// A SYN is sent.
@@ -122,16 +116,22 @@ impl Net {
         let id = self.next;
         self.next += 1;
         let rng = self.rng.stream_indexed("wire", id);
-        let mut pipes = Link::new(&rng, self.line.capacity);
+        let mut pipes = Link::new(&rng, self.lines[route].capacity);
         let conditions = &self.routes[route];
         let there_and_back = conditions.to_target.latency + conditions.to_initiator.latency;
         let release = Held::Release;
-        pipes
-            .to_target()
-            .set_conditions(now, conditions.to_target.clone(), release);
+        // No digest protects a login.
+        let faithful = |conditions: &Conditions| Conditions {
+            corrupt_one_in: None,
+            ..conditions.clone()
+        };
+        let (to_target, to_initiator) = (&conditions.to_target, &conditions.to_initiator);
+        let to_target = faithful(to_target);
+        pipes.to_target().set_conditions(now, to_target, release);
+        let to_initiator = faithful(to_initiator);
         pipes
             .to_initiator()
-            .set_conditions(now, conditions.to_initiator.clone(), release);
+            .set_conditions(now, to_initiator, release);
         let dial = Dial {
             due: now + there_and_back,
             retry: SYN_RETRY,
@@ -227,17 +227,18 @@ impl Net {
 
     /// No hole any more; `slower` than the line is.
     pub(super) fn mend(&mut self, now: Instant, route: usize, slower: Duration, held: Held) {
-        let clear = self.clear(slower);
+        let clear = self.clear(route, slower);
         self.routes[route].to_target = clear.clone();
         self.routes[route].to_initiator = clear;
         self.routes[route].corrupt_one_in = None;
         self.apply(now, route, held);
     }
 
-    /// Changes the conditions of a route, of all but its holes.
-    pub(super) fn change(&mut self, now: Instant, route: usize, change: impl Fn(&mut Conditions)) {
-        change(&mut self.routes[route].to_target);
-        change(&mut self.routes[route].to_initiator);
+    /// A route carries no more than that, and than its line does.
+    pub(super) fn limit(&mut self, now: Instant, route: usize, limit: Option<NonZeroU64>) {
+        let limit = limit.into_iter().chain(self.lines[route].bandwidth).min();
+        self.routes[route].to_target.bandwidth = limit;
+        self.routes[route].to_initiator.bandwidth = limit;
         self.apply(now, route, Held::Release);
     }
 
@@ -253,28 +254,46 @@ impl Net {
         };
         wire.logged_in = true;
         let route = wire.route;
-        if self.routes[route].corrupt_one_in.is_some() {
-            self.apply(now, route, Held::Release);
-        }
+        self.apply(now, route, Held::Release);
     }
 
     pub(super) fn slow(&mut self, now: Instant, route: usize, by: Duration) {
-        let latency = self.line.latency + by;
+        let latency = self.lines[route].latency + by;
         self.routes[route].to_target.latency = latency;
         self.routes[route].to_initiator.latency = latency;
         self.apply(now, route, Held::Release);
     }
 
+    /// What is wrong with a route, in full; whether new connections are refused from now on.
+    pub(super) fn set_state(&mut self, now: Instant, route: usize, state: &PathState) {
+        let there = &mut self.routes[route];
+        there.to_target = self.lines[route].with(&state.to_target);
+        there.to_initiator = self.lines[route].with(&state.to_initiator);
+        let refused = there.refusing;
+        there.refusing = state.cut.is_some();
+        self.apply(now, route, state.held);
+        if let Some(end) = state.cut.filter(|_| !refused) {
+            self.cut(now, route, end);
+        }
+    }
+
+    /// Ends the connections of a route, on both sides.
+    pub(super) fn cut(&mut self, now: Instant, route: usize, end: End) {
+        for wire in self.wires_of(route).filter(|wire| wire.dial.is_none()) {
+            wire.pipes.cut(now, end);
+        }
+    }
+
     fn apply(&mut self, now: Instant, route: usize, held: Held) {
-        let (mut to_target, mut to_initiator, corrupt) = {
-            let route = &self.routes[route];
-            let corrupt = route.corrupt_one_in;
-            (route.to_target.clone(), route.to_initiator.clone(), corrupt)
-        };
+        let there = &self.routes[route];
+        let wanted = (there.to_target.clone(), there.to_initiator.clone());
+        let corrupt = there.corrupt_one_in;
         for wire in self.wires_of(route) {
-            let corrupt = corrupt.filter(|_| wire.logged_in);
-            to_target.corrupt_one_in = corrupt;
-            to_initiator.corrupt_one_in = corrupt;
+            let (mut to_target, mut to_initiator) = wanted.clone();
+            for conditions in [&mut to_target, &mut to_initiator] {
+                let one_in = conditions.corrupt_one_in.or(corrupt);
+                conditions.corrupt_one_in = one_in.filter(|_| wire.logged_in);
+            }
             let lost = |pipe: &mut Pipe, next: &Conditions| {
                 pipe.has_hole() && next.hole == Hole::None && pipe.queued() > 0
             };
@@ -308,6 +327,18 @@ impl Net {
             next = next.into_iter().chain(to_target).chain(to_initiator).min();
         }
         next
+    }
+}
+
+impl Line {
+    /// The line with what is wrong with it.
+    fn with(&self, wrong: &Conditions) -> Conditions {
+        Conditions {
+            latency: self.latency + wrong.latency,
+            jitter: self.jitter + wrong.jitter,
+            bandwidth: wrong.bandwidth.into_iter().chain(self.bandwidth).min(),
+            ..wrong.clone()
+        }
     }
 }
 

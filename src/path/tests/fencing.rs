@@ -302,3 +302,23 @@ fn a_unit_with_a_default_identifier_is_not_used_without_a_proof() {
     bench.path.order(bench.now, Order::AdmitIfProven);
     assert_eq!(bench.state(), PathState::Ready);
 }
+
+#[test]
+fn a_fencer_whose_sibling_is_lost_gives_way_to_an_own_login() {
+    let mut bench = haunted();
+    bench.path.set_surroundings(wanted(Some(PathId(1))));
+    bench.pass(ms(10));
+    bench.connect(Link::Fencer);
+    assert_eq!(bench.path.fencer_via(), Some(PathId(1)));
+    bench.path.set_surroundings(Surroundings {
+        fencer_stranded: true,
+        ..wanted(None)
+    });
+    bench.path.handle_timeout(bench.now);
+    bench.turn();
+    assert!(!bench.is_open(Link::Fencer));
+    assert_eq!(bench.path.fencer_via(), None);
+    bench.path.set_surroundings(wanted(None));
+    bench.pass(ms(10));
+    assert!(bench.dialing.iter().any(|(link, _)| *link == Link::Main));
+}

@@ -197,3 +197,21 @@ fn a_logout_that_the_target_asks_for_sends_new_commands_elsewhere_at_once_and_co
     );
     assert_eq!(bench.lost(), [vec![]]);
 }
+
+#[test]
+fn a_login_that_is_swallowed_is_given_up_soon_and_the_next_one_later() {
+    let mut bench = Bench::new();
+    for seconds in [5, 10] {
+        bench.connect(Link::Main);
+        let began = bench.now;
+        while bench.state() == PathState::LoggingIn {
+            let deadline = bench.path.poll_timeout().expect("a login has a limit");
+            bench.now = bench.now.max(deadline.at);
+            bench.path.handle_timeout(bench.now);
+            bench.turn();
+        }
+        assert_eq!(bench.state(), PathState::Down);
+        assert_eq!(bench.now - began, Duration::from_secs(seconds));
+        bench.pass(ms(2_000));
+    }
+}

@@ -91,7 +91,13 @@ fn volume_state(status: &EngineStatus) -> VolumeState {
     } else if status.volume.failing {
         VolumeState::Failing
     } else if status.size.is_none() {
-        VolumeState::Starting
+        // An administrator has to mend every single one.
+        let hopeless = |path: &PathStatus| path.state == path::PathState::Disabled;
+        if status.paths.iter().all(hopeless) {
+            VolumeState::NoPath
+        } else {
+            VolumeState::Starting
+        }
     } else if status.volume.no_path.is_some() {
         VolumeState::NoPath
     } else if status

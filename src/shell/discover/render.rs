@@ -6,10 +6,23 @@ use crate::iscsi::name::PortalAddr;
 
 use super::{FoundTarget, FoundUnit};
 
+/// How the portal was asked, as the configuration has it.
+#[derive(Clone, Debug, Default)]
+pub struct AskedWith {
+    /// CHAP user name and the file with its secret.
+    pub credentials: Option<(String, String)>,
+    /// The same for the target (mutual CHAP).
+    pub target_credentials: Option<(String, String)>,
+    /// The network interface.
+    pub nic: Option<String>,
+    /// The source address.
+    pub source: Option<String>,
+}
+
 /// One commented `[[volume]]` per unit. `portal` is the one that was asked; targets that named no portal
 /// of theirs are reached there (RFC 7143 appendix C).
 #[must_use]
-pub fn toml(portal: &PortalAddr, found: &[FoundTarget]) -> String {
+pub fn toml(portal: &PortalAddr, with: &AskedWith, found: &[FoundTarget]) -> String {
     let mut text = format!(
         "# {} target{} behind {portal}\n",
         found.len(),
@@ -27,15 +40,24 @@ pub fn toml(portal: &PortalAddr, found: &[FoundTarget]) -> String {
             }
             Ok(units) => {
                 for unit in units {
-                    volume(&mut text, portal, target, unit);
+                    volume(&mut text, portal, with, target, unit);
                 }
             }
         }
     }
+    if text.contains("\n[[volume]]") {
+        auth_section(&mut text, with);
+    }
     text
 }
 
-fn volume(text: &mut String, asked: &PortalAddr, target: &FoundTarget, unit: &FoundUnit) {
+fn volume(
+    text: &mut String,
+    asked: &PortalAddr,
+    with: &AskedWith,
+    target: &FoundTarget,
+    unit: &FoundUnit,
+) {
     let name = volume_name(target, unit);
     let (identity, geometry) = (&unit.identity, unit.geometry);
     let size = size(geometry.bytes());
@@ -57,32 +79,73 @@ fn volume(text: &mut String, asked: &PortalAddr, target: &FoundTarget, unit: &Fo
     } else {
         let _ = writeln!(text, "wwid   = \"{wwid}\"");
     }
+    if let Some((username, _)) = &with.credentials {
+        let _ = writeln!(text, "auth   = \"{}\"", plain(username));
+    }
     let _ = writeln!(
         text,
         "export = {{ nbd = \"unix:/run/iiblockdaemon/{name}.sock\" }}\npaths  = ["
     );
     if target.target.portals.is_empty() {
-        let _ = writeln!(text, "  {{ portal = \"{asked}\" }},");
+        let _ = writeln!(text, "  {{ portal = \"{asked}\"{} }},", leaving(with));
     }
     for (portal, group) in &target.target.portals {
         let group = group
             .map(|group| format!("   # portal group {group}"))
             .unwrap_or_default();
-        let _ = writeln!(text, "  {{ portal = \"{portal}\" }},{group}");
+        // The other portals may be behind other interfaces: that one is known to lead to the portal asked.
+        let leaving = if portal == asked {
+            leaving(with)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(text, "  {{ portal = \"{portal}\"{leaving} }},{group}");
     }
     text.push_str("]\n");
+}
+
+/// The section that the volumes' `auth` names.
+fn auth_section(text: &mut String, with: &AskedWith) {
+    let Some((username, file)) = &with.credentials else {
+        return;
+    };
+    let mut keys = vec![("username", username), ("secret_file", file)];
+    if let Some((username, file)) = &with.target_credentials {
+        keys.push(("target_username", username));
+        keys.push(("target_secret_file", file));
+    }
+    let _ = writeln!(text, "\n[auth.{}]", plain(username));
+    for (key, value) in keys {
+        let _ = writeln!(text, "{key:<18} = {}", quoted(value));
+    }
+}
+
+fn leaving(with: &AskedWith) -> String {
+    let nic = with
+        .nic
+        .iter()
+        .map(|nic| format!(", nic = {}", quoted(nic)));
+    let source = with.source.iter();
+    let source = source.map(|source| format!(", source = {}", quoted(source)));
+    nic.chain(source).collect()
+}
+
+/// As a TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
 
 /// From the last part of the target's name and the unit's number.
 fn volume_name(target: &FoundTarget, unit: &FoundUnit) -> String {
     let name = target.target.name.to_string();
     let last = name.rsplit(':').next().unwrap_or_default();
+    format!("{}-{}", plain(last), unit.lun)
+}
+
+/// A name that the configuration takes unquoted.
+fn plain(text: &str) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    format!(
-        "{}-{}",
-        last.chars().map(allowed).collect::<String>(),
-        unit.lun
-    )
+    text.chars().map(allowed).collect()
 }
 
 fn plural(count: usize) -> &'static str {
@@ -146,7 +209,13 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_a_volume_that_the_configuration_takes() {
-        let text = toml(&"10.0.1.10".parse().unwrap(), &[found()]);
+        let with = AskedWith {
+            credentials: Some(("db\"1".into(), "/etc/iiblockdaemon/db1.secret".into())),
+            target_credentials: None,
+            nic: Some("eth2".into()),
+            source: None,
+        };
+        let text = toml(&"10.0.1.10".parse().unwrap(), &with, &[found()]);
         assert!(text.contains("1.50 GiB"), "{text}");
         let file = format!(
             "[daemon]\ninitiator_name = \"iqn.2026-11.com.example:db1\"\nstate_dir = \"/tmp/s\"\n{text}"
@@ -155,6 +224,10 @@ mod tests {
         let volume = &parsed["volume"][0];
         assert_eq!(volume["lun"].as_integer(), Some(7));
         assert_eq!(volume["name"].as_str(), Some("array1-7"));
+        let auth = volume["auth"].as_str().unwrap();
+        assert_eq!(parsed["auth"][auth]["username"].as_str(), Some("db\"1"));
+        assert_eq!(volume["paths"][0]["nic"].as_str(), Some("eth2"));
+        assert_eq!(volume["paths"][1].get("nic"), None);
         assert_eq!(
             volume["paths"][1]["portal"].as_str(),
             Some("[fe80::5%eth3]:3261")
@@ -167,7 +240,8 @@ mod tests {
         target.units = Err(super::super::DiscoverError::Silent {
             portal: "10.0.1.10".parse().unwrap(),
         });
-        let text = toml(&"10.0.1.10".parse().unwrap(), &[target]);
+        let with = AskedWith::default();
+        let text = toml(&"10.0.1.10".parse().unwrap(), &with, &[target]);
         assert!(
             text.contains("array1") && text.contains("no answer"),
             "{text}"

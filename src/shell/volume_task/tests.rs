@@ -5,7 +5,7 @@ use tokio::net::UnixStream;
 
 use super::*;
 use crate::engine::ExportConfig;
-use crate::nbd::{BlockSizes, ExportFlags};
+use crate::nbd::{BlockSizes, ExportFlags, ExportInfo};
 use crate::shell::stream::UnwatchedStream;
 use crate::volume::{NoPath, Pin, VolumeConfig};
 
@@ -56,7 +56,7 @@ fn bad_request(cookie: u64) -> [u8; 28] {
 
 #[tokio::test]
 async fn a_client_that_asked_for_exactly_as_much_as_it_may_is_read_again() {
-    let (handle, inbox) = VolumeTask::channel();
+    let (handle, inbox) = channel();
     let local = tokio::task::LocalSet::new();
     let task = VolumeTask::new(engine(), Vec::new(), inbox, tracing::Span::none());
     local.spawn_local(task.run());

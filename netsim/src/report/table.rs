@@ -1,4 +1,4 @@
-//! The result of a run as a table that a person reads.
+//! The result of a workload as a table that a person reads, and the words that all reports share.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -21,16 +21,20 @@ const HEAD: [&str; 8] = [
 #[must_use]
 pub fn table(phases: &[Phase]) -> String {
     let rows: Vec<[String; 8]> = phases.iter().map(row).collect();
-    let head = HEAD.map(str::to_owned);
-    let mut widths = [0; 8];
-    for row in std::iter::once(&head).chain(&rows) {
+    align(&HEAD.map(str::to_owned), &rows)
+}
+
+/// A head, a rule and rows; the first column to the left, the others to the right.
+pub(super) fn align<const N: usize>(head: &[String; N], rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in std::iter::once(head).chain(rows) {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
     let mut text = String::new();
     let rule = widths.map(|width| "-".repeat(width));
-    for row in [&head, &rule].into_iter().chain(&rows) {
+    for row in [head, &rule].into_iter().chain(rows) {
         for (index, (cell, width)) in row.iter().zip(widths).enumerate() {
             // Writing to a String does not fail.
             let _ = match index {

@@ -1,0 +1,103 @@
+//! How the rest of the program speaks to a volume.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::engine::EngineStatus;
+use crate::ids::PathId;
+use crate::nbd::ExportInfo;
+use crate::units::Geometry;
+
+use super::super::nbd_listen::ReadyClient;
+
+/// Messages to a volume task that may wait.
+const ASKS_MAX: usize = 64;
+
+/// What a volume task is asked.
+#[derive(Debug)]
+pub enum Ask {
+    /// Serve this client.
+    Attach(Box<ReadyClient>),
+    /// Tell the state.
+    Status(oneshot::Sender<EngineStatus>),
+    /// Take no new requests, drain, flush, log out; tell whether all of that was done in time.
+    Stop {
+        /// For all of it.
+        limit: Duration,
+        /// The answer.
+        done: oneshot::Sender<Stopped>,
+    },
+}
+
+/// How a volume stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Everything was answered and logged out, and no ghost is left.
+    pub clean: bool,
+    /// Nothing that was acknowledged can be in a volatile cache of the target only.
+    pub flushed: bool,
+    /// Requests that were not answered.
+    pub unanswered: usize,
+}
+
+/// How the rest of the program speaks to a volume.
+#[derive(Clone, Debug)]
+pub struct VolumeHandle {
+    asks: mpsc::Sender<Ask>,
+    online: watch::Receiver<Option<Found>>,
+}
+
+/// What an identified volume is.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its export.
+    pub export: ExportInfo,
+    /// Its unit's canonical identifier.
+    pub wwid: String,
+    /// Its size.
+    pub geometry: Geometry,
+    /// The paths that it was used through in this run, so far.
+    pub paths: Vec<PathId>,
+}
+
+/// A volume task's end of what its [`VolumeHandle`] holds.
+#[derive(Debug)]
+pub struct Inbox {
+    pub(super) asks: mpsc::Receiver<Ask>,
+    pub(super) online: watch::Sender<Option<Found>>,
+}
+
+impl VolumeHandle {
+    /// Asks; `false` if the volume has ended.
+    pub async fn ask(&self, ask: Ask) -> bool {
+        self.asks.send(ask).await.is_ok()
+    }
+
+    /// The volume's state; `None` if it has ended.
+    pub async fn status(&self) -> Option<EngineStatus> {
+        let (answer, status) = oneshot::channel();
+        self.ask(Ask::Status(answer)).await;
+        status.await.ok()
+    }
+
+    /// The export, which is known once the unit was identified.
+    #[must_use]
+    pub fn online(&self) -> watch::Receiver<Option<Found>> {
+        self.online.clone()
+    }
+}
+
+/// Both ends of what a volume task and the rest of the program say to each other.
+#[must_use]
+pub fn channel() -> (VolumeHandle, Inbox) {
+    let (ask, asks) = mpsc::channel(ASKS_MAX);
+    let (online, online_seen) = watch::channel(None);
+    (
+        VolumeHandle {
+            asks: ask,
+            online: online_seen,
+        },
+        Inbox { asks, online },
+    )
+}
