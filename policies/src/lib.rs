@@ -5,7 +5,8 @@
 //!
 //! A policy is made of parts: which access tier competes ([`Access`], best
 //! first; [`tier`]), who wins inside it (the selector: one file each, [`failover`], [`round_robin`],
-//! [`queue_length`], [`service_time`], [`historical`], [`latency_aware`]), and when a better path that came back is taken again ([`Failback`], kept by [`roster`]).
+//! [`queue_length`], [`service_time`], [`historical`], [`latency_aware`]), and when a better path that
+//! came back is taken again ([`Failback`], kept by [`roster`]).
 //! To add a selector: a file with its rule as prose and its `impl Policy`, a variant of
 //! [`PolicyKind`], an arm in [`build`]; the shared contract in `tests/contract.rs` then runs on it.
 
