@@ -393,7 +393,7 @@ impl Path {
             Next::Fenced(step) => {
                 let before = crate::ids::Incarnation(self.incarnation.0 - 1);
                 let group = self.portal_group();
-                self.fenced(before, group);
+                self.fenced(now, before, group);
                 self.send_step(now, step);
             }
             Next::Done => self.on_probed(now),
