@@ -10,7 +10,8 @@
 //! - [`recording`]: what a run was seen to do;
 //! - [`report`], [`demo`]: the result as text, JSON, a web page or a table, and the demonstration;
 //! - [`target`]: a simulated iSCSI target with its disks, sans-IO, and over real sockets;
-//! - [`world`]: the daemon's cores, links and a target on one virtual clock, and a swarm of seeds.
+//! - [`world`]: the daemon's cores, links and a target on one virtual clock, and a swarm of seeds;
+//! - [`exhaustive`]: every interleaving of small worlds.
 
 pub mod clock;
 pub mod quantity;
@@ -38,3 +39,5 @@ pub mod report;
 pub mod demo;
 
 pub mod world;
+
+pub mod exhaustive;
