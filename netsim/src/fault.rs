@@ -31,6 +31,8 @@ pub enum Fault {
     Bandwidth(NonZeroU64),
     /// Flip a bit in one of so many pieces, each way.
     Corrupt(NonZeroU64),
+    /// Lose one of so many pieces, each way, until TCP sends it again.
+    Loss(NonZeroU64),
     /// End every fault.
     Heal(Held),
 }
@@ -67,6 +69,7 @@ impl PathState {
             Fault::Jitter(jitter) => self.both(|c| c.jitter = jitter),
             Fault::Bandwidth(rate) => self.both(|c| c.bandwidth = Some(rate)),
             Fault::Corrupt(one_in) => self.both(|c| c.corrupt_one_in = Some(one_in)),
+            Fault::Loss(one_in) => self.both(|c| c.lose_one_in = Some(one_in)),
             Fault::Heal(held) => {
                 *self = Self {
                     held,
@@ -129,6 +132,7 @@ fn describe(conditions: &Conditions) -> Vec<String> {
     for (name, number) in [
         ("bandwidth", conditions.bandwidth),
         ("corrupt", conditions.corrupt_one_in),
+        ("loss", conditions.lose_one_in),
     ] {
         if let Some(number) = number {
             words.push(format!("{name} {number}"));
@@ -144,7 +148,7 @@ pub enum FaultError {
     #[error(
         "{0:?} is no fault; there are: cut, cut-fin, blackhole [both|to-target|to-initiator], \
              large-hole SIZE, latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, \
-             heal [release|drop]"
+             loss ONE-IN, heal [release|drop]"
     )]
     Unknown(String),
     /// A fault that needs a value has none.
@@ -204,6 +208,10 @@ impl FromStr for Fault {
             "corrupt" => {
                 let word = need("corrupt", "a number of pieces")?;
                 Self::Corrupt(positive("corrupt", word, parse_size(word)?)?)
+            }
+            "loss" => {
+                let word = need("loss", "a number of pieces")?;
+                Self::Loss(positive("loss", word, parse_size(word)?)?)
             }
             "heal" => Self::Heal(held(value)?),
             other => return Err(FaultError::Unknown(other.to_owned())),
@@ -266,6 +274,7 @@ impl fmt::Display for Fault {
             Self::Jitter(jitter) => write!(f, "jitter {}us", jitter.as_micros()),
             Self::Bandwidth(rate) => write!(f, "bandwidth {rate}"),
             Self::Corrupt(one_in) => write!(f, "corrupt {one_in}"),
+            Self::Loss(one_in) => write!(f, "loss {one_in}"),
             Self::Heal(Held::Release) => f.write_str("heal release"),
             Self::Heal(Held::Drop) => f.write_str("heal drop"),
         }
@@ -290,6 +299,7 @@ mod tests {
             Fault::Jitter(Duration::from_micros(50)),
             Fault::Bandwidth(one),
             Fault::Corrupt(one),
+            Fault::Loss(one),
             Fault::Heal(Held::Release),
             Fault::Heal(Held::Drop),
         ];

@@ -28,6 +28,8 @@ enum Command {
     Proxy(cli::proxy::Arguments),
     /// Break or heal the path of a running proxy.
     Fault(cli::fault::Arguments),
+    /// Play scenarios from files and judge them.
+    Run(cli::run::Arguments),
     /// Play scenarios in virtual time, one per seed.
     Swarm(cli::swarm::SwarmArguments),
     /// Play one scenario again and show its timeline.
@@ -37,8 +39,8 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let command = Arguments::parse().command;
-    // The demonstration shows its course itself.
-    let level = if matches!(command, Command::Demo(_)) {
+    // These show their course themselves.
+    let level = if matches!(command, Command::Demo(_) | Command::Run(_)) {
         "error"
     } else {
         "info"
@@ -53,6 +55,7 @@ async fn main() -> ExitCode {
         Command::Target(arguments) => cli::target::run(*arguments).await,
         Command::Proxy(arguments) => cli::proxy::run(arguments).await,
         Command::Fault(arguments) => cli::fault::run(arguments).await,
+        Command::Run(arguments) => cli::run::run(&arguments).await,
         Command::Swarm(arguments) => cli::swarm::swarm(&arguments),
         Command::Replay(arguments) => cli::swarm::replay(&arguments),
     };

@@ -50,7 +50,8 @@ pub enum VolumeState {
     Starting,
     /// Being stopped: no new requests.
     Stopping,
-    /// No path is usable; I/O waits. Also before the LUN was ever seen, if only an administrator can mend any path.
+    /// No path is usable; I/O waits. Also before the LUN was ever seen, if only an administrator can mend
+    /// the paths.
     NoPath,
     /// No path is usable, and the time that I/O may wait is over: it fails.
     Failing,

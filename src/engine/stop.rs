@@ -56,8 +56,8 @@ impl Engine {
         }
     }
 
-    /// Whether nothing that was acknowledged can be in the target's volatile cache only: nothing was written, there
-    /// is no such cache, or the flush of the stop succeeded.
+    /// Whether nothing that was acknowledged can be in the target's volatile cache only: nothing was
+    /// written, there is no such cache, or the flush of the stop succeeded.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         let cached = |unit: &crate::path::message::Unit| unit.features.write_cache;

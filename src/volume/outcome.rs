@@ -50,7 +50,7 @@ impl Volume {
             (path, incarnation),
             "of its own session"
         );
-        self.roster.route_mut(path).on_end(attempt.bytes);
+        self.roster.route_mut(path).on_end(task, attempt.bytes);
         let io = io_view(&self.commands[&attempt.command].op, attempt.bytes);
         self.config
             .policy
@@ -78,7 +78,8 @@ impl Volume {
                 return self.finish(now, order, Ok(completion.data));
             }
             tracing::warn!(
-                path = %self.names.of(attempt.path), residual = ?completion.residual, got = completion.data.len(),
+                path = %self.names.of(attempt.path), residual = ?completion.residual,
+                got = completion.data.len(),
                 wanted = attempt.bytes,
                 "the target called a short transfer good"
             );

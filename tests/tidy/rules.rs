@@ -95,6 +95,7 @@ const NETSIM_SHELLS: &[&str] = &[
     "workload",
     "clock",
     "demo",
+    "live",
     "cli",
     "main",
     "bin",

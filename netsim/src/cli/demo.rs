@@ -1,10 +1,9 @@
 //! `netsim demo`: the embedded default. Target, proxies and daemon in one process, and a workload that
 //! verifies.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::stdout;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -14,6 +13,8 @@ use netsim::demo::{self, DemoConfig, Site, Timeline, Watch};
 use netsim::quantity::{parse_duration, parse_size};
 use netsim::recording::Recording;
 use netsim::report;
+
+use super::folder::Folder;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -44,30 +45,6 @@ pub(crate) struct Arguments {
     /// Write the report's figures to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-}
-
-/// A folder of our own, gone at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn create() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("netsim-demo-{}", std::process::id()));
-        let made = DirBuilder::new().mode(0o700).create(&path);
-        made.with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(folder = %self.0.display(), %error, "left behind");
-        }
-    }
 }
 
 /// The file that an administrator would write for this site.
@@ -111,7 +88,7 @@ fn start(site: &Site, policy: &str) -> anyhow::Result<Daemon> {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let folder = Folder::create()?;
+    let folder = Folder::create("demo")?;
     let config = DemoConfig {
         seed: arguments.seed,
         size: arguments.size,

@@ -62,6 +62,9 @@ pub struct Conditions {
     pub bandwidth: Option<NonZeroU64>,
     /// What is swallowed.
     pub hole: Hole,
+    /// One piece in so many is lost and sent again by TCP, [`super::RETRANSMISSION`] later; what follows it
+    /// waits.
+    pub lose_one_in: Option<NonZeroU64>,
     /// One piece in so many has one bit flipped; `None`: never.
     pub corrupt_one_in: Option<NonZeroU64>,
 }

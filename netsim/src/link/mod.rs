@@ -18,9 +18,12 @@ mod pipe;
 pub use conditions::{Conditions, Direction, Held, Hole};
 pub use pipe::{Counters, Delivery, End, Pipe};
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::rng::Rng;
+
+/// TCP's least retransmission timeout in Linux (`TCP_RTO_MIN`).
+pub const RETRANSMISSION: Duration = Duration::from_millis(200);
 
 /// One connection's two directions.
 #[derive(Debug)]

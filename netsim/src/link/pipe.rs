@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Conditions, Held, Hole};
+use super::{Conditions, Held, Hole, RETRANSMISSION};
 use crate::rng::Rng;
 
 /// A limited line takes bytes in slices of this duration, so that a large piece arrives spread out.
@@ -41,6 +41,8 @@ pub struct Counters {
     pub held: u64,
     /// Bytes that were lost.
     pub dropped: u64,
+    /// Pieces that had to be sent again.
+    pub lost: u64,
     /// Pieces with a flipped bit.
     pub corrupted: u64,
 }
@@ -278,7 +280,13 @@ impl Pipe {
     }
 
     fn fly(&mut self, sent_at: Instant, data: Bytes) {
-        let flight = self.conditions.latency + self.rng.duration_below(self.conditions.jitter);
+        let mut flight = self.conditions.latency + self.rng.duration_below(self.conditions.jitter);
+        if let Some(one_in) = self.conditions.lose_one_in
+            && self.rng.chance(1, one_in.get())
+        {
+            self.counters.lost += 1;
+            flight += RETRANSMISSION;
+        }
         // Whoever is faster than one before it waits behind it: order never changes.
         let due = sent_at + flight;
         let data = self.maybe_corrupt(data);

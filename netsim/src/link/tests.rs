@@ -178,3 +178,16 @@ fn a_full_pipe_has_no_room() {
     pipe.push(now, Bytes::from_static(b"0123456789ab"));
     assert_eq!(pipe.room(), 0);
 }
+
+#[test]
+fn a_lost_piece_comes_late_and_what_follows_it_waits() {
+    let (mut pipe, now) = pipe();
+    let always = NonZeroU64::new(1);
+    pipe.set_conditions(now, with(|c| c.lose_one_in = always), Held::Release);
+    pipe.push(now, Bytes::from_static(b"lost"));
+    pipe.set_conditions(now, Conditions::default(), Held::Release);
+    pipe.push(now, Bytes::from_static(b"behind"));
+    assert_eq!(data(&mut pipe, now + 199 * MS), b"");
+    assert_eq!(data(&mut pipe, now + 200 * MS), b"lostbehind");
+    assert_eq!(pipe.counters().lost, 1);
+}

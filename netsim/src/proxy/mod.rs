@@ -131,6 +131,18 @@ impl ProxyHandle {
         });
     }
 
+    /// What the path is like from now on, whatever was ordered before.
+    pub fn set_state(&self, state: PathState) {
+        tracing::info!(proxy = %self.0.local_addr, %state, "path");
+        self.0.network.send_modify(|network| {
+            if let Some(end) = state.cut.filter(|_| network.path.cut.is_none()) {
+                network.cuts += 1;
+                network.cut_with = Some(end);
+            }
+            network.path = state;
+        });
+    }
+
     /// Carries out one order and heals everything after `duration`.
     pub fn set_for(&self, fault: &Fault, duration: Duration, held: Held) {
         self.set(fault);

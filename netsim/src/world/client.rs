@@ -11,6 +11,7 @@ use crate::nbd_client::wire::{
     self, Body, CMD_FLAG_FUA, CMD_FLAG_NO_HOLE, Command, Reply, WireError, parse_reply,
 };
 use crate::oracle::{Oracle, ReadTicket, WriteTicket};
+use crate::recording::Kind;
 use crate::rng::Rng;
 
 /// What a request is to the oracle.
@@ -33,7 +34,10 @@ struct Asked {
     request: Bytes,
     began: Instant,
     offset: u64,
+    /// Of the data that is expected.
     length: u32,
+    /// What it is about.
+    bytes: u32,
     pieces: Vec<(u64, Bytes)>,
     error: Option<u32>,
 }
@@ -46,7 +50,8 @@ pub(super) struct Ended {
     pub(super) error: Option<u32>,
     /// Blocks that broke a rule of the oracle.
     pub(super) broken: u64,
-    pub(super) read: bool,
+    pub(super) kind: Kind,
+    pub(super) bytes: u32,
 }
 
 /// One NBD connection and its user.
@@ -184,7 +189,7 @@ impl Client {
         let flags = if fua { CMD_FLAG_FUA } else { 0 };
         let command = wire::request(Command::Write, flags, self.next_cookie, offset, length);
         let request = [&command[..], &data].concat().into();
-        let cookie = self.send(now, request, Ticket::Write(ticket), offset, 0);
+        let cookie = self.send(now, request, Ticket::Write(ticket), offset, length);
         format!(
             "client {} io {cookie} write {lba}+{blocks} as {sequence} fua {fua}",
             self.writer
@@ -207,7 +212,7 @@ impl Client {
             offset,
             length,
         );
-        let cookie = self.send(now, command, Ticket::Write(ticket), offset, 0);
+        let cookie = self.send(now, command, Ticket::Write(ticket), offset, length);
         if let Some(asked) = self.asked.get_mut(&cookie) {
             asked.zeroes = true;
         }
@@ -222,7 +227,7 @@ impl Client {
         let ticket = oracle.zeroes_begin(self.writer, lba, blocks);
         let sequence = ticket.sequence();
         let command = wire::request(Command::Trim, 0, self.next_cookie, offset, length);
-        let cookie = self.send(now, command, Ticket::Trim(ticket), offset, 0);
+        let cookie = self.send(now, command, Ticket::Trim(ticket), offset, length);
         format!(
             "client {} io {cookie} trim {lba}+{blocks} as {sequence}",
             self.writer
@@ -235,8 +240,12 @@ impl Client {
         request: Bytes,
         ticket: Ticket,
         offset: u64,
-        length: u32,
+        bytes: u32,
     ) -> u64 {
+        let length = match ticket {
+            Ticket::Read(_) => bytes,
+            Ticket::Write(_) | Ticket::Trim(_) | Ticket::Flush => 0,
+        };
         let cookie = self.next_cookie;
         self.next_cookie += 1;
         self.socket.extend_from_slice(&request);
@@ -247,6 +256,7 @@ impl Client {
             began: now,
             offset,
             length,
+            bytes,
             pieces: Vec::new(),
             error: None,
         };
@@ -385,7 +395,13 @@ fn conclude(
 ) -> Ended {
     let good = error.is_none();
     let mut broken = 0;
-    let read = matches!(asked.ticket, Ticket::Read(_));
+    let kind = match asked.ticket {
+        _ if asked.zeroes => Kind::Zero,
+        Ticket::Read(_) => Kind::Read,
+        Ticket::Write(_) => Kind::Write,
+        Ticket::Trim(_) => Kind::Zero,
+        Ticket::Flush => Kind::Flush,
+    };
     match asked.ticket {
         Ticket::Read(ticket) => {
             broken = oracle.read_ends(ticket, block_size as usize, good.then_some(data));
@@ -399,7 +415,8 @@ fn conclude(
         took: now.saturating_duration_since(asked.began),
         error,
         broken,
-        read,
+        kind,
+        bytes: asked.bytes,
     }
 }
 

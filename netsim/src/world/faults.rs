@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Knobs;
+use crate::fault::PathState;
 use crate::link::{Direction, End, Held};
 use crate::rng::Rng;
 
@@ -16,6 +17,13 @@ pub enum Fault {
         path: usize,
         /// How.
         end: End,
+    },
+    /// All that is wrong with a path's network from now on.
+    Route {
+        /// The path.
+        path: usize,
+        /// What is wrong; clear: nothing.
+        state: Box<PathState>,
     },
     /// The initiator's side of a path's connections is reset; the target is not told.
     HalfOpen {
@@ -100,6 +108,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cut { path, end } => write!(f, "path {path} cut with {end:?}"),
+            Self::Route { path, state } => write!(f, "path {path} is {state}"),
             Self::HalfOpen { path } => {
                 write!(f, "path {path} half open: only the initiator is told")
             }

@@ -5,10 +5,11 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::nbd;
-use iiblockdaemon::path::PathState;
+use iiblockdaemon::path::{PathState, PathStatus};
 
 use super::client::{Client, Ended};
 use super::{Fault, Knobs, Planned, World};
+use crate::recording::Kind;
 
 /// The volume goes online within so long: nothing is broken before.
 const ONLINE: Duration = Duration::from_secs(10);
@@ -155,11 +156,11 @@ impl World {
             ));
         }
         let status = self.engine.status(self.now);
-        if let Some(path) = status
+        let mut lost = status
             .paths
             .iter()
-            .find(|path| path.state != PathState::Ready)
-        {
+            .filter(|path| path.state != PathState::Ready);
+        if let Some(path) = lost.nth(self.knobs.allowed.paths_lost) {
             return Err(format!("{} is {:?}: {}", path.name, path.state, path.why));
         }
         if status.volume.ghosts > 0 {
@@ -178,7 +179,8 @@ impl World {
         if volume.routes.iter().any(|route| route.in_flight > 0) {
             return leaks(format!("commands in flight: {:?}", volume.routes));
         }
-        let paths = self.knobs.groups.len();
+        let ready = |path: &&PathStatus| path.state == PathState::Ready;
+        let paths = status.paths.iter().filter(ready).count();
         let sessions = self.target.sessions().count();
         if sessions != paths {
             return leaks(format!(
@@ -233,6 +235,7 @@ impl World {
             None => format!("client {client} io {cookie} done in {:?}", ended.took),
             Some(error) => format!("client {client} io {cookie} FAILED with {error}"),
         });
+        self.record_io(&ended);
         let violation = if ended.broken > 0 {
             let all = self.oracle.violations().iter().map(ToString::to_string);
             let what = all.collect::<Vec<_>>().join("; ");
@@ -240,12 +243,12 @@ impl World {
                 Rule::Content,
                 format!("client {client} io {cookie}: {what}"),
             ))
-        } else if let Some(error) = ended.error {
+        } else if let Some(error) = ended.error.filter(|_| !self.knobs.allowed.failures) {
             Some((
                 Rule::Fails,
                 format!("client {client} io {cookie} failed with {error}"),
             ))
-        } else if self.asking && ended.read && ended.took > self.knobs.patience() {
+        } else if self.asking && ended.kind == Kind::Read && ended.took > self.knobs.patience() {
             let took = ended.took;
             Some((
                 Rule::Stalls,

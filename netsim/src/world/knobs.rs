@@ -1,11 +1,13 @@
 //! Every knob of a scenario, drawn from one seed and printable.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use iiblockdaemon::iscsi::session::config::{DigestChoice, Offer};
 use iiblockdaemon::path::Detect;
-use policies::PolicyKind;
+use iiblockdaemon::volume::NoPath;
+use policies::{PolicyKind, PolicySpec};
 
 use super::faults::{self, Planned};
 use crate::rng::Rng;
@@ -35,8 +37,23 @@ pub struct Line {
     pub latency: Duration,
     /// Added at random.
     pub jitter: Duration,
+    /// Bytes per second of each direction of a connection; `None`: no limit.
+    pub bandwidth: Option<NonZeroU64>,
     /// Bytes that one direction of a connection holds, before its sender has to wait.
     pub capacity: usize,
+}
+
+/// What a scenario by name may allow that a drawn one may not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Requests may fail.
+    pub failures: bool,
+    /// The daemon may log errors.
+    pub logged_errors: bool,
+    /// So many paths need not be ready at the end.
+    pub paths_lost: usize,
+    /// Nothing is mended at the end.
+    pub unmended: bool,
 }
 
 /// A scenario: what is built, what is asked of it, and what is broken when.
@@ -75,7 +92,13 @@ pub struct Knobs {
     /// Limit of a login.
     pub login_timeout: Duration,
     /// Path selection.
-    pub policy: PolicyKind,
+    pub policy: PolicySpec,
+    /// Rank or share of each path; empty: all the same.
+    pub weights: Vec<u8>,
+    /// What happens to requests while no path is usable.
+    pub no_path: NoPath,
+    /// Commands that the daemon keeps in flight on a path.
+    pub commands_per_path: u32,
     /// Writes of unknown fate wait for their fence.
     pub shared: bool,
     /// A later login counts as a fence.
@@ -86,6 +109,8 @@ pub struct Knobs {
     pub load: Load,
     /// The network.
     pub line: Line,
+    /// The paths' own networks, where they differ; empty: all are `line`.
+    pub lines: Vec<Line>,
     /// Structured replies were negotiated.
     pub structured: bool,
     /// The path that is never broken, if there is one; nor is the target then.
@@ -94,6 +119,8 @@ pub struct Knobs {
     pub trouble: Duration,
     /// What breaks when, in order.
     pub faults: Vec<Planned>,
+    /// What is not demanded.
+    pub allowed: Allowed,
 }
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -128,7 +155,10 @@ impl Knobs {
                 command: 30 * SECOND,
             },
             login_timeout: 30 * SECOND,
-            policy: PolicyKind::RoundRobin,
+            policy: PolicySpec::preset(PolicyKind::RoundRobin),
+            weights: Vec::new(),
+            no_path: NoPath::QueueForever,
+            commands_per_path: 64,
             shared: false,
             reinstate: true,
             quiesce: None,
@@ -143,12 +173,15 @@ impl Knobs {
             line: Line {
                 latency: MILLI / 5,
                 jitter: MILLI / 10,
+                bandwidth: None,
                 capacity: 256 << 10,
             },
+            lines: Vec::new(),
             structured: true,
             spared: None,
             trouble: 5 * SECOND,
             faults: Vec::new(),
+            allowed: Allowed::default(),
         }
     }
 
@@ -231,6 +264,7 @@ impl Knobs {
         self.line = Line {
             latency: one_of(rng, &[50, 200, 1000, 5000]) * (MILLI / 1000),
             jitter: one_of(rng, &[0, 100, 2000]) * (MILLI / 1000),
+            bandwidth: None,
             capacity: one_of(rng, &[1 << 10, 16 << 10, 256 << 10, 1 << 20]),
         };
         // A small window over a long line carries less than one large request in the time of a detection.
@@ -246,7 +280,7 @@ impl Knobs {
             command: one_of(rng, &[3, 10, 30]) * SECOND,
         };
         self.login_timeout = one_of(rng, &[10, 30]) * SECOND;
-        self.policy = one_of(rng, &PolicyKind::ALL);
+        self.policy = PolicySpec::preset(one_of(rng, &PolicyKind::ALL));
         self.shared = rng.chance(1, 6);
         self.reinstate = self.reinstatement != Reinstatement::Ignored;
     }
@@ -260,6 +294,12 @@ impl Knobs {
             reads: one_of(rng, &[10, 30, 45]),
             zeroes: rng.chance(1, 2),
         };
+    }
+
+    /// The network of each path.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let own = |path| self.lines.get(path).unwrap_or(&self.line).clone();
+        (0..self.groups.len()).map(own).collect()
     }
 
     /// Whatever is under way when things are mended has executed by then, or never will.
@@ -309,7 +349,7 @@ impl fmt::Display for Knobs {
         )?;
         writeln!(
             f,
-            "  daemon {:?}, shared {}, reinstate {}, quiesce {:?}, login {:?}, {:?}",
+            "  daemon {}, shared {}, reinstate {}, quiesce {:?}, login {:?}, {:?}",
             self.policy, self.shared, self.reinstate, self.quiesce, self.login_timeout, self.detect
         )?;
         writeln!(f, "  offer {:?}", self.offer)?;

@@ -12,6 +12,7 @@
 //! - `knobs`, `faults`: what a seed stands for;
 //! - `net`: connections over routes that can be broken;
 //! - `client`: the NBD clients; `log`: what the daemon logs;
+//! - `record`: what was seen, for reports and pass criteria;
 //! - `turn`: one turn of everything; `judge`: what is demanded; `swarm`: many seeds.
 
 mod client;
@@ -20,6 +21,7 @@ mod judge;
 mod knobs;
 mod log;
 mod net;
+mod record;
 mod setup;
 mod swarm;
 #[cfg(test)]
@@ -32,19 +34,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::engine::Engine;
+use iiblockdaemon::volume::VolumeStatus;
 use tracing::level_filters::LevelFilter;
 
 pub use faults::{Fault, Planned};
 pub use judge::{Rule, Violation};
-pub use knobs::{Knobs, Line, Load};
+pub use knobs::{Allowed, Knobs, Line, Load};
 pub use swarm::{Swarm, SwarmReport};
 
 use client::Client;
 use log::Log;
 use net::Net;
+use record::Recorder;
 
 use crate::clock;
 use crate::oracle::Oracle;
+use crate::recording::Recording;
 use crate::rng::Rng;
 use crate::target::Target;
 
@@ -91,12 +96,16 @@ pub struct Summary {
     pub fenced: u64,
     /// Sessions whose ghosts were let go by time.
     pub quiesced: u64,
+    /// Commands that were issued again.
+    pub retries: u64,
     /// The longest request.
     pub slowest: Duration,
     /// From the mending until everything was well.
     pub recovery: Duration,
     /// Virtual time that passed.
     pub elapsed: Duration,
+    /// When the volume went online; faults count from there.
+    pub online: Duration,
 }
 
 /// A scenario's end.
@@ -123,6 +132,19 @@ pub fn last_words() -> String {
 /// Plays one scenario.
 #[must_use]
 pub fn run(knobs: &Knobs, detail: Detail) -> Outcome {
+    play(knobs, detail, None).0
+}
+
+/// Plays one scenario and records it: its requests, what its paths carried and their states.
+#[must_use]
+pub fn record(knobs: &Knobs, detail: Detail) -> (Outcome, Recording) {
+    let recorder = Recorder::new(knobs.groups.len());
+    let (outcome, recorder) = play(knobs, detail, Some(recorder));
+    let recording = recorder.map(Recorder::finish).unwrap_or_default();
+    (outcome, recording)
+}
+
+fn play(knobs: &Knobs, detail: Detail, recorder: Option<Recorder>) -> (Outcome, Option<Recorder>) {
     let level = match detail {
         Detail::Nothing => LevelFilter::ERROR,
         Detail::Events => LevelFilter::INFO,
@@ -132,17 +154,19 @@ pub fn run(knobs: &Knobs, detail: Detail) -> Outcome {
     tracing::subscriber::with_default(log.clone(), || {
         PLAYING.set(knobs.seed);
         let mut world = World::new(knobs.clone(), detail, log);
+        world.recorder = recorder;
         let violation = catch_unwind(AssertUnwindSafe(|| world.play()));
         let violation = violation
             .unwrap_or_else(|panic| Err(world.panicked(panic.as_ref())))
             .err();
         world.drain_log();
         let summary = world.summary();
-        Outcome {
+        let outcome = Outcome {
             violation,
             timeline: world.timeline,
             summary,
-        }
+        };
+        (outcome, world.recorder)
     })
 }
 
@@ -151,6 +175,7 @@ struct World {
     knobs: Knobs,
     detail: Detail,
     log: Log,
+    recorder: Option<Recorder>,
     timeline: Vec<Entry>,
     began: Instant,
     now: Instant,
@@ -169,6 +194,8 @@ struct World {
     ios: u64,
     /// Fences, and expired quiesce times, of daemons that were killed.
     fenced: (u64, u64),
+    /// Commands that they issued again.
+    retries: u64,
     slowest: Duration,
     recovery: Duration,
     violation: Option<Violation>,
@@ -181,7 +208,7 @@ impl World {
         Self {
             engine: setup::engine(now, &knobs, false),
             target: setup::target(&knobs),
-            net: Net::new(knobs.line.clone(), knobs.groups.len(), rng.stream("net")),
+            net: Net::new(knobs.lines(), rng.stream("net")),
             clients: Vec::new(),
             oracle: Oracle::of_zeroed(knobs.seed, 0),
             online: None,
@@ -189,9 +216,11 @@ impl World {
             asking: false,
             ios: 0,
             fenced: (0, 0),
+            retries: 0,
             slowest: Duration::ZERO,
             recovery: Duration::ZERO,
             violation: None,
+            recorder: None,
             timeline: Vec::new(),
             began: now,
             rng: rng.stream("world"),
@@ -215,14 +244,18 @@ impl World {
 
     /// Remembers what this daemon counted.
     fn add_up(&mut self) {
-        let volume = self.engine.status(self.now).volume.counters;
+        let volume = self.engine.status(self.now).volume;
+        self.retries += retries(&volume);
+        let volume = volume.counters;
         self.fenced.0 += volume.fenced;
         self.fenced.1 += volume.quiesced;
     }
 
     fn summary(&self) -> Summary {
         let target = self.target.statistics();
-        let volume = self.engine.status(self.now).volume.counters;
+        let volume = self.engine.status(self.now).volume;
+        let retries = self.retries + retries(&volume);
+        let volume = volume.counters;
         Summary {
             ios: self.ios,
             blocks_checked: self.oracle.blocks_checked(),
@@ -231,9 +264,19 @@ impl World {
             orphans_executed: target.orphans_executed,
             fenced: self.fenced.0 + volume.fenced,
             quiesced: self.fenced.1 + volume.quiesced,
+            retries,
             slowest: self.slowest,
             recovery: self.recovery,
             elapsed: self.elapsed(),
+            online: self
+                .online
+                .map_or(Duration::ZERO, |online| online - self.began),
         }
     }
+}
+
+/// Commands that a volume issued again.
+fn retries(volume: &VolumeStatus) -> u64 {
+    let routes = volume.routes.iter();
+    routes.map(|route| route.counters.retries).sum()
 }

@@ -13,6 +13,7 @@ use iiblockdaemon::engine::LinkId;
 use iiblockdaemon::out_queue::OutQueue;
 
 use super::knobs::Line;
+use crate::fault::PathState;
 use crate::link::{Conditions, Direction, End, Held, Hole, Link, Pipe};
 use crate::rng::Rng;
 use crate::target::ConnectionId;
@@ -68,7 +69,7 @@ pub(super) enum Dialed {
 
 #[derive(Debug)]
 pub(super) struct Net {
-    line: Line,
+    lines: Vec<Line>,
     rng: Rng,
     pub(super) routes: Vec<Route>,
     pub(super) wires: BTreeMap<u64, Wire>,
@@ -78,34 +79,27 @@ pub(super) struct Net {
 }
 
 impl Net {
-    pub(super) fn new(line: Line, routes: usize, rng: Rng) -> Self {
-        let mut net = Self {
-            line,
+    pub(super) fn new(lines: Vec<Line>, rng: Rng) -> Self {
+        let route = |line: &Line| Route {
+            to_target: line.with(&Conditions::default()),
+            to_initiator: line.with(&Conditions::default()),
+            refusing: false,
+        };
+        Self {
+            routes: lines.iter().map(route).collect(),
+            lines,
             rng,
-            routes: Vec::new(),
             wires: BTreeMap::new(),
             next: 0,
             away: false,
-        };
-        net.routes.extend((0..routes).map(|_| Route {
-            to_target: Conditions::default(),
-            to_initiator: Conditions::default(),
-            refusing: false,
-        }));
-        let clear = net.clear(Duration::ZERO);
-        for route in &mut net.routes {
-            route.to_target = clear.clone();
-            route.to_initiator = clear.clone();
         }
-        net
     }
 
-    fn clear(&self, slower: Duration) -> Conditions {
-        Conditions {
-            latency: self.line.latency + slower,
-            jitter: self.line.jitter,
+    fn clear(&self, route: usize, slower: Duration) -> Conditions {
+        self.lines[route].with(&Conditions {
+            latency: slower,
             ..Conditions::default()
-        }
+        })
     }
 
     /// A SYN is sent.
@@ -114,7 +108,7 @@ impl Net {
         let id = self.next;
         self.next += 1;
         let rng = self.rng.stream_indexed("wire", id);
-        let mut pipes = Link::new(&rng, self.line.capacity);
+        let mut pipes = Link::new(&rng, self.lines[route].capacity);
         let conditions = &self.routes[route];
         let there_and_back = conditions.to_target.latency + conditions.to_initiator.latency;
         let release = Held::Release;
@@ -211,17 +205,37 @@ impl Net {
 
     /// No hole any more; `slower` than the line is.
     pub(super) fn mend(&mut self, now: Instant, route: usize, slower: Duration, held: Held) {
-        let clear = self.clear(slower);
+        let clear = self.clear(route, slower);
         self.routes[route].to_target = clear.clone();
         self.routes[route].to_initiator = clear;
         self.apply(now, route, held);
     }
 
     pub(super) fn slow(&mut self, now: Instant, route: usize, by: Duration) {
-        let latency = self.line.latency + by;
+        let latency = self.lines[route].latency + by;
         self.routes[route].to_target.latency = latency;
         self.routes[route].to_initiator.latency = latency;
         self.apply(now, route, Held::Release);
+    }
+
+    /// What is wrong with a route, in full; whether new connections are refused from now on.
+    pub(super) fn set_state(&mut self, now: Instant, route: usize, state: &PathState) {
+        let there = &mut self.routes[route];
+        there.to_target = self.lines[route].with(&state.to_target);
+        there.to_initiator = self.lines[route].with(&state.to_initiator);
+        let refused = there.refusing;
+        there.refusing = state.cut.is_some();
+        self.apply(now, route, state.held);
+        if let Some(end) = state.cut.filter(|_| !refused) {
+            self.cut(now, route, end);
+        }
+    }
+
+    /// Ends the connections of a route, on both sides.
+    pub(super) fn cut(&mut self, now: Instant, route: usize, end: End) {
+        for wire in self.wires_of(route).filter(|wire| wire.dial.is_none()) {
+            wire.pipes.cut(now, end);
+        }
     }
 
     fn apply(&mut self, now: Instant, route: usize, held: Held) {
@@ -263,6 +277,18 @@ impl Net {
             next = next.into_iter().chain(to_target).chain(to_initiator).min();
         }
         next
+    }
+}
+
+impl Line {
+    /// The line with what is wrong with it.
+    fn with(&self, wrong: &Conditions) -> Conditions {
+        Conditions {
+            latency: self.latency + wrong.latency,
+            jitter: self.jitter + wrong.jitter,
+            bandwidth: wrong.bandwidth.into_iter().chain(self.bandwidth).min(),
+            ..wrong.clone()
+        }
     }
 }
 

@@ -9,8 +9,7 @@ use iiblockdaemon::iscsi::isid::Isid;
 use iiblockdaemon::iscsi::name::{IscsiName, PortalAddr};
 use iiblockdaemon::iscsi::session::config::{AuthConfig, SessionConfig, SessionKind};
 use iiblockdaemon::path::PathConfig;
-use iiblockdaemon::volume::{NoPath, Pin, VolumeConfig};
-use policies::PolicySpec;
+use iiblockdaemon::volume::{Pin, VolumeConfig};
 
 use super::Knobs;
 use crate::target::lun::{Backing, Lun, LunConfig};
@@ -40,15 +39,17 @@ fn portal(path: usize) -> String {
 pub(super) fn engine(now: Instant, knobs: &Knobs, unclean: bool) -> Engine {
     let paths = (0..knobs.groups.len()).map(|path| path_config(path, knobs));
     let volume = VolumeConfig {
-        weights: vec![1; knobs.groups.len()],
+        weights: (0..knobs.groups.len())
+            .map(|path| knobs.weights.get(path).copied().unwrap_or(1))
+            .collect(),
         shared: knobs.shared,
-        no_path: NoPath::QueueForever,
+        no_path: knobs.no_path,
         quiesce: knobs.quiesce,
         reinstate: knobs.reinstate,
         pin: Pin::default(),
         unclean,
         orphaned: false,
-        policy: policies::build(PolicySpec::preset(knobs.policy), knobs.seed),
+        policy: policies::build(knobs.policy, knobs.seed),
     };
     let export = ExportConfig {
         name: "world".to_owned(),
@@ -75,7 +76,7 @@ fn path_config(path: usize, knobs: &Knobs) -> PathConfig {
         portal,
         session: Arc::new(session),
         lun: LunAddress::from_number(0).expect("a LUN"),
-        queue_depth: 64,
+        queue_depth: knobs.commands_per_path,
         detect: knobs.detect,
         seed: knobs.seed ^ path as u64,
     }

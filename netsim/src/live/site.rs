@@ -1,0 +1,269 @@
+//! The target and its proxies, and what faults do to them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+
+use crate::clock;
+use crate::fault::PathState;
+use crate::link::{Conditions, End};
+use crate::proxy::{ProxyConfig, ProxyHandle};
+use crate::scenario::{Place, Scenario};
+use crate::target::lun::{Backing, Injection, Lun, LunConfig, Refusal};
+use crate::target::server::TargetServer;
+use crate::target::{
+    Behaviour, PortalBehaviour, PortalConfig, Target, TargetConfig, TargetStatistics,
+};
+use crate::world::{Fault, Line};
+
+const TARGET: &str = "iqn.2026-11.com.example:netsim";
+
+/// Of its serial number and identifier; a small one would look like a vendor's default.
+const UNIT: u32 = 0x0d15_c0de;
+
+/// A line that is faster than this is as fast as the machine's own.
+const SLOW: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// The target behind its proxies.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) place: Place,
+    server: Option<TargetServer>,
+    /// The target while it is away.
+    crashed: Option<Target>,
+    portals: Vec<SocketAddr>,
+    proxies: Vec<ProxyHandle>,
+    lines: Vec<PathState>,
+    normal: PortalBehaviour,
+}
+
+impl Site {
+    pub(super) async fn start(scenario: &Scenario, folder: &Path) -> anyhow::Result<Self> {
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let mut listeners = Vec::new();
+        for _ in &scenario.paths {
+            listeners.push(TcpListener::bind(any).await?);
+        }
+        let portals = listeners.iter().map(TcpListener::local_addr);
+        let portals = portals.collect::<Result<Vec<_>, _>>()?;
+        let server = TargetServer::start(target(scenario, &portals)?, listeners)?;
+        let proxies = portals
+            .iter()
+            .map(|portal| ProxyHandle::start(ProxyConfig::new(any, portal.to_string())));
+        let proxies = proxies.collect::<Result<Vec<_>, _>>()?;
+        let lines: Vec<PathState> = scenario
+            .paths
+            .iter()
+            .map(|path| as_state(&path.line))
+            .collect();
+        for (proxy, line) in proxies.iter().zip(&lines) {
+            proxy.set_state(line.clone());
+        }
+        let addresses = proxies.iter().map(|proxy| proxy.local_addr().to_string());
+        let weights = scenario.paths.iter().map(|path| path.weight);
+        Ok(Self {
+            place: Place {
+                target: TARGET.to_owned(),
+                portals: addresses.zip(weights).collect(),
+                folder: folder.display().to_string(),
+            },
+            server: Some(server),
+            crashed: None,
+            portals,
+            proxies,
+            lines,
+            normal: normal(scenario),
+        })
+    }
+
+    /// Where the daemon finds the paths.
+    pub(super) fn portals(&self) -> Vec<SocketAddr> {
+        self.proxies.iter().map(ProxyHandle::local_addr).collect()
+    }
+
+    /// What happened at the target, and the first rule of RFC 7143 that the initiator broke.
+    pub(super) fn target_saw(&self) -> (TargetStatistics, Option<String>) {
+        let Some(server) = &self.server else {
+            return Default::default();
+        };
+        server.with(|target| {
+            let breach = target.breaches().first().map(ToString::to_string);
+            (target.statistics(), breach)
+        })
+    }
+
+    pub(super) async fn inflict(&mut self, fault: &Fault) -> anyhow::Result<()> {
+        tracing::info!(%fault, "fault");
+        match fault {
+            Fault::Route { path, state } => self.set_route(*path, state),
+            Fault::Cut { path, end } => {
+                let mut state = self.proxies[*path].path();
+                state.cut = Some(*end);
+                self.proxies[*path].set_state(state.clone());
+                state.cut = None;
+                self.proxies[*path].set_state(state);
+            }
+            Fault::Freeze { path, on } => self.freeze(*path, *on),
+            Fault::Crash { .. } => self.crash().await?,
+            Fault::Boot => self.boot().await?,
+            Fault::Status { status, times } => {
+                let (status, times) = (*status, *times);
+                self.with_unit(|unit| {
+                    unit.inject(Injection {
+                        nexus: None,
+                        opcode: None,
+                        times,
+                        refusal: Refusal::Status(status),
+                        carried_out: false,
+                    });
+                });
+            }
+            Fault::Attention { asc, ascq } => {
+                self.with_unit(|unit| unit.attention(None, *asc, *ascq));
+            }
+            other => bail!("over real sockets this cannot be done: {other}"),
+        }
+        Ok(())
+    }
+
+    fn with_unit(&self, act: impl FnOnce(&mut Lun)) {
+        if let Some(server) = &self.server {
+            server.with(|target| target.unit(0).map(act));
+        }
+    }
+
+    /// What is wrong with a path, on top of what its line is like.
+    fn set_route(&self, path: usize, wrong: &PathState) {
+        let line = &self.lines[path];
+        let with = |line: &Conditions, wrong: &Conditions| Conditions {
+            latency: line.latency + wrong.latency,
+            jitter: line.jitter + wrong.jitter,
+            bandwidth: wrong.bandwidth.into_iter().chain(line.bandwidth).min(),
+            ..wrong.clone()
+        };
+        self.proxies[path].set_state(PathState {
+            cut: wrong.cut,
+            to_target: with(&line.to_target, &wrong.to_target),
+            to_initiator: with(&line.to_initiator, &wrong.to_initiator),
+            held: wrong.held,
+        });
+    }
+
+    fn freeze(&self, path: usize, frozen: bool) {
+        let behaviour = PortalBehaviour {
+            frozen,
+            ..self.normal.clone()
+        };
+        if let Some(server) = &self.server {
+            server.with(|target| target.set_portal(path, behaviour));
+        }
+    }
+
+    /// The target dies with all its connections; its ports refuse.
+    async fn crash(&mut self) -> anyhow::Result<()> {
+        if let Some(server) = self.server.take() {
+            let mut target = server.stop().await.context("the target did not end")?;
+            target.restart(clock::now());
+            self.crashed = Some(target);
+        }
+        // What has come through a proxy ends with the target.
+        for proxy in &self.proxies {
+            let mut state = proxy.path();
+            state.cut = Some(End::Reset);
+            proxy.set_state(state);
+        }
+        Ok(())
+    }
+
+    async fn boot(&mut self) -> anyhow::Result<()> {
+        let Some(target) = self.crashed.take() else {
+            return Ok(());
+        };
+        let mut listeners = Vec::new();
+        for portal in &self.portals {
+            listeners.push(TcpListener::bind(portal).await?);
+        }
+        self.server = Some(TargetServer::start(target, listeners)?);
+        for proxy in &self.proxies {
+            let mut state = proxy.path();
+            state.cut = None;
+            proxy.set_state(state);
+        }
+        Ok(())
+    }
+
+    /// Everything is as at the beginning.
+    pub(super) async fn mend(&mut self) -> anyhow::Result<()> {
+        self.boot().await?;
+        for path in 0..self.proxies.len() {
+            self.set_route(path, &PathState::default());
+            self.freeze(path, false);
+        }
+        Ok(())
+    }
+}
+
+fn as_state(line: &Line) -> PathState {
+    let slow = |time: std::time::Duration| {
+        if time < SLOW {
+            Default::default()
+        } else {
+            time
+        }
+    };
+    let conditions = Conditions {
+        latency: slow(line.latency),
+        jitter: slow(line.jitter),
+        bandwidth: line.bandwidth,
+        ..Conditions::default()
+    };
+    PathState {
+        to_target: conditions.clone(),
+        to_initiator: conditions,
+        ..PathState::default()
+    }
+}
+
+fn normal(scenario: &Scenario) -> PortalBehaviour {
+    PortalBehaviour {
+        service_time: scenario.target.service_time,
+        ..PortalBehaviour::default()
+    }
+}
+
+fn target(scenario: &Scenario, portals: &[SocketAddr]) -> anyhow::Result<Target> {
+    let paths = &scenario.paths;
+    let config = TargetConfig {
+        portals: portals
+            .iter()
+            .zip(paths)
+            .map(|(address, path)| PortalConfig {
+                address: address.to_string(),
+                group: path.group,
+            })
+            .collect(),
+        processes: paths.iter().map(|path| path.process).collect(),
+        queue_depth: scenario.target.queue_depth,
+        seed: scenario.seed,
+        ..TargetConfig::new(TARGET.parse()?)
+    };
+    let unit = &scenario.unit;
+    let disk = LunConfig {
+        fua: unit.fua,
+        thin: unit.thin,
+        max_transfer_blocks: unit.transfer_blocks,
+        ..LunConfig::disk(UNIT, unit.block_size, unit.blocks)
+    };
+    let mut target = Target::new(config, [(0, Lun::new(disk, Backing::ram()))]);
+    target.set_behaviour(Behaviour {
+        reinstatement: scenario.target.reinstatement,
+        orphans: scenario.target.orphans,
+        ..Behaviour::default()
+    });
+    for path in 0..paths.len() {
+        target.set_portal(path, normal(scenario));
+    }
+    Ok(target)
+}

@@ -1,0 +1,94 @@
+//! The world that a scenario describes.
+
+use iiblockdaemon::config;
+use iiblockdaemon::iscsi::session::config::{DigestChoice, Offer};
+use iiblockdaemon::path::Detect;
+use iiblockdaemon::volume::NoPath;
+
+use super::Scenario;
+use crate::world::{Allowed, Knobs, Load};
+
+pub(super) fn knobs(scenario: &Scenario) -> Knobs {
+    let mut knobs = Knobs::calm(scenario.seed);
+    let Scenario {
+        paths,
+        unit,
+        target,
+        workload,
+        pass,
+        ..
+    } = scenario;
+    knobs.groups = paths.iter().map(|path| path.group).collect();
+    knobs.processes = paths.iter().map(|path| path.process).collect();
+    knobs.weights = paths.iter().map(|path| path.weight).collect();
+    knobs.lines = paths.iter().map(|path| path.line.clone()).collect();
+    knobs.block_size = unit.block_size;
+    knobs.blocks = unit.blocks;
+    knobs.transfer_blocks = unit.transfer_blocks;
+    knobs.fua = unit.fua;
+    knobs.thin = unit.thin;
+    knobs.service_time = target.service_time;
+    knobs.queue_depth = target.queue_depth;
+    knobs.reinstatement = target.reinstatement;
+    knobs.orphans = target.orphans;
+    if let Some(volume) = scenario.daemon.volumes.first() {
+        daemon(&mut knobs, volume);
+    }
+    knobs.load = Load {
+        clients: workload.clients,
+        depth: workload.depth,
+        think: workload.pause,
+        blocks_max: workload.blocks_max,
+        reads: workload.reads,
+        zeroes: workload.zeroes,
+    };
+    knobs.trouble = workload.lasts;
+    knobs.faults = scenario.planned();
+    let ready = pass.paths_ready.unwrap_or(paths.len());
+    knobs.allowed = Allowed {
+        failures: pass.errors_max > 0,
+        logged_errors: pass.log_errors,
+        paths_lost: paths.len() - ready,
+        unmended: !scenario.mend,
+    };
+    knobs
+}
+
+fn daemon(knobs: &mut Knobs, volume: &config::Volume) {
+    let iscsi = &volume.iscsi;
+    knobs.policy = volume.policy;
+    knobs.shared = volume.shared;
+    knobs.reinstate = volume.fence.reinstate;
+    knobs.quiesce = volume.fence.quiesce;
+    knobs.commands_per_path = u32::from(iscsi.queue_depth);
+    knobs.no_path = match volume.no_path {
+        config::NoPath::Fail => NoPath::Fail,
+        config::NoPath::Queue(limit) => NoPath::Queue(limit),
+        config::NoPath::QueueForever => NoPath::QueueForever,
+    };
+    knobs.detect = Detect {
+        network: volume.detect.network,
+        target: volume.detect.target,
+        command: volume.detect.command,
+    };
+    knobs.offer = Offer {
+        header_digest: digest(iscsi.header_digest),
+        data_digest: digest(iscsi.data_digest),
+        max_recv_data_segment_length: iscsi.max_recv_data_segment_length,
+        first_burst_length: iscsi.first_burst_length,
+        max_burst_length: iscsi.max_burst_length,
+        immediate_data: iscsi.immediate_data,
+        initial_r2t: iscsi.initial_r2t,
+        max_outstanding_r2t: iscsi.max_outstanding_r2t,
+        ..Offer::default()
+    };
+}
+
+fn digest(choice: config::DigestChoice) -> DigestChoice {
+    match choice {
+        config::DigestChoice::None => DigestChoice::None,
+        config::DigestChoice::Crc32c => DigestChoice::Crc32c,
+        config::DigestChoice::PreferCrc32c => DigestChoice::PreferCrc32c,
+        config::DigestChoice::PreferNone => DigestChoice::PreferNone,
+    }
+}

@@ -1,0 +1,111 @@
+//! What a scenario was seen to do: for reports and pass criteria.
+
+use std::time::Duration;
+
+use iiblockdaemon::path::PathState;
+
+use super::World;
+use super::client::Ended;
+use crate::recording::{Carried, Io, PathRecord, Recording};
+
+/// Width of the intervals of what paths carry.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// A recording that grows.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    recording: Recording,
+    /// What each path had carried when it was looked at last.
+    before: Vec<Carried>,
+}
+
+impl Recorder {
+    pub(super) fn new(paths: usize) -> Self {
+        let recording = Recording {
+            simulated: true,
+            interval: INTERVAL,
+            paths: vec![PathRecord::default(); paths],
+            ..Recording::default()
+        };
+        Self {
+            recording,
+            before: vec![Carried::default(); paths],
+        }
+    }
+
+    pub(super) fn finish(self) -> Recording {
+        self.recording
+    }
+}
+
+impl World {
+    /// A turn is over.
+    pub(super) fn record(&mut self) {
+        let at = self.elapsed();
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        let status = self.engine.status(self.now);
+        let recording = &mut recorder.recording;
+        recording.lasted = at;
+        let interval = usize::try_from(at.as_millis() / INTERVAL.as_millis()).unwrap_or(usize::MAX);
+        let paths = recording.paths.iter_mut().zip(&mut recorder.before);
+        let seen = status.paths.iter().zip(&status.volume.routes);
+        for ((record, before), (path, route)) in paths.zip(seen) {
+            if record.name.is_empty() {
+                record.name.clone_from(&path.name);
+            }
+            let state = name(path.state).to_owned();
+            let last = record.states.last();
+            if last.is_none_or(|(_, known, why)| *known != state || *why != path.why) {
+                record.states.push((at, state, path.why.clone()));
+            }
+            let now = Carried {
+                commands: route.counters.commands,
+                bytes: route.counters.bytes,
+            };
+            // A daemon that was killed began to count anew.
+            let base = if now.commands < before.commands {
+                Carried::default()
+            } else {
+                *before
+            };
+            *before = now;
+            record.carried.resize(interval + 1, Carried::default());
+            if let Some(here) = record.carried.last_mut() {
+                here.commands += now.commands - base.commands;
+                here.bytes += now.bytes.saturating_sub(base.bytes);
+            }
+        }
+    }
+
+    /// A request was answered.
+    pub(super) fn record_io(&mut self, ended: &Ended) {
+        let at = self.elapsed();
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        recorder.recording.ios.push(Io {
+            asked: at.saturating_sub(ended.took),
+            took: ended.took,
+            kind: ended.kind,
+            bytes: ended.bytes,
+            failed: ended.error.is_some(),
+        });
+    }
+}
+
+/// As status names it.
+fn name(state: PathState) -> &'static str {
+    match state {
+        PathState::Down => "down",
+        PathState::Connecting => "connecting",
+        PathState::LoggingIn => "logging-in",
+        PathState::Probing => "probing",
+        PathState::Probation => "probation",
+        PathState::Ready => "ready",
+        PathState::Suspect => "suspect",
+        PathState::Disabled => "disabled",
+        PathState::Stopped => "stopped",
+    }
+}

@@ -1,0 +1,124 @@
+//! The scenarios by name, in virtual time and over real sockets; and the proof that their demands can fail.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use iiblockdaemon::sabotage::{self, Sabotage};
+use netsim::recording::Recording;
+use netsim::scenario::{self, Scenario};
+use netsim::world::Detail;
+
+/// Seeds that are tried until a defect shows.
+const SEARCH: u64 = 40;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
+}
+
+fn files() -> Vec<PathBuf> {
+    scenario::find(&folder()).unwrap()
+}
+
+fn load(name: &str) -> Scenario {
+    scenario::load(&folder().join(name).with_extension("toml")).unwrap()
+}
+
+/// The demands that were not met.
+fn missed(recording: &Recording) -> Vec<String> {
+    let missed = recording
+        .criteria
+        .iter()
+        .filter(|criterion| !criterion.passed);
+    missed
+        .map(|criterion| format!("{}: {}", criterion.demand, criterion.seen))
+        .collect()
+}
+
+#[test]
+fn every_scenario_passes_in_virtual_time() {
+    let waiting = Mutex::new(files());
+    let failures = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(file) = { waiting.lock().unwrap().pop() } {
+            let scenario = scenario::load(&file).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+            let missed = missed(&scenario.play(Detail::Nothing).recording);
+            if !missed.is_empty() {
+                let text = format!("{}:\n  {}", scenario.name, missed.join("\n  "));
+                failures.lock().unwrap().push(text);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(
+        failures.is_empty(),
+        "see each with `netsim run FILE --timeline`:\n{}",
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn a_scenario_gives_the_same_recording_every_time() {
+    let scenario = load("06-old-segments-arrive");
+    let once = scenario.play(Detail::Nothing).recording;
+    let again = scenario.play(Detail::Nothing).recording;
+    assert_eq!(once, again);
+    let mut other = scenario;
+    other.seed += 1;
+    assert_ne!(once.ios, other.play(Detail::Nothing).recording.ios);
+}
+
+#[test]
+fn a_demand_that_is_not_met_fails_and_is_the_one_that_is_named() {
+    let text = r#"
+        about = "A black hole that nobody may notice."
+        [[path]]
+        [[path]]
+        [daemon]
+        policy = "round-robin"
+        [workload]
+        lasts = "10s"
+        [[fault]]
+        at = "2s"
+        what = "blackhole"
+        path = "A"
+        for = "4s"
+        pass = { stall_max = "10ms", lost_within = "2s" }
+        [pass]
+        failovers_min = 1
+    "#;
+    let scenario = Scenario::parse(text, Path::new("impossible.toml")).unwrap();
+    let played = scenario.play(Detail::Nothing);
+    assert!(!played.passed());
+    let missed = missed(&played.recording);
+    let [only] = missed.as_slice() else {
+        panic!("{missed:?}");
+    };
+    assert!(
+        only.starts_with("blackhole both on path A: stall <= 10 ms: "),
+        "{only}"
+    );
+}
+
+/// The drills about ghosts are worth their names: without the ghost rule each loses a write.
+#[test]
+fn without_the_ghost_rule_the_drills_about_old_writes_fail() {
+    for name in ["06-old-segments-arrive", "09-frozen-target"] {
+        let scenario = load(name);
+        let lost = |seed| {
+            let mut scenario = scenario.clone();
+            scenario.seed = seed;
+            let missed = missed(&scenario.play(Detail::Nothing).recording);
+            missed
+                .iter()
+                .any(|missed| missed.starts_with("every read returns"))
+        };
+        sabotage::set(Some(Sabotage::GhostRuleOff));
+        let found = (0..SEARCH).any(lost);
+        sabotage::set(None);
+        assert!(found, "{name} loses no write within {SEARCH} seeds");
+    }
+}
