@@ -122,3 +122,32 @@ fn without_the_ghost_rule_the_drills_about_old_writes_fail() {
         assert!(found, "{name} loses no write within {SEARCH} seeds");
     }
 }
+
+/// Each is asked to prove itself against the other, though neither was in use when they were identified.
+#[test]
+fn paths_that_come_up_at_the_same_instant_can_fence_each_other() {
+    let text = r#"
+        about = "Both paths are identified in the same instant."
+        [line]
+        jitter = "0ms"
+        [[path]]
+        [[path]]
+        [daemon]
+        policy = "round-robin"
+        [workload]
+        lasts = "8s"
+        [[fault]]
+        at = "1s"
+        what = "blackhole"
+        path = "A"
+        for = "6s"
+        held = "drop"
+        pass = { stall_max = "2s" }
+        [pass]
+        fenced_min = 1
+    "#;
+    let scenario = Scenario::parse(text, Path::new("same-instant.toml")).unwrap();
+    let played = scenario.play(Detail::Nothing);
+    let missed = missed(&played.recording);
+    assert!(missed.is_empty(), "{missed:?}");
+}

@@ -104,7 +104,10 @@ fn load(arguments: &Arguments) -> anyhow::Result<Vec<Scenario>> {
         let impossible = live::impossible(scenario);
         if arguments.real && !many && !impossible.is_empty() {
             let name = &scenario.name;
-            bail!("{name} cannot be played over real sockets: {}", impossible.join("; "));
+            bail!(
+                "{name} cannot be played over real sockets: {}",
+                impossible.join("; ")
+            );
         }
         scenario.seed = arguments.seed.unwrap_or(scenario.seed);
     }
@@ -125,7 +128,10 @@ fn summary(played: &Played) -> String {
     let recording = &played.recording;
     let verdict = if played.passed() { "passed" } else { "FAILED" };
     let mut text = format!("{verdict}  {}\n", recording.name);
-    let missed = recording.criteria.iter().filter(|criterion| !criterion.passed);
+    let missed = recording
+        .criteria
+        .iter()
+        .filter(|criterion| !criterion.passed);
     for criterion in missed {
         text += &format!("        {}: {}\n", criterion.demand, criterion.seen);
     }

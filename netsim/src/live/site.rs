@@ -206,7 +206,13 @@ impl Site {
 }
 
 fn as_state(line: &Line) -> PathState {
-    let slow = |time: std::time::Duration| if time < SLOW { Default::default() } else { time };
+    let slow = |time: std::time::Duration| {
+        if time < SLOW {
+            Default::default()
+        } else {
+            time
+        }
+    };
     let conditions = Conditions {
         latency: slow(line.latency),
         jitter: slow(line.jitter),
