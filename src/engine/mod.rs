@@ -73,6 +73,8 @@ pub enum Action {
     },
     /// The volume's unit was identified for the first time in this run: export it.
     Online,
+    /// One more path than before was used in this run ([`Engine::used_paths`]): remember it.
+    PathsUsed,
 }
 
 /// How a volume is exported.
@@ -101,6 +103,8 @@ pub struct Engine {
     next_io: u64,
     next_client: u64,
     online: bool,
+    /// How many paths were used in this run.
+    used: usize,
     stopping: bool,
     last_flush: LastFlush,
     actions: VecDeque<Action>,
@@ -143,10 +147,17 @@ impl Engine {
             next_io: 0,
             next_client: 0,
             online: false,
+            used: 0,
             stopping: false,
             last_flush: LastFlush::default(),
             actions: VecDeque::new(),
         }
+    }
+
+    /// Paths that the unit was used through in this run.
+    #[must_use]
+    pub fn used_paths(&self) -> Vec<PathId> {
+        self.volume.used_paths()
     }
 
     /// The logical unit, once a path was admitted.
@@ -361,9 +372,14 @@ impl Engine {
         }
         self.carry_actions();
         self.close_finished();
-        if !self.online && self.volume.unit().is_some() {
-            self.online = true;
-            self.actions.push_back(Action::Online);
+        if self.volume.unit().is_some() {
+            if !std::mem::replace(&mut self.online, true) {
+                self.actions.push_back(Action::Online);
+            }
+            let used = self.volume.used_paths().len();
+            if used > std::mem::replace(&mut self.used, used) {
+                self.actions.push_back(Action::PathsUsed);
+            }
         }
     }
 

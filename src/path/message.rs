@@ -49,6 +49,39 @@ pub struct Features {
     pub unmapped_reads_zero: bool,
 }
 
+impl Features {
+    /// What holds over both paths: another port of the same unit may have other limits.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> Self {
+        Self {
+            fua: self.fua && other.fua,
+            write_cache: self.write_cache || other.write_cache,
+            transfer_blocks_max: self.transfer_blocks_max.min(other.transfer_blocks_max),
+            trim: match (self.trim, other.trim) {
+                (
+                    TrimMethod::Unmap {
+                        blocks_max: a,
+                        granularity,
+                        alignment,
+                    },
+                    TrimMethod::Unmap { blocks_max: b, .. },
+                ) => TrimMethod::Unmap {
+                    blocks_max: a.min(b),
+                    granularity,
+                    alignment,
+                },
+                (a, b) if a == b => a,
+                _ => TrimMethod::None,
+            },
+            write_same_blocks_max: self.write_same_blocks_max.min(other.write_same_blocks_max),
+            unmapped_reads_zero: self.unmapped_reads_zero && other.unmapped_reads_zero,
+            write_protected: self.write_protected,
+            rotational: self.rotational,
+            preferred_bytes: self.preferred_bytes,
+        }
+    }
+}
+
 /// A logical unit as one path found it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unit {

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Instant;
 
 use futures::future::join_all;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,7 +19,6 @@ use tokio_util::task::TaskTracker;
 use crate::config::{self, Config};
 use crate::limits;
 use crate::nbd::ExportInfo;
-use crate::units::Geometry;
 
 use super::clock;
 use super::control_task::{ControlError, ControlSocket};
@@ -27,7 +26,7 @@ use super::dial::Source;
 use super::nbd_bind::{BindError, BoundListener, ListenAddress};
 use super::nbd_listen::{NbdListener, ReadyClient};
 use super::state::{StateDir, StateError, VolumeState};
-use super::volume_task::{self, Ask, Stopped, VolumeHandle, VolumeTask};
+use super::volume_task::{self, Ask, Found, Stopped, VolumeHandle, VolumeTask};
 
 pub use assemble::AssembleError;
 
@@ -275,6 +274,7 @@ fn start_volume(
     };
     let keeper = Keeper {
         name: volume.name.clone(),
+        places: volume.paths.iter().map(assemble::place).collect(),
         handle,
         dir: Arc::clone(dir),
         state,
@@ -304,6 +304,8 @@ fn bind(listen: &config::Listen) -> Result<BoundListener, BindError> {
 /// Exports a volume once its unit is known.
 struct Keeper {
     name: String,
+    /// Of each path, as it is remembered.
+    places: Vec<String>,
     handle: VolumeHandle,
     dir: Arc<StateDir>,
     state: Arc<Mutex<VolumeState>>,
@@ -322,14 +324,14 @@ impl Keeper {
                 Err(_) => return,
             },
         };
-        let Some((export, wwid, geometry)) = found else {
+        let Some(found) = found else {
             return;
         };
-        if let Err(error) = self.remember(wwid, geometry) {
+        if let Err(error) = self.remember(&found) {
             tracing::error!(volume = self.name, %error, "not exported: the unit's identity cannot be kept");
             return;
         }
-        let exports: Arc<Vec<ExportInfo>> = Arc::new(vec![export]);
+        let exports: Arc<Vec<ExportInfo>> = Arc::new(vec![found.export]);
         let (clients, ready) = mpsc::channel(limits::NBD_CLIENTS_MAX);
         for bound in bound {
             match NbdListener::new(bound) {
@@ -342,24 +344,54 @@ impl Keeper {
             }
         }
         drop(clients);
-        self.attach(ready).await;
+        self.attend(ready, online).await;
     }
 
     /// Pins what the volume is, before anybody can write to it.
-    fn remember(&self, wwid: String, geometry: Geometry) -> Result<(), StateError> {
+    fn remember(&self, found: &Found) -> Result<(), StateError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let wwid = &found.wwid;
         if state.wwid.is_none() {
             tracing::info!(volume = self.name, wwid, "logical unit pinned on first use");
         }
-        (state.wwid, state.block_size, state.blocks) =
-            (Some(wwid), geometry.block_size(), geometry.blocks());
+        if state.wwid.as_ref() != Some(wwid) {
+            state.places.clear();
+        }
+        state.wwid = Some(wwid.clone());
+        (state.block_size, state.blocks) = (found.geometry.block_size(), found.geometry.blocks());
+        for path in &found.paths {
+            let place = self.places.get(usize::from(path.0));
+            if let Some(place) = place.filter(|place| !state.places.contains(place)) {
+                state.places.push(place.clone());
+            }
+        }
         self.dir.store(&self.name, &state)
     }
 
-    async fn attach(&self, mut ready: mpsc::Receiver<ReadyClient>) {
-        while let Some(client) = ready.recv().await {
-            if !self.handle.ask(Ask::Attach(Box::new(client))).await {
-                return;
+    /// Hands clients on and keeps what is found out, until the volume has ended.
+    async fn attend(
+        &self,
+        mut ready: mpsc::Receiver<ReadyClient>,
+        mut online: watch::Receiver<Option<Found>>,
+    ) {
+        loop {
+            tokio::select! {
+                biased;
+                client = ready.recv() => {
+                    let Some(client) = client else { return };
+                    if !self.handle.ask(Ask::Attach(Box::new(client))).await {
+                        return;
+                    }
+                }
+                changed = online.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let found = online.borrow_and_update().clone();
+                    if let Some(Err(error)) = found.map(|found| self.remember(&found)) {
+                        tracing::warn!(volume = self.name, %error, "a path that the unit was used through is not kept");
+                    }
+                }
             }
         }
     }

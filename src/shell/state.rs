@@ -53,6 +53,9 @@ pub struct VolumeState {
     pub block_size: u32,
     /// Blocks of that unit.
     pub blocks: u64,
+    /// What that unit was used through: target, portal and LUN of each path.
+    #[serde(default)]
+    pub places: Vec<String>,
     /// The last run drained, flushed and logged out; its sessions cannot execute anything any more.
     pub clean: bool,
     /// The paths' sessions of this run, and of the runs before it that did not end cleanly either: ISID,
@@ -211,6 +214,7 @@ mod tests {
             wwid: Some("naa.6001405f2d3c4b5a".into()),
             block_size: 512,
             blocks: 8,
+            places: vec!["iqn.x:t 10.0.1.1:3260 0".into()],
             clean: true,
             sessions: vec!["800102030405 iqn.2003-01.com.example:array1 10.0.1.10:3260".into()],
         };

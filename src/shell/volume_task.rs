@@ -368,12 +368,14 @@ impl VolumeTask {
                 }
                 Action::Hangup { link } => self.replace_link(link, None),
                 Action::CloseClient { client } => self.drop_client(client, "finished"),
-                Action::Online => {
-                    let found = self
-                        .engine
-                        .export_info()
-                        .zip(self.engine.unit())
-                        .map(|(export, unit)| (export, unit.identity.wwid(), unit.geometry));
+                Action::Online | Action::PathsUsed => {
+                    let unit = self.engine.export_info().zip(self.engine.unit());
+                    let found = unit.map(|(export, unit)| Found {
+                        export,
+                        wwid: unit.identity.wwid(),
+                        geometry: unit.geometry,
+                        paths: self.engine.used_paths(),
+                    });
                     self.online.send_replace(found);
                 }
             }

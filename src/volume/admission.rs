@@ -23,6 +23,8 @@ pub struct Pin {
     pub configured: Option<String>,
     /// The identifier and size that an earlier run found.
     pub remembered: Option<(String, Geometry)>,
+    /// Through which of the paths earlier runs used it; `None` if that is not known.
+    pub remembered_paths: Option<Vec<PathId>>,
 }
 
 /// Why a path's unit is not the volume's, with what to do.
@@ -85,13 +87,42 @@ fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<(), String> {
 }
 
 impl Volume {
+    /// A default identifier says nothing without another path to prove it by. The first path of a run then has to
+    /// be one of those that the unit was used through before.
+    fn judge_founder(&self, path: PathId, found: &Unit) -> Result<(), String> {
+        let pin = &self.config.pin;
+        let known = pin.remembered_paths.as_ref();
+        let founds = self.unit.is_none() && found.identity.weak() && pin.remembered.is_some();
+        if founds && known.is_some_and(|paths| !paths.contains(&path)) {
+            return Err(format!(
+                "not proven to be the same logical unit: {} looks like a vendor's default identifier, and in earlier \
+                 runs this volume was not used through this path; it is tried again when a path is there that it \
+                 was used through; or give the logical unit an identifier of its own",
+                found.identity
+            ));
+        }
+        Ok(())
+    }
+
+    /// Commands are to fit every path that they may be tried on.
+    fn heed_limits(&mut self, found: &Unit) {
+        let Some(unit) = &mut self.unit else { return };
+        let features = unit.features.common(&found.features);
+        if features != unit.features {
+            let mut narrower = (**unit).clone();
+            narrower.features = features;
+            *unit = Arc::new(narrower);
+        }
+    }
+
     pub(super) fn on_identified(
         &mut self,
         path: PathId,
         incarnation: Incarnation,
         unit: Arc<Unit>,
     ) {
-        match judge(&self.config.pin, self.unit.as_deref(), &unit) {
+        let judged = judge(&self.config.pin, self.unit.as_deref(), &unit);
+        match judged.and_then(|()| self.judge_founder(path, &unit)) {
             Ok(()) => {
                 if self.unit.is_none() {
                     tracing::info!(unit = %unit.identity, "logical unit identified");
@@ -106,6 +137,7 @@ impl Volume {
                         "the logical unit has grown: the new size is served after a restart"
                     );
                 }
+                self.heed_limits(&unit);
                 let sure = !unit.identity.weak() || self.founder == Some(path);
                 let route = self.roster.route_mut(path);
                 route.incarnation = incarnation;

@@ -272,6 +272,7 @@ impl Volume {
                 let route = self.roster.route_mut(path);
                 route.incarnation = incarnation;
                 route.standing = standing;
+                route.used |= standing.is_usable();
                 self.on_roster(now);
             }
             Message::Lost { incarnation, tasks } => self.on_lost(now, path, incarnation, tasks),
@@ -370,6 +371,13 @@ impl Volume {
     #[must_use]
     pub fn founder(&self) -> Option<PathId> {
         self.founder
+    }
+
+    /// Paths that were usable in this run: the unit was found behind each of them, and believed to be the same.
+    #[must_use]
+    pub fn used_paths(&self) -> Vec<PathId> {
+        let used = self.roster.iter().filter(|(_, route)| route.used);
+        used.map(|(path, _)| path).collect()
     }
 
     /// The unit as that path found it in its present or last session.

@@ -32,6 +32,8 @@ pub(super) struct Route {
     pub(super) incarnation: Incarnation,
     pub(super) standing: Standing,
     pub(super) unit: Option<Arc<Unit>>,
+    /// It was usable in this run.
+    pub(super) used: bool,
     pub(super) weight: u8,
     pub(super) in_flight: u32,
     pub(super) in_flight_bytes: u64,
@@ -48,6 +50,7 @@ impl Route {
             incarnation: Incarnation::default(),
             standing: Standing::Unusable,
             unit: None,
+            used: false,
             weight,
             in_flight: 0,
             in_flight_bytes: 0,

@@ -345,6 +345,7 @@ impl World {
                     self.violation = Some(self.broken(Rule::Protocol, what));
                 }
                 Action::Online => self.go_online(),
+                Action::PathsUsed => {}
             }
         }
         any

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::config;
 use crate::engine::{Engine, ExportConfig};
+use crate::ids::PathId;
 use crate::iscsi::chap::{ChapAlgorithm, Secret, SecretError};
 use crate::iscsi::isid::Isid;
 use crate::iscsi::name::{IscsiName, NameError, PortalAddr, PortalAddrError};
@@ -113,6 +114,7 @@ pub(super) fn assemble(
             pin: Pin {
                 configured: volume.wwid.clone(),
                 remembered,
+                remembered_paths: (!state.places.is_empty()).then(|| used_before(volume, state)),
             },
             unclean,
             orphaned,
@@ -120,6 +122,19 @@ pub(super) fn assemble(
         },
         paths,
     })
+}
+
+/// What leads to a unit, whatever it is called here.
+pub(super) fn place(path: &config::Path) -> String {
+    format!("{} {} {}", path.target, path.portal, path.lun)
+}
+
+fn used_before(volume: &config::Volume, state: &VolumeState) -> Vec<PathId> {
+    let paths = (0..).map(PathId).zip(&volume.paths);
+    paths
+        .filter(|(_, path)| state.places.contains(&place(path)))
+        .map(|(id, _)| id)
+        .collect()
 }
 
 fn name(text: &str) -> Result<IscsiName, AssembleError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::EngineStatus;
+use crate::ids::PathId;
 use crate::nbd::ExportInfo;
 use crate::units::Geometry;
 
@@ -47,8 +48,18 @@ pub struct VolumeHandle {
     online: watch::Receiver<Option<Found>>,
 }
 
-/// What an identified volume is: its export, its unit's canonical identifier, its size.
-pub type Found = (ExportInfo, String, Geometry);
+/// What an identified volume is.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its export.
+    pub export: ExportInfo,
+    /// Its unit's canonical identifier.
+    pub wwid: String,
+    /// Its size.
+    pub geometry: Geometry,
+    /// The paths that it was used through in this run, so far.
+    pub paths: Vec<PathId>,
+}
 
 /// A volume task's end of what its [`VolumeHandle`] holds.
 #[derive(Debug)]

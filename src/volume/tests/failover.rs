@@ -304,6 +304,7 @@ fn a_pinned_identity_refuses_what_the_volume_was_not() {
     let pin = Pin {
         configured: None,
         remembered: Some(remembered),
+        remembered_paths: None,
     };
     let mut bench = Bench::new(1, |config| config.pin = pin);
     assert!(matches!(
@@ -311,6 +312,24 @@ fn a_pinned_identity_refuses_what_the_volume_was_not() {
         Order::Refuse { .. }
     ));
     assert_eq!(bench.identify(0, unit("S1")), Order::Admit);
+}
+
+#[test]
+fn a_default_identifier_is_believed_first_where_it_was_in_use_before() {
+    let found = unit("beaf11");
+    assert!(found.identity.weak(), "{}", found.identity);
+    let pin = |paths: &[u16]| Pin {
+        configured: None,
+        remembered: Some((unit("beaf11").identity.wwid(), geometry())),
+        remembered_paths: Some(paths.iter().copied().map(PathId).collect()),
+    };
+    let mut bench = Bench::new(2, |config| config.pin = pin(&[1]));
+    let Order::Refuse { why } = bench.identify(0, unit("beaf11")) else {
+        panic!("another target's unit may have the same identifier")
+    };
+    assert!(why.contains("not used through this path"), "{why}");
+    assert_eq!(bench.identify(1, unit("beaf11")), Order::Admit);
+    assert_eq!(bench.identify(0, unit("beaf11")), Order::AdmitIfProven);
 }
 
 #[test]

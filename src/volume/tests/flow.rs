@@ -368,3 +368,18 @@ fn the_next_flush_tells_of_an_acknowledged_write_that_the_target_lost() {
     bench.all_good(0);
     assert_eq!(bench.replies(), [(next, None)], "it is told once");
 }
+
+#[test]
+fn commands_fit_every_path_that_they_may_be_tried_on() {
+    let mut bench = Bench::new(2, |_| {});
+    bench.up(0);
+    let mut narrow = unit("S1");
+    narrow.features.transfer_blocks_max = 64;
+    narrow.features.trim = TrimMethod::None;
+    assert!(!matches!(bench.identify(1, narrow), Order::Refuse { .. }));
+    bench.stand(1, Standing::Ready);
+    bench.write(0, 128);
+    assert_eq!(bench.in_flight.len(), 2, "64 blocks each");
+    let features = &bench.volume.unit().unwrap().features;
+    assert_eq!(features.trim, TrimMethod::None);
+}
