@@ -289,6 +289,9 @@ impl Oracle {
         }
     }
 
+    /// The target crashed.
+    pub fn crashes(&mut self) {}
+
     /// A read is about to be submitted.
     pub fn read_begins(&mut self, lba: u64, blocks: u64) -> ReadTicket {
         let started = self.tick();

@@ -226,6 +226,11 @@ impl World {
         }
     }
 
+    /// While another initiator holds the unit, requests may fail.
+    fn may_fail(&self, ended: &Ended) -> bool {
+        self.knobs.allowed.failures || self.reserved.since(self.now - ended.took)
+    }
+
     /// A request was answered.
     pub(super) fn on_ended(&mut self, client: usize, ended: Ended) {
         self.ios += 1;
@@ -243,7 +248,7 @@ impl World {
                 Rule::Content,
                 format!("client {client} io {cookie}: {what}"),
             ))
-        } else if let Some(error) = ended.error.filter(|_| !self.knobs.allowed.failures) {
+        } else if let Some(error) = ended.error.filter(|_| !self.may_fail(&ended)) {
             Some((
                 Rule::Fails,
                 format!("client {client} io {cookie} failed with {error}"),

@@ -9,8 +9,9 @@ use iiblockdaemon::path::Detect;
 use iiblockdaemon::volume::NoPath;
 use policies::{PolicyKind, PolicySpec};
 
-use super::faults::{self, Planned};
+use super::{Planned, faults};
 use crate::rng::Rng;
+use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement, Wishes};
 
 /// Requests come so thick.
@@ -75,6 +76,12 @@ pub struct Knobs {
     pub fua: bool,
     /// The unit is thin.
     pub thin: bool,
+    /// What a crash does to writes that were answered and not flushed.
+    pub cache: WriteCache,
+    /// The unit's identity is a vendor's default, which another unit has as well.
+    pub default_identity: bool,
+    /// Paths behind whose portals is another unit from the beginning.
+    pub impostors: Vec<usize>,
     /// How long a command takes at the target.
     pub service_time: Duration,
     /// Commands per session.
@@ -143,6 +150,9 @@ impl Knobs {
             transfer_blocks: 0,
             fua: true,
             thin: true,
+            cache: WriteCache::Safe,
+            default_identity: false,
+            impostors: Vec::new(),
             service_time: MILLI,
             queue_depth: 32,
             reinstatement: Reinstatement::Synchronous,
@@ -302,6 +312,13 @@ impl Knobs {
         (0..self.groups.len()).map(own).collect()
     }
 
+    /// Whether a damaged PDU is found out, both ways.
+    #[must_use]
+    pub fn has_digests(&self) -> bool {
+        let on = DigestChoice::Crc32c;
+        self.offer.header_digest == on && self.offer.data_digest == on
+    }
+
     /// Whatever is under way when things are mended has executed by then, or never will.
     #[must_use]
     pub fn last_ghost(&self) -> Duration {
@@ -333,12 +350,13 @@ impl fmt::Display for Knobs {
         )?;
         writeln!(
             f,
-            "  unit {} blocks of {}, transfer {}, fua {}, thin {}, service {:?}, queue {}",
+            "  unit {} blocks of {}, transfer {}, fua {}, thin {}, cache {:?}, service {:?}, queue {}",
             self.blocks,
             self.block_size,
             self.transfer_blocks,
             self.fua,
             self.thin,
+            self.cache,
             self.service_time,
             self.queue_depth
         )?;
