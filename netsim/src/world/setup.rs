@@ -25,9 +25,6 @@ const UNIT: u32 = 0x0d15_c0de;
 /// The same of the wrong unit.
 const IMPOSTOR_UNIT: u32 = 0x0bad_c0de;
 
-/// One that looks like a vendor's default, and is the wrong unit's as well.
-const DEFAULT_UNIT: u32 = 1;
-
 /// The logical unit number that the wrong unit has in truth.
 pub(super) const IMPOSTOR: u16 = 1;
 
@@ -128,11 +125,6 @@ pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Targ
         seed: knobs.seed,
         ..TargetConfig::new(name(TARGET))
     };
-    let (unit, impostor) = if knobs.default_identity {
-        (DEFAULT_UNIT, DEFAULT_UNIT)
-    } else {
-        (UNIT, IMPOSTOR_UNIT)
-    };
     let unit = LunConfig {
         fua: knobs.fua,
         thin: knobs.thin,
@@ -146,9 +138,9 @@ pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Targ
                 ports: vec![relative_port(path)],
             })
             .collect(),
-        ..LunConfig::disk(unit, knobs.block_size, knobs.blocks)
+        ..identity(knobs, UNIT)
     };
-    let impostor = LunConfig::disk(impostor, knobs.block_size, knobs.blocks);
+    let impostor = identity(knobs, IMPOSTOR_UNIT);
     let units = [(0, unit), (IMPOSTOR, impostor)];
     let units = units.map(|(number, unit)| (number, Lun::new(unit, Backing::ram())));
     let mut target = Target::new(config, units);
@@ -165,6 +157,22 @@ pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Targ
         target.set_impostor(*portal, Some(IMPOSTOR));
     }
     target
+}
+
+/// A disk with a name of its own, or with the one that tgt gives to every first unit of every first target.
+fn identity(knobs: &Knobs, number: u32) -> LunConfig {
+    let disk = LunConfig::disk(number, knobs.block_size, knobs.blocks);
+    if !knobs.default_identity {
+        return disk;
+    }
+    LunConfig {
+        vendor: "IET".into(),
+        product: "VIRTUAL-DISK".into(),
+        serial: "beaf11".into(),
+        naa: Some(0x6000_0000_0000_0000_0e00_0000_0001_0001),
+        t10: Some("IET     00010001".into()),
+        ..disk
+    }
 }
 
 /// A portal of the target, at work or in trouble.
