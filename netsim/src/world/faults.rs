@@ -45,8 +45,22 @@ pub(super) fn draw(rng: &mut Rng, knobs: &Knobs) -> Vec<Planned> {
             further(&mut more, knobs, &mut planned);
         }
     }
+    let kills = planned.iter().any(|p| p.fault == Fault::Kill);
+    planned.retain(|planned| !kills || !is_forgotten(&planned.fault, knobs));
     planned.sort_by_key(|planned| planned.at);
     planned
+}
+
+/// What a daemon does not know any more once it was killed: that the unit was smaller, and that a session was
+/// with another process than its portal's.
+fn is_forgotten(fault: &Fault, knobs: &Knobs) -> bool {
+    match fault {
+        Fault::Capacity { .. } => true,
+        Fault::Redirect {
+            path, to: Some(to), ..
+        } => !knobs.share_sessions(*path, *to),
+        _ => false,
+    }
 }
 
 /// One episode of what a target, a unit or a sick network does besides breaking.

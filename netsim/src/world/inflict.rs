@@ -142,8 +142,7 @@ impl World {
                 path,
                 bytes_per_second,
             } => {
-                let bandwidth = NonZeroU64::new(bytes_per_second);
-                net.change(now, path, |conditions| conditions.bandwidth = bandwidth);
+                net.limit(now, path, NonZeroU64::new(bytes_per_second));
             }
             Fault::Corrupt { path, one_in } => {
                 net.corrupt(now, path, NonZeroU64::new(one_in));
@@ -234,6 +233,9 @@ impl World {
         self.add_up();
         if let Some(unit) = self.engine.unit() {
             self.pin.remembered = Some((unit.identity.wwid(), unit.geometry));
+        }
+        if !self.crashed.is_empty() {
+            self.oracle.server_dies();
         }
         self.engine = setup::engine(self.now, &self.knobs, true, self.pin.clone());
         self.clients.iter_mut().for_each(Client::pause);

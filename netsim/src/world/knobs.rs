@@ -9,7 +9,7 @@ use iiblockdaemon::path::Detect;
 use iiblockdaemon::volume::NoPath;
 use policies::{PolicyKind, PolicySpec};
 
-use super::{Planned, faults};
+use super::{Fault, Planned, faults};
 use crate::rng::Rng;
 use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement, Wishes};
@@ -212,6 +212,7 @@ impl Knobs {
             .filter(|_| knobs.groups.len() > 1);
         knobs.faults = faults::draw(&mut rng, &knobs);
         knobs.draw_quiesce(&mut rng);
+        knobs.draw_cache();
         knobs
     }
 
@@ -306,17 +307,17 @@ impl Knobs {
         };
     }
 
-    /// The network of each path.
-    pub(super) fn lines(&self) -> Vec<Line> {
-        let own = |path| self.lines.get(path).unwrap_or(&self.line).clone();
-        (0..self.groups.len()).map(own).collect()
-    }
-
     /// Whether a damaged PDU is found out, both ways.
     #[must_use]
     pub fn has_digests(&self) -> bool {
         let on = DigestChoice::Crc32c;
         self.offer.header_digest == on && self.offer.data_digest == on
+    }
+
+    /// The network of each path.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let own = |path| self.lines.get(path).unwrap_or(&self.line).clone();
+        (0..self.groups.len()).map(own).collect()
     }
 
     /// Whatever is under way when things are mended has executed by then, or never will.
@@ -329,10 +330,30 @@ impl Knobs {
         self.trouble + late + self.service_time * 64 + SECOND
     }
 
+    /// Whether a login at the portal of one path reinstates sessions of the other's.
+    #[must_use]
+    pub fn share_sessions(&self, one: usize, other: usize) -> bool {
+        let same = |of: &[u16]| of.get(one) == of.get(other);
+        same(&self.groups) && same(&self.processes)
+    }
+
+    fn draw_cache(&mut self) {
+        let mut rng = Rng::new(self.seed).stream("cache");
+        let (off, safe, volatile) = (WriteCache::Off, WriteCache::Safe, WriteCache::Volatile);
+        self.cache = one_of(&mut rng, &[off, safe, volatile, volatile]);
+    }
+
     /// Where no fence is possible the quiesce time must be longer than a ghost lives; where one is, it may be
     /// missing, so that nothing but the fence protects.
     fn draw_quiesce(&mut self, rng: &mut Rng) {
-        let needed = !self.reinstate;
+        let strays = |planned: &Planned| match planned.fault {
+            Fault::Redirect {
+                path, to: Some(to), ..
+            } => !self.share_sessions(path, to),
+            Fault::Impostor { on, .. } => on,
+            _ => false,
+        };
+        let needed = !self.reinstate || self.faults.iter().any(strays);
         self.quiesce = (needed || rng.chance(1, 3)).then(|| self.last_ghost() + SECOND);
     }
 }

@@ -58,6 +58,7 @@ use crate::oracle::Oracle;
 use crate::recording::Recording;
 use crate::rng::Rng;
 use crate::target::Target;
+use crate::target::lun::WriteCache;
 
 /// How much of a scenario is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +202,8 @@ struct World {
     reserved: Reserved,
     /// When the target crashed.
     crashed: Vec<Instant>,
+    /// Flushes that failed, as one may after a crash.
+    flushes_failed: usize,
     /// Clients ask.
     asking: bool,
     ios: u64,
@@ -223,12 +226,16 @@ impl World {
             target: setup::target(&knobs),
             net: Net::new(knobs.lines(), rng.stream("net")),
             clients: Vec::new(),
-            oracle: Oracle::of_zeroed(knobs.seed, 0),
+            oracle: match knobs.cache {
+                WriteCache::Volatile => Oracle::of_volatile(knobs.seed, 0),
+                WriteCache::Off | WriteCache::Safe => Oracle::of_zeroed(knobs.seed, 0),
+            },
             online: None,
             happened: 0,
             troubled: vec![Troubled::default(); knobs.groups.len()],
             reserved: Reserved::default(),
             crashed: Vec::new(),
+            flushes_failed: 0,
             asking: false,
             ios: 0,
             fenced: (0, 0),

@@ -120,12 +120,18 @@ impl Net {
         let conditions = &self.routes[route];
         let there_and_back = conditions.to_target.latency + conditions.to_initiator.latency;
         let release = Held::Release;
-        pipes
-            .to_target()
-            .set_conditions(now, conditions.to_target.clone(), release);
+        // No digest protects a login.
+        let faithful = |conditions: &Conditions| Conditions {
+            corrupt_one_in: None,
+            ..conditions.clone()
+        };
+        let (to_target, to_initiator) = (&conditions.to_target, &conditions.to_initiator);
+        let to_target = faithful(to_target);
+        pipes.to_target().set_conditions(now, to_target, release);
+        let to_initiator = faithful(to_initiator);
         pipes
             .to_initiator()
-            .set_conditions(now, conditions.to_initiator.clone(), release);
+            .set_conditions(now, to_initiator, release);
         let dial = Dial {
             due: now + there_and_back,
             retry: SYN_RETRY,
@@ -228,10 +234,11 @@ impl Net {
         self.apply(now, route, held);
     }
 
-    /// Changes the conditions of a route, of all but its holes.
-    pub(super) fn change(&mut self, now: Instant, route: usize, change: impl Fn(&mut Conditions)) {
-        change(&mut self.routes[route].to_target);
-        change(&mut self.routes[route].to_initiator);
+    /// A route carries no more than that, and than its line does.
+    pub(super) fn limit(&mut self, now: Instant, route: usize, limit: Option<NonZeroU64>) {
+        let limit = limit.into_iter().chain(self.lines[route].bandwidth).min();
+        self.routes[route].to_target.bandwidth = limit;
+        self.routes[route].to_initiator.bandwidth = limit;
         self.apply(now, route, Held::Release);
     }
 
@@ -247,9 +254,7 @@ impl Net {
         };
         wire.logged_in = true;
         let route = wire.route;
-        if self.routes[route].corrupt_one_in.is_some() {
-            self.apply(now, route, Held::Release);
-        }
+        self.apply(now, route, Held::Release);
     }
 
     pub(super) fn slow(&mut self, now: Instant, route: usize, by: Duration) {
@@ -281,15 +286,15 @@ impl Net {
     }
 
     fn apply(&mut self, now: Instant, route: usize, held: Held) {
-        let (mut to_target, mut to_initiator, corrupt) = {
-            let route = &self.routes[route];
-            let corrupt = route.corrupt_one_in;
-            (route.to_target.clone(), route.to_initiator.clone(), corrupt)
-        };
+        let there = &self.routes[route];
+        let wanted = (there.to_target.clone(), there.to_initiator.clone());
+        let corrupt = there.corrupt_one_in;
         for wire in self.wires_of(route) {
-            let corrupt = corrupt.filter(|_| wire.logged_in);
-            to_target.corrupt_one_in = corrupt;
-            to_initiator.corrupt_one_in = corrupt;
+            let (mut to_target, mut to_initiator) = wanted.clone();
+            for conditions in [&mut to_target, &mut to_initiator] {
+                let one_in = conditions.corrupt_one_in.or(corrupt);
+                conditions.corrupt_one_in = one_in.filter(|_| wire.logged_in);
+            }
             let lost = |pipe: &mut Pipe, next: &Conditions| {
                 pipe.has_hole() && next.hole == Hole::None && pipe.queued() > 0
             };
