@@ -154,6 +154,7 @@ impl Path {
     fn resolve(&mut self, now: Instant) -> Duration {
         self.actions.push_back(Action::Hangup { link: Link::Main });
         self.probe = None;
+        self.passed_barrier = false;
         (self.own, self.unsent) = (None, None);
         self.probation_left = None;
         self.held_up = false;
@@ -321,6 +322,9 @@ impl Path {
         }
         let first = !self.admitted;
         self.proof_needed = if_proven && !self.surroundings.kin;
+        if !self.proof_needed {
+            self.report_barrier(now);
+        }
         if first
             && let Some(via) = self.surroundings.proof_route
             && self.proof.is_none()
@@ -346,7 +350,17 @@ impl Path {
         }
     }
 
+    /// The login of this session and its barrier were a fence.
+    fn report_barrier(&mut self, now: Instant) {
+        if std::mem::take(&mut self.passed_barrier) {
+            let before = Incarnation(self.incarnation.0 - 1);
+            let group = self.portal_group();
+            self.fenced(now, before, group);
+        }
+    }
+
     fn go_into_use(&mut self, now: Instant) {
+        self.report_barrier(now);
         let first = !std::mem::replace(&mut self.admitted, true);
         if first {
             let group = self.portal_group();

@@ -182,6 +182,8 @@ pub struct Path {
     incarnation: Incarnation,
     session: Option<Session>,
     probe: Option<Probe>,
+    /// Nothing of earlier sessions is executing, if this is the machine that they were with.
+    passed_barrier: bool,
     /// The unit was presented to the volume in this incarnation and admitted.
     admitted: bool,
     surroundings: Surroundings,
@@ -254,6 +256,7 @@ impl Path {
             incarnation: Incarnation::default(),
             session: None,
             probe: None,
+            passed_barrier: false,
             admitted: false,
             surroundings: Surroundings::default(),
             fencer: None,

@@ -10,6 +10,7 @@ use iiblockdaemon::path::{PathState, PathStatus};
 use super::client::{Client, Ended};
 use super::{Fault, Knobs, Planned, World};
 use crate::recording::Kind;
+use crate::target::lun::WriteCache;
 
 /// The volume goes online within so long: nothing is broken before.
 const ONLINE: Duration = Duration::from_secs(10);
@@ -20,6 +21,12 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 /// Once things are mended and no ghost can be left, everything is well within so long: the longest login that
 /// began in time, the longest pause between attempts, and the longest probation.
 const RECOVERY: Duration = Duration::from_secs(60);
+
+/// A path that needs an administrator tries again after so long at the latest.
+const DISABLED_RETRY: Duration = Duration::from_secs(65);
+
+/// A command that is not answered is aborted within so long of its timeout, or its session is given up.
+const ABORT: Duration = Duration::from_secs(6);
 
 /// The target gives up a login that nobody goes on with before so long.
 const HALF_LOGIN: Duration = Duration::from_secs(16);
@@ -104,7 +111,8 @@ impl World {
         self.run_for(AFTERMATH)?;
         self.note(|| "clients stop asking".to_owned());
         self.asking = false;
-        self.recover_by(mended + self.knobs.quiesce.unwrap_or_default() + RECOVERY)?;
+        let bound = self.knobs.quiesce.unwrap_or_default() + self.knobs.recovery();
+        self.recover_by(mended + bound)?;
         self.recovery = self.now.saturating_duration_since(mended);
         self.note(|| "everything is well".to_owned());
         self.read_back()
@@ -226,9 +234,19 @@ impl World {
         }
     }
 
+    /// While another initiator holds the unit, requests may fail. After a crash that may have lost what was
+    /// acknowledged a flush fails.
+    fn may_fail(&self, ended: &Ended) -> bool {
+        let lossy = self.knobs.cache != WriteCache::Off;
+        self.reserved.since(self.now - ended.took)
+            || self.knobs.allowed.failures
+            || (ended.kind == Kind::Flush && lossy && self.flushes_failed <= self.crashed.len())
+    }
+
     /// A request was answered.
     pub(super) fn on_ended(&mut self, client: usize, ended: Ended) {
         self.ios += 1;
+        self.flushes_failed += usize::from(ended.kind == Kind::Flush && ended.error.is_some());
         self.slowest = self.slowest.max(ended.took);
         let cookie = ended.cookie;
         self.note(|| match ended.error {
@@ -243,7 +261,7 @@ impl World {
                 Rule::Content,
                 format!("client {client} io {cookie}: {what}"),
             ))
-        } else if let Some(error) = ended.error.filter(|_| !self.knobs.allowed.failures) {
+        } else if let Some(error) = ended.error.filter(|_| !self.may_fail(&ended)) {
             Some((
                 Rule::Fails,
                 format!("client {client} io {cookie} failed with {error}"),
@@ -266,9 +284,30 @@ impl World {
 }
 
 impl Knobs {
+    /// How long after the mending everything is well. A path that met a wrong unit looks again after a
+    /// minute at the latest.
+    fn recovery(&self) -> Duration {
+        let wrong = |planned: &Planned| {
+            let fault = &planned.fault;
+            matches!(fault, Fault::Impostor { .. } | Fault::Capacity { .. })
+        };
+        match self.faults.iter().any(wrong) {
+            true => RECOVERY + DISABLED_RETRY,
+            false => RECOVERY,
+        }
+    }
+
     /// How long a read may take.
     fn patience(&self) -> Duration {
-        let slow = |planned: &Planned| matches!(planned.fault, Fault::Slow { .. });
+        let slow = |planned: &Planned| {
+            let fault = &planned.fault;
+            matches!(fault, Fault::Slow { .. } | Fault::Bandwidth { .. })
+        };
+        let hangs = |planned: &Planned| matches!(planned.fault, Fault::Hang { .. });
+        let hung = match self.faults.iter().any(hangs) {
+            true => (self.detect.command + ABORT) * 2,
+            false => Duration::ZERO,
+        };
         if self.spared.is_none()
             || self.queue_depth < 32
             || self.line.capacity < 64 << 10
@@ -279,6 +318,6 @@ impl Knobs {
         // A full queue of commands one after the other, then a detection, and all that again.
         let requests = self.load.clients * self.load.depth * 8;
         let queue = self.service_time * u32::try_from(requests).unwrap_or(u32::MAX);
-        self.detect.network * 3 + DETOUR + queue * 2
+        self.detect.network * 3 + DETOUR + queue * 2 + hung
     }
 }
