@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use iiblockdaemon::sabotage::{self, Sabotage};
+use netsim::live;
 use netsim::recording::Recording;
 use netsim::scenario::{self, Scenario};
 use netsim::world::Detail;
@@ -121,4 +122,90 @@ fn without_the_ghost_rule_the_drills_about_old_writes_fail() {
         sabotage::set(None);
         assert!(found, "{name} loses no write within {SEARCH} seeds");
     }
+}
+
+/// Each is asked to prove itself against the other, though neither was in use when they were identified.
+#[test]
+fn paths_that_come_up_at_the_same_instant_can_fence_each_other() {
+    let text = r#"
+        about = "Both paths are identified in the same instant."
+        [line]
+        jitter = "0ms"
+        [[path]]
+        [[path]]
+        [daemon]
+        policy = "round-robin"
+        [workload]
+        lasts = "8s"
+        [[fault]]
+        at = "1s"
+        what = "blackhole"
+        path = "A"
+        for = "6s"
+        held = "drop"
+        pass = { stall_max = "2s" }
+        [pass]
+        fenced_min = 1
+    "#;
+    let scenario = Scenario::parse(text, Path::new("same-instant.toml")).unwrap();
+    let played = scenario.play(Detail::Nothing);
+    let missed = missed(&played.recording);
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+/// A reset, a black hole, a frozen portal and a full target, over real sockets and with the real daemon.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_file_is_played_over_real_sockets() {
+    let text = r#"
+        about = "A little of everything that a proxy and a target can do."
+        [[path]]
+        [[path]]
+        [daemon]
+        policy = "round-robin"
+        [workload]
+        lasts = "5s"
+        [[fault]]
+        at = "500ms"
+        what = "reset"
+        path = "A"
+        pass = { lost_within = "500ms" }
+        [[fault]]
+        at = "1s"
+        what = "task-set-full 10"
+        [[fault]]
+        at = "2s"
+        what = "blackhole"
+        path = "B"
+        for = "2s"
+        held = "drop"
+        pass = { lost_within = "2s", why = "silent" }
+        [pass]
+        stall_max = "2s"
+        failovers_min = 2
+        ready_within = "30s"
+    "#;
+    let scenario = Scenario::parse(text, Path::new("short.toml")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let played = live::play(&scenario, folder.path()).await.unwrap();
+    let recording = &played.recording;
+    let missed = missed(recording);
+    assert!(missed.is_empty(), "{missed:#?}\n{recording:#?}");
+    assert!(!recording.simulated && recording.ios.len() > 100);
+    assert!(recording.lasted.as_secs() >= 5);
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_over_real_sockets_is_refused_and_named() {
+    let scenario = load("29-daemon-killed");
+    let folder = tempfile::tempdir().unwrap();
+    let error = live::play(&scenario, folder.path()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("29-daemon-killed cannot be played"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\"kill-daemon\": the daemon lives in this process"),
+        "{text}"
+    );
 }

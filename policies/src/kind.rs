@@ -11,11 +11,26 @@ pub enum PolicyKind {
     Failover,
     /// [`crate::round_robin`]
     RoundRobin,
+    /// [`crate::queue_length`]
+    QueueLength,
+    /// [`crate::service_time`]
+    ServiceTime,
+    /// [`crate::historical`]
+    HistoricalServiceTime,
+    /// [`crate::latency_aware`]
+    LatencyAware,
 }
 
 impl PolicyKind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Failover, Self::RoundRobin];
+    pub const ALL: [Self; 6] = [
+        Self::Failover,
+        Self::RoundRobin,
+        Self::QueueLength,
+        Self::ServiceTime,
+        Self::HistoricalServiceTime,
+        Self::LatencyAware,
+    ];
 
     /// Its name in the configuration and in status.
     #[must_use]
@@ -23,6 +38,10 @@ impl PolicyKind {
         match self {
             Self::Failover => "failover",
             Self::RoundRobin => "round-robin",
+            Self::QueueLength => "queue-length",
+            Self::ServiceTime => "service-time",
+            Self::HistoricalServiceTime => "historical-service-time",
+            Self::LatencyAware => "latency-aware",
         }
     }
 }
@@ -162,11 +181,16 @@ impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownSelector(text) => {
-                let [first, second] = PolicyKind::ALL;
-                write!(
-                    f,
-                    "no policy \"{text}\": there are \"{first}\" and \"{second}\""
-                )
+                write!(f, "no policy \"{text}\": there are")?;
+                for (index, kind) in PolicyKind::ALL.into_iter().enumerate() {
+                    let before = match index {
+                        0 => " ",
+                        _ if index + 1 == PolicyKind::ALL.len() => " and ",
+                        _ => ", ",
+                    };
+                    write!(f, "{before}\"{kind}\"")?;
+                }
+                Ok(())
             }
             Self::UnknownBalance(text) => {
                 write!(
@@ -200,7 +224,8 @@ mod tests {
         let error = "fastest".parse::<PolicySpec>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "no policy \"fastest\": there are \"failover\" and \"round-robin\""
+            "no policy \"fastest\": there are \"failover\", \"round-robin\", \"queue-length\", \
+             \"service-time\", \"historical-service-time\" and \"latency-aware\""
         );
     }
 

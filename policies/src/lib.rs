@@ -4,15 +4,22 @@
 //! health, never retries and never sees a path that it may not use.
 //!
 //! A policy is made of parts: which access tier competes ([`Access`], best
-//! first), who wins inside it (the selector: one file each, [`failover`], [`round_robin`]), and
-//! when a better path that came back is taken again ([`Failback`], kept by [`roster`]).
+//! first; [`tier`]), who wins inside it (the selector: one file each, [`failover`], [`round_robin`],
+//! [`queue_length`], [`service_time`], [`historical`], [`latency_aware`]), and when a better path that
+//! came back is taken again ([`Failback`], kept by [`roster`]).
 //! To add a selector: a file with its rule as prose and its `impl Policy`, a variant of
 //! [`PolicyKind`], an arm in [`build`]; the shared contract in `tests/contract.rs` then runs on it.
 
 pub mod failover;
+pub mod historical;
 pub mod kind;
+pub mod latency_aware;
+pub mod least;
+pub mod queue_length;
 pub mod roster;
 pub mod round_robin;
+pub mod service_time;
+pub mod tier;
 pub mod view;
 
 pub use kind::{Balance, Failback, ParseError, PolicyKind, PolicySpec};
@@ -53,7 +60,7 @@ pub trait Policy: Send + fmt::Debug {
     fn fail_back(&mut self) {}
 }
 
-/// Builds the policy that `spec` describes. `seed` decides its ties, where it has any.
+/// Builds the policy that `spec` describes. `seed` is for selectors that draw; none does so far.
 #[must_use]
 pub fn build(spec: PolicySpec, _seed: u64) -> Box<dyn Policy> {
     match spec.selector {
@@ -61,5 +68,11 @@ pub fn build(spec: PolicySpec, _seed: u64) -> Box<dyn Policy> {
         PolicyKind::RoundRobin => {
             Box::new(round_robin::RoundRobin::new(spec.balance, spec.failback))
         }
+        PolicyKind::QueueLength => Box::new(queue_length::QueueLength::new(spec.failback)),
+        PolicyKind::ServiceTime => Box::new(service_time::ServiceTime::new(spec.failback)),
+        PolicyKind::HistoricalServiceTime => {
+            Box::new(historical::HistoricalServiceTime::new(spec.failback))
+        }
+        PolicyKind::LatencyAware => Box::new(latency_aware::LatencyAware::new(spec.failback)),
     }
 }

@@ -13,15 +13,15 @@
 //!   If all are full, the I/O waits; no slower tier is used because the better one is busy.
 //! - A change in the set of competitors starts a new round: old credits say nothing about it.
 //! - The tier is the best one that has a usable path. Down is immediate; back up to a tier whose paths
-//!   had failed follows the failback rule ([`Roster::proven`]).
+//!   had failed follows the failback rule ([`crate::roster::Roster::proven`]).
 //!
 //! It knows no load: one slow path of several holds all others up. That is why it is no default.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::roster::Roster;
-use crate::{Access, Balance, Candidates, Direction, Failback, IoView, PathView, Pick, Policy};
+use crate::tier::Tier;
+use crate::{Balance, Candidates, Direction, Failback, IoView, PathView, Pick, Policy};
 
 /// Bytes that a command counts for at least: below this its handling costs more than its data.
 pub const COMMAND_COST: u32 = 4096;
@@ -30,8 +30,7 @@ pub const COMMAND_COST: u32 = 4096;
 #[derive(Debug)]
 pub struct RoundRobin {
     balance: Balance,
-    roster: Roster,
-    tier: Option<Access>,
+    tier: Tier,
     reads: Account,
     writes: Account,
 }
@@ -55,8 +54,7 @@ impl RoundRobin {
     pub fn new(balance: Balance, failback: Failback) -> Self {
         Self {
             balance,
-            roster: Roster::new(failback),
-            tier: None,
+            tier: Tier::new(failback),
             reads: Account::default(),
             writes: Account::default(),
         }
@@ -68,30 +66,11 @@ impl RoundRobin {
             Balance::Bytes => io.bytes.max(COMMAND_COST),
         }
     }
-
-    /// The tier that competes now.
-    fn choose_tier(&mut self, now: Instant, candidates: Candidates<'_>) -> Access {
-        let best = candidates.best_view_by(|view| view.access).access;
-        let tier = match self.tier {
-            Some(tier) if self.roster.tier_usable(tier) => {
-                let proven = candidates
-                    .views()
-                    .iter()
-                    .filter(|view| view.access < tier && self.roster.proven(now, view.path));
-                proven.map(|view| view.access).min().unwrap_or(tier)
-            }
-            _ => best,
-        };
-        self.tier = Some(tier);
-        let present = candidates.views().iter().any(|view| view.access == tier);
-        if present { tier } else { best }
-    }
 }
 
 impl Policy for RoundRobin {
     fn choose(&mut self, now: Instant, io: &IoView, candidates: Candidates<'_>) -> Pick {
-        self.roster.observe(now, candidates.views());
-        let tier = self.choose_tier(now, candidates);
+        let tier = self.tier.choose(now, candidates);
         let cost = self.cost(io);
         let account = match io.direction {
             Direction::Read => &mut self.reads,
@@ -106,13 +85,13 @@ impl Policy for RoundRobin {
     }
 
     fn on_roster(&mut self, now: Instant, paths: &[PathView]) {
-        self.roster.update(now, paths);
+        self.tier.update(now, paths);
         self.reads.restart_unless_same(paths);
         self.writes.restart_unless_same(paths);
     }
 
     fn fail_back(&mut self) {
-        self.roster.forgive();
+        self.tier.forgive();
     }
 }
 
@@ -160,6 +139,7 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Access;
     use crate::view::tests::{path, start};
     use std::time::Duration;
 

@@ -42,6 +42,8 @@ pub struct PathView {
     pub in_flight: u32,
     /// Bytes in flight on it.
     pub in_flight_bytes: u64,
+    /// When the command was sent that has been in flight for longest.
+    pub oldest: Option<std::time::Instant>,
     /// Further commands that it may take now. 0: it is full, and a pick of it means that the I/O waits.
     pub slots_free: u32,
 }
@@ -142,6 +144,7 @@ pub(crate) mod tests {
             weight: 1,
             in_flight: 0,
             in_flight_bytes: 0,
+            oldest: None,
             slots_free: 32,
         }
     }

@@ -76,6 +76,7 @@ fn view(path: u16, draw: &mut Draw) -> PathView {
         weight: draw.byte(),
         in_flight: draw.below(64),
         in_flight_bytes: u64::from(draw.below(1 << 24)),
+        oldest: None,
         slots_free: draw.below(4),
     }
 }
@@ -233,14 +234,14 @@ fn the_last_usable_path_is_always_taken_whatever_its_history() {
     }
 }
 
-/// Selectors that spread: each path's share of equal I/Os, in any prefix, is its weight's within
-/// one I/O per competitor.
+/// Round-robin: each path's share of equal I/Os, in any prefix, is its weight's within one I/O per
+/// competitor.
 #[test]
-fn spreading_selectors_are_fair_at_every_moment() {
+fn turns_are_fair_at_every_moment() {
     let now = start();
     let spreading = specs()
         .into_iter()
-        .filter(|spec| spec.selector != PolicyKind::Failover);
+        .filter(|spec| spec.selector == PolicyKind::RoundRobin);
     for spec in spreading {
         let mut draw = Draw(1);
         let weights = [1_u8, 2, 5, 255];

@@ -386,12 +386,17 @@ fn policies_are_presets_or_parts() {
         (parts.selector, parts.failback),
         (PolicyKind::Failover, Failback::Manual)
     );
+    for kind in PolicyKind::ALL {
+        let written = format!("policy = \"{kind}\"");
+        assert_eq!(only(&written).policy.selector, kind);
+    }
     let parts = only("policy = { selector = \"failover\", failback = \"immediate\" }").policy;
     assert_eq!(parts.failback, Failback::Immediate);
     assert_eq!(
         mistake("policy = \"roundrobin\""),
         "volume.db.policy: \"roundrobin\" is not possible; did you mean \"round-robin\"?; there are: \
-         \"failover\", \"round-robin\""
+         \"failover\", \"round-robin\", \"queue-length\", \"service-time\", \"historical-service-time\", \
+         \"latency-aware\""
     );
     assert!(mistake("policy = { by = \"bytes\" }").contains("with \"round-robin\" only"));
     assert!(

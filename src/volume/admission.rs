@@ -91,8 +91,8 @@ fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<(), String> {
 }
 
 impl Volume {
-    /// A default identifier says nothing without another path to prove it by. The first path of a run then has to
-    /// be one of those that the unit was used through before.
+    /// A default identifier says nothing without another path to prove it by. The first path of a run then
+    /// has to be one of those that the unit was used through before.
     fn judge_founder(&self, path: PathId, found: &Unit) -> Result<(), String> {
         let pin = &self.config.pin;
         let known = pin.remembered_paths.as_ref();

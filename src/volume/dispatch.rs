@@ -50,7 +50,7 @@ impl Volume {
             let id = TaskId(self.next_task);
             self.next_task += 1;
             let route = self.roster.route_mut(path);
-            route.on_dispatch(bytes);
+            route.on_dispatch(now, id, bytes);
             let incarnation = route.incarnation;
             self.ready.remove(&order);
             self.attempts.insert(

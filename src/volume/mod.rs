@@ -385,7 +385,8 @@ impl Volume {
         self.founder
     }
 
-    /// Paths that were usable in this run: the unit was found behind each of them, and believed to be the same.
+    /// Paths that were usable in this run: the unit was found behind each of them, and believed to be the
+    /// same.
     #[must_use]
     pub fn used_paths(&self) -> Vec<PathId> {
         let used = self.roster.iter().filter(|(_, route)| route.used);

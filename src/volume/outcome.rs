@@ -50,7 +50,7 @@ impl Volume {
             (path, incarnation),
             "of its own session"
         );
-        self.roster.route_mut(path).on_end(attempt.bytes);
+        self.roster.route_mut(path).on_end(task, attempt.bytes);
         let io = io_view(&self.commands[&attempt.command].op, attempt.bytes);
         self.config
             .policy

@@ -1,11 +1,12 @@
 //! The paths of a volume as the volume sees them: whether each may be used, and how loaded it is.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use policies::{Access, PathView};
 
-use crate::ids::{Incarnation, PathId};
+use crate::ids::{Incarnation, PathId, TaskId};
 use crate::path::message::{Standing, Unit};
 
 /// How long a path that answered BUSY or TASK SET FULL takes to win back one slot.
@@ -37,6 +38,8 @@ pub(super) struct Route {
     pub(super) weight: u8,
     pub(super) in_flight: u32,
     pub(super) in_flight_bytes: u64,
+    /// Commands sent, oldest first: their task, when, and whether they have ended. The first has not.
+    flying: VecDeque<(TaskId, Instant, bool)>,
     pub(super) counters: RouteCounters,
     /// What the session has room for.
     slots: u32,
@@ -54,6 +57,7 @@ impl Route {
             weight,
             in_flight: 0,
             in_flight_bytes: 0,
+            flying: VecDeque::new(),
             counters: RouteCounters::default(),
             slots: 0,
             squeezed: None,
@@ -99,15 +103,22 @@ impl Route {
         self.squeezed.map(|(_, since)| since + DEPTH_REGAIN)
     }
 
-    /// A command of `bytes` was sent.
-    pub(super) fn on_dispatch(&mut self, bytes: u32) {
+    /// A command of `bytes` was sent; task numbers grow.
+    pub(super) fn on_dispatch(&mut self, now: Instant, task: TaskId, bytes: u32) {
+        self.flying.push_back((task, now, false));
         self.in_flight += 1;
         self.in_flight_bytes += u64::from(bytes);
         self.slots = self.slots.saturating_sub(1);
     }
 
     /// A command of `bytes` is no longer in flight.
-    pub(super) fn on_end(&mut self, bytes: u32) {
+    pub(super) fn on_end(&mut self, task: TaskId, bytes: u32) {
+        if let Ok(at) = self.flying.binary_search_by_key(&task, |(task, ..)| *task) {
+            self.flying[at].2 = true;
+        }
+        while self.flying.front().is_some_and(|(.., ended)| *ended) {
+            self.flying.pop_front();
+        }
         assert!(self.in_flight > 0, "an attempt ends once");
         self.in_flight -= 1;
         self.in_flight_bytes -= u64::from(bytes);
@@ -189,6 +200,7 @@ impl Roster {
                     weight: route.weight,
                     in_flight: route.in_flight,
                     in_flight_bytes: route.in_flight_bytes,
+                    oldest: route.flying.front().map(|(_, sent, _)| *sent),
                     slots_free: route.slots_free(),
                 });
             }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use iiblockdaemon::config::{
     ChapAlgorithm, Config, ConfigError, DigestChoice, FileContent, Files, NoPath, Problem, defaults,
 };
-use policies::{Balance, Failback, PolicyKind};
+use policies::{Balance, Failback};
 
 const PAGE: &str = "docs/configuration.md";
 
@@ -231,10 +231,7 @@ fn fences() -> String {
 
 fn policy_defaults() -> [(&'static str, &'static str, String); 4] {
     let policy = defaults::POLICY;
-    let selector = quoted(match policy.selector {
-        PolicyKind::Failover => "failover",
-        PolicyKind::RoundRobin => "round-robin",
-    });
+    let selector = quoted(policy.selector.name());
     let by = quoted(match policy.balance {
         Balance::Ios => "ios",
         Balance::Bytes => "bytes",

@@ -7,6 +7,7 @@ use super::{FaultSpec, Order, Scenario};
 use crate::fault::PathState;
 use crate::link::Held;
 use crate::recording::Mark;
+use crate::target::lun::Access;
 use crate::world::{Fault, Planned};
 
 /// One occurrence of a fault.
@@ -90,6 +91,24 @@ impl Scenario {
         };
         match fault.order {
             Order::Network(_) => {}
+            Order::Freeze
+            | Order::Hang(_)
+            | Order::ClosedWindow
+            | Order::Notice(_)
+            | Order::Redirect(_)
+            | Order::Misbehave(_)
+            | Order::Access(_)
+            | Order::Impostor
+            | Order::Capacity(_)
+            | Order::Vanish => {
+                for path in fault.paths.iter().copied() {
+                    let (begins, ends) = self.on_portal(path, &fault.order);
+                    plan(Some(begin), begins);
+                    if let Some(ends) = ends {
+                        plan(end, ends);
+                    }
+                }
+            }
             Order::Ends(how) => {
                 for path in fault.paths.iter().copied() {
                     plan(Some(begin), Fault::Cut { path, end: how });
@@ -100,10 +119,9 @@ impl Scenario {
                     plan(Some(begin), Fault::HalfOpen { path });
                 }
             }
-            Order::Freeze => {
+            Order::HalfClose(direction) => {
                 for path in fault.paths.iter().copied() {
-                    plan(Some(begin), Fault::Freeze { path, on: true });
-                    plan(end, Fault::Freeze { path, on: false });
+                    plan(Some(begin), Fault::HalfClose { path, direction });
                 }
             }
             Order::Crash => {
@@ -116,6 +134,55 @@ impl Scenario {
             Order::ReplaceClient(client) => plan(Some(begin), Fault::Replace { client }),
             Order::Status { status, times } => plan(Some(begin), Fault::Status { status, times }),
             Order::Attention { asc, ascq } => plan(Some(begin), Fault::Attention { asc, ascq }),
+            Order::Reserve { exclusive } => {
+                let on = true;
+                plan(Some(begin), Fault::Reserve { exclusive, on });
+                let on = false;
+                plan(end, Fault::Reserve { exclusive, on });
+            }
+        }
+    }
+
+    /// What is done to a portal, and what ends it.
+    fn on_portal(&self, path: usize, order: &Order) -> (Fault, Option<Fault>) {
+        let switch = |fault: &dyn Fn(bool) -> Fault| (fault(true), Some(fault(false)));
+        match order {
+            Order::Freeze => switch(&|on| Fault::Freeze { path, on }),
+            Order::ClosedWindow => switch(&|closed| Fault::Window { path, closed }),
+            Order::Impostor => switch(&|on| Fault::Impostor { path, on }),
+            Order::Vanish => switch(&|on| Fault::Vanish { path, on }),
+            Order::Hang(times) => (
+                Fault::Hang {
+                    path,
+                    times: *times,
+                },
+                None,
+            ),
+            Order::Notice(notice) => {
+                let notice = *notice;
+                (Fault::Notice { path, notice }, None)
+            }
+            Order::Misbehave(how) => (Fault::Misbehave { path, how: *how }, None),
+            Order::Redirect(name) => {
+                let to = self.paths.iter().position(|path| path.name == *name);
+                let permanent = false;
+                let redirect = |to| Fault::Redirect {
+                    path,
+                    to,
+                    permanent,
+                };
+                (redirect(to), Some(redirect(None)))
+            }
+            Order::Access(access) => {
+                let state = |access| Fault::Access { path, access };
+                (state(*access), Some(state(Access::Optimized)))
+            }
+            Order::Capacity(bytes) => {
+                let blocks = bytes / u64::from(self.unit.block_size);
+                let capacity = |blocks| Fault::Capacity { path, blocks };
+                (capacity(Some(blocks)), Some(capacity(None)))
+            }
+            _ => unreachable!("not done to a portal: {order}"),
         }
     }
 

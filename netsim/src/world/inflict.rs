@@ -7,9 +7,10 @@ use iiblockdaemon::engine::LinkId;
 use iiblockdaemon::nbd;
 
 use super::client::Client;
-use super::{Fault, Notice, Planned, World, setup};
+use super::impose::impose;
+use super::{Fault, Planned, World, setup};
 use crate::link::{End, Held, Hole};
-use crate::target::lun::{Access, Injection, Refusal, sense};
+use crate::target::lun::Access;
 
 /// What faults have made of a portal.
 #[derive(Clone, Debug, Default)]
@@ -186,9 +187,6 @@ impl World {
             }
             Fault::Crash { .. } => self.crash(),
             Fault::Boot => self.net.away = false,
-            Fault::Hang { path, times } => self.target.hang(path, times),
-            Fault::Window { path, closed } => self.target.close_window(path, closed),
-            Fault::Notice { path, notice } => self.give_notice(path, notice),
             Fault::Redirect {
                 path,
                 to,
@@ -197,8 +195,7 @@ impl World {
                 self.troubled[path].redirect = to.map(|to| (setup::portal(to), permanent));
                 self.set_portal(path);
             }
-            Fault::Misbehave { path, how } => self.target.misbehave(path, how),
-            _ => {}
+            _ => impose(&mut self.target, now, fault),
         }
         debug_assert!(self.now == now, "a fault takes no time");
     }
@@ -220,57 +217,10 @@ impl World {
         }
     }
 
-    fn give_notice(&mut self, path: usize, notice: Notice) {
-        let now = self.now;
-        let seconds = |duration: Duration| u16::try_from(duration.as_secs()).unwrap_or(u16::MAX);
-        match notice {
-            Notice::Logout { within } => {
-                let parameters = [0, 0, seconds(within)];
-                self.target.send_async(now, path, 1, parameters, &[]);
-            }
-            Notice::DropConnection { wait } => {
-                let parameters = [0, seconds(wait), 0];
-                self.target.send_async(now, path, 2, parameters, &[]);
-            }
-            Notice::DropSession { wait } => {
-                let parameters = [0, seconds(wait), 0];
-                self.target.send_async(now, path, 3, parameters, &[]);
-            }
-            Notice::Scsi { asc, ascq } => {
-                let sense = sense::fixed(sense::UNIT_ATTENTION, asc, ascq);
-                self.target.send_async(now, path, 0, [0; 3], &sense);
-            }
-        }
-    }
-
     fn inflict_on_unit(&mut self, fault: &Fault) {
-        if let Fault::Impostor { path, on } = *fault {
-            let unit = on.then_some(setup::IMPOSTOR);
-            return self.target.set_impostor(path, unit);
-        }
-        let now = self.now;
-        let Some(unit) = self.target.unit(0) else {
-            return;
-        };
-        match *fault {
-            Fault::Status { status, times } => unit.inject(Injection {
-                nexus: None,
-                opcode: None,
-                times,
-                refusal: Refusal::Status(status),
-                carried_out: false,
-            }),
-            Fault::Attention { asc, ascq } => unit.attention(None, asc, ascq),
-            Fault::Reserve { exclusive, on } => {
-                unit.reserve_elsewhere(on.then_some(exclusive));
-                self.reserved.set(now, on);
-            }
-            Fault::Access { path, access } => unit.set_access(setup::access_group(path), access),
-            Fault::Capacity { path, blocks } => {
-                unit.pretend_size(setup::relative_port(path), blocks);
-            }
-            Fault::Vanish { path, on } => unit.vanish(setup::relative_port(path), on),
-            _ => {}
+        impose(&mut self.target, self.now, fault);
+        if let Fault::Reserve { on, .. } = *fault {
+            self.reserved.set(self.now, on);
         }
     }
 
@@ -317,7 +267,9 @@ impl World {
             self.troubled[path] = Troubled::default();
             self.set_portal(path);
             self.target.close_window(path, false);
-            self.target.set_impostor(path, None);
+            let impostor = self.knobs.impostors.contains(&path);
+            self.target
+                .set_impostor(path, impostor.then_some(setup::IMPOSTOR));
             self.target.clear_trouble(path);
         }
     }

@@ -78,6 +78,10 @@ pub struct Knobs {
     pub thin: bool,
     /// What a crash does to writes that were answered and not flushed.
     pub cache: WriteCache,
+    /// The unit's identity is a vendor's default, which another unit has as well.
+    pub default_identity: bool,
+    /// Paths behind whose portals is another unit from the beginning.
+    pub impostors: Vec<usize>,
     /// How long a command takes at the target.
     pub service_time: Duration,
     /// Commands per session.
@@ -147,6 +151,8 @@ impl Knobs {
             fua: true,
             thin: true,
             cache: WriteCache::Safe,
+            default_identity: false,
+            impostors: Vec::new(),
             service_time: MILLI,
             queue_depth: 32,
             reinstatement: Reinstatement::Synchronous,

@@ -9,7 +9,7 @@
 //! allows, nothing is answered twice, no request fails. Then everything is mended, and *liveness* is demanded
 //! within a bound: all requests answered, all paths ready, no ghost, no session or task left over.
 //!
-//! - `knobs`, `fault`, `faults`: what a seed stands for; `inflict`: what faults do;
+//! - `knobs`, `fault`, `faults`: what a seed stands for; `inflict`, `impose`: what faults do;
 //! - `net`: connections over routes that can be broken;
 //! - `client`: the NBD clients; `log`: what the daemon logs;
 //! - `record`: what was seen, for reports and pass criteria;
@@ -18,6 +18,7 @@
 mod client;
 mod fault;
 mod faults;
+mod impose;
 mod inflict;
 mod judge;
 mod knobs;
@@ -40,8 +41,10 @@ use iiblockdaemon::volume::{Pin, VolumeStatus};
 use tracing::level_filters::LevelFilter;
 
 pub use fault::{Fault, Notice, Planned};
+pub use impose::impose;
 pub use judge::{Rule, Violation};
 pub use knobs::{Allowed, Knobs, Line, Load};
+pub use setup::target_at;
 pub use swarm::{Swarm, SwarmReport};
 
 use client::Client;

@@ -271,6 +271,7 @@ impl Net {
         there.to_initiator = self.lines[route].with(&state.to_initiator);
         let refused = there.refusing;
         there.refusing = state.cut.is_some();
+        there.corrupt_one_in = state.to_target.corrupt_one_in;
         self.apply(now, route, state.held);
         if let Some(end) = state.cut.filter(|_| !refused) {
             self.cut(now, route, end);

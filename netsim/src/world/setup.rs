@@ -101,11 +101,20 @@ fn path_config(path: usize, knobs: &Knobs) -> PathConfig {
 
 /// One target with one unit, and a portal for each path.
 pub(super) fn target(knobs: &Knobs) -> Target {
-    let portals = knobs.groups.iter().enumerate();
+    target_at(knobs, (0..knobs.groups.len()).map(portal))
+}
+
+/// The target that the knobs describe, with its portals at these addresses.
+///
+/// # Panics
+/// If a knob is not possible.
+#[must_use]
+pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Target {
+    let portals = knobs.groups.iter().zip(addresses);
     let config = TargetConfig {
         portals: portals
-            .map(|(path, group)| PortalConfig {
-                address: portal(path),
+            .map(|(group, address)| PortalConfig {
+                address,
                 group: *group,
             })
             .collect(),
@@ -129,9 +138,9 @@ pub(super) fn target(knobs: &Knobs) -> Target {
                 ports: vec![relative_port(path)],
             })
             .collect(),
-        ..LunConfig::disk(UNIT, knobs.block_size, knobs.blocks)
+        ..identity(knobs, UNIT)
     };
-    let impostor = LunConfig::disk(IMPOSTOR_UNIT, knobs.block_size, knobs.blocks);
+    let impostor = identity(knobs, IMPOSTOR_UNIT);
     let units = [(0, unit), (IMPOSTOR, impostor)];
     let units = units.map(|(number, unit)| (number, Lun::new(unit, Backing::ram())));
     let mut target = Target::new(config, units);
@@ -144,7 +153,26 @@ pub(super) fn target(knobs: &Knobs) -> Target {
     for portal in 0..knobs.groups.len() {
         target.set_portal(portal, portal_behaviour(knobs, &Troubled::default()));
     }
+    for portal in &knobs.impostors {
+        target.set_impostor(*portal, Some(IMPOSTOR));
+    }
     target
+}
+
+/// A disk with a name of its own, or with the one that tgt gives to every first unit of every first target.
+fn identity(knobs: &Knobs, number: u32) -> LunConfig {
+    let disk = LunConfig::disk(number, knobs.block_size, knobs.blocks);
+    if !knobs.default_identity {
+        return disk;
+    }
+    LunConfig {
+        vendor: "IET".into(),
+        product: "VIRTUAL-DISK".into(),
+        serial: "beaf11".into(),
+        naa: Some(0x6000_0000_0000_0000_0e00_0000_0001_0001),
+        t10: Some("IET     00010001".into()),
+        ..disk
+    }
 }
 
 /// A portal of the target, at work or in trouble.

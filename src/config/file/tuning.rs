@@ -199,9 +199,13 @@ impl Iscsi {
     }
 }
 
-const SELECTORS: [(&str, PolicyKind); 2] = [
+const SELECTORS: [(&str, PolicyKind); 6] = [
     ("failover", PolicyKind::Failover),
     ("round-robin", PolicyKind::RoundRobin),
+    ("queue-length", PolicyKind::QueueLength),
+    ("service-time", PolicyKind::ServiceTime),
+    ("historical-service-time", PolicyKind::HistoricalServiceTime),
+    ("latency-aware", PolicyKind::LatencyAware),
 ];
 
 const BALANCES: [(&str, Balance); 2] = [("ios", Balance::Ios), ("bytes", Balance::Bytes)];
