@@ -428,7 +428,7 @@ impl Path {
                 *left -= 1;
                 if turn == Turn::Taken && self.fence_owed {
                     self.passed_barrier = true;
-                    self.report_barrier();
+                    self.report_barrier(now);
                 }
             }
         }
