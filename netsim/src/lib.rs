@@ -11,6 +11,7 @@
 //! - [`report`], [`demo`]: the result as text, JSON, a web page or a table, and the demonstration;
 //! - [`target`]: a simulated iSCSI target with its disks, sans-IO, and over real sockets;
 //! - [`world`]: the daemon's cores, links and a target on one virtual clock, and a swarm of seeds;
+//! - [`exhaustive`]: every interleaving of small worlds;
 //! - [`scenario`]: worlds by name, from files, with pass criteria; [`live`]: the same over real sockets.
 
 pub mod clock;
@@ -40,6 +41,7 @@ pub mod demo;
 
 pub mod world;
 
+pub mod exhaustive;
 pub mod scenario;
 
 pub mod live;

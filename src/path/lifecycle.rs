@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ids::{Incarnation, TaskId};
-use crate::iscsi::error::{AuthenticationFailed, LoginStatus, SessionError};
+use crate::iscsi::error::SessionError;
 use crate::iscsi::session::{Event, Session};
 use crate::sabotage::{self, Sabotage};
 use crate::task::Completion;
 
+use super::advice::advice;
 use super::fencer::{self, Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose, Turn};
 use super::message::{FenceKind, Message};
 use super::probe::{self, Probe};
@@ -47,6 +48,8 @@ impl Path {
             if self.fence_after.is_none() {
                 tracing::info!(path = %self.config.name, through = %self.names.of(via), "fencing the lost sessions through a sibling path");
             }
+            let why = format!("a login through {}", self.names.of(via));
+            self.journal.repeat(now, self.incarnation, "fencing", &why);
             return self.start_fencer(now, via, Purpose::Fence);
         }
         if let Some(at) = self.not_before.take_if(|at| *at > now) {
@@ -289,7 +292,7 @@ impl Path {
         self.enter(now, State::Probing, "logged in");
         if sabotage::is(Sabotage::FenceAtLogin) {
             let (before, group) = (Incarnation(self.incarnation.0 - 1), self.portal_group());
-            self.fenced(before, group);
+            self.fenced(now, before, group);
         }
         self.probe = Some(Probe::new(now));
         self.drive_probe(now, None);
@@ -320,7 +323,7 @@ impl Path {
         let first = !self.admitted;
         self.proof_needed = if_proven && !self.surroundings.kin;
         if !self.proof_needed {
-            self.report_barrier();
+            self.report_barrier(now);
         }
         if first
             && let Some(via) = self.surroundings.proof_route
@@ -348,16 +351,16 @@ impl Path {
     }
 
     /// The login of this session and its barrier were a fence.
-    fn report_barrier(&mut self) {
+    fn report_barrier(&mut self, now: Instant) {
         if std::mem::take(&mut self.passed_barrier) {
             let before = Incarnation(self.incarnation.0 - 1);
             let group = self.portal_group();
-            self.fenced(before, group);
+            self.fenced(now, before, group);
         }
     }
 
     fn go_into_use(&mut self, now: Instant) {
-        self.report_barrier();
+        self.report_barrier(now);
         let first = !std::mem::replace(&mut self.admitted, true);
         if first {
             let group = self.portal_group();
@@ -438,7 +441,7 @@ impl Path {
                 FencerEvent::LoggedIn => {
                     if sabotage::is(Sabotage::FenceAtLogin) && purpose == Some(Purpose::Fence) {
                         let group = self.fencer.as_mut().and_then(Fencer::portal_group);
-                        self.fenced(self.incarnation, group);
+                        self.fenced(now, self.incarnation, group);
                     }
                     if let Some(proof) = &mut self.proof {
                         proof.fencer_in = true;
@@ -449,7 +452,7 @@ impl Path {
                     self.fence_after = None;
                     self.patience.on_fencer(true);
                     if purpose == Some(Purpose::Fence) {
-                        self.fenced(self.incarnation, group);
+                        self.fenced(now, self.incarnation, group);
                     }
                 }
                 FencerEvent::Ended | FencerEvent::Failed(_) => self.on_fencer_ended(now, &event),
@@ -466,6 +469,8 @@ impl Path {
             .push_back(Action::Hangup { link: Link::Fencer });
         if let FencerEvent::Failed(why) = event {
             self.patience.on_fencer(false);
+            self.journal
+                .repeat(now, self.incarnation, "fencing failed", why);
             if self.fence_after.replace(now + FENCE_RETRY).is_none() {
                 tracing::info!(path = %self.config.name, through = %self.names.of(fencer.via), why, "fencing login failed; it is tried again");
             }
@@ -480,7 +485,7 @@ impl Path {
     }
 
     /// Everything up to this session has ended at the target, as far as it was in this portal group.
-    pub(super) fn fenced(&mut self, upto: Incarnation, group: Option<u16>) {
+    pub(super) fn fenced(&mut self, now: Instant, upto: Incarnation, group: Option<u16>) {
         let elsewhere = |(_, other): &(&Incarnation, &Option<u16>)| **other != group;
         let first = self.groups.range(..=upto).find(elsewhere);
         let upto = match first {
@@ -494,7 +499,12 @@ impl Path {
             }
             None => upto,
         };
+        let before = self.groups.len();
         self.groups.retain(|&session, _| session > upto);
+        if self.groups.len() < before {
+            let why = "nothing of the lost sessions can execute any more";
+            self.journal.note(now, upto, "fenced", why);
+        }
         self.messages.push_back(Message::Fenced {
             upto,
             by: FenceKind::Reinstatement,
@@ -568,44 +578,5 @@ impl Path {
     pub(super) fn own_task(&mut self) -> TaskId {
         self.next_probe_task += 1;
         probe::own_task(self.next_probe_task)
-    }
-}
-
-/// What an administrator can do about it.
-fn advice(error: &SessionError) -> Option<&'static str> {
-    const CREDENTIALS: &str =
-        "check `username` and `secret_file` of the volume's auth, and the target's account";
-    match error {
-        SessionError::LoginRefused(LoginStatus::AUTHENTICATION_FAILURE) => Some(CREDENTIALS),
-        SessionError::AuthenticationFailed(failure) => match failure {
-            AuthenticationFailed::CredentialsMissing => {
-                Some("add `auth` with `username` and `secret_file` to the volume")
-            }
-            AuthenticationFailed::NoCommonMethod
-            | AuthenticationFailed::CredentialsRefused { .. }
-            | AuthenticationFailed::AlgorithmsRefused { .. } => Some(CREDENTIALS),
-            AuthenticationFailed::TargetSilent
-            | AuthenticationFailed::TargetName
-            | AuthenticationFailed::TargetResponse
-            | AuthenticationFailed::ReflectedResponse => Some(
-                "check `target_username` and `target_secret_file` of the volume's auth, and what \
-                 the target is set up to prove itself with",
-            ),
-            AuthenticationFailed::Skipped
-            | AuthenticationFailed::AlgorithmNotOffered(_)
-            | AuthenticationFailed::BadChallenge
-            | AuthenticationFailed::ReflectedChallenge => None,
-        },
-        SessionError::LoginRefused(LoginStatus::NOT_FOUND) => {
-            Some("correct `target` (`iibadm discover PORTAL` lists the names)")
-        }
-        SessionError::LoginRefused(LoginStatus::FORBIDDEN) => {
-            Some("let the target's access list have our `initiator_name`")
-        }
-        SessionError::PeerIncompatible(_) => Some("correct the volume's `iscsi` or `auth`"),
-        SessionError::LoginRefused(_)
-        | SessionError::InvalidPdu(_)
-        | SessionError::PeerMisbehaved(_)
-        | SessionError::Timeout(_) => None,
     }
 }

@@ -22,9 +22,11 @@
 //! [`Path::poll_message`], write what
 //! [`Path::outgoing`] holds, and read [`Path::poll_timeout`]. Time never goes backwards.
 
+mod advice;
 mod backoff;
 mod fencer;
 mod health;
+mod journal;
 mod lifecycle;
 pub mod message;
 mod patience;
@@ -54,6 +56,8 @@ use crate::units::Geometry;
 use backoff::Backoff;
 use fencer::{Fencer, Proof};
 pub use health::{Detect, Peers};
+use journal::Journal;
+pub use journal::PathEvent;
 use message::{Message, Order};
 use patience::Patience;
 use probe::Probe;
@@ -172,6 +176,7 @@ pub struct Path {
     since: Instant,
     why: String,
     trouble: Option<Trouble>,
+    journal: Journal,
     /// What happens now is no trouble.
     quiet: bool,
     incarnation: Incarnation,
@@ -246,6 +251,7 @@ impl Path {
             since: now,
             why: "starting".to_owned(),
             trouble: None,
+            journal: Journal::default(),
             quiet: false,
             incarnation: Incarnation::default(),
             session: None,

@@ -120,6 +120,12 @@ impl Path {
 
     fn on_async(&mut self, now: Instant, event: AsyncEvent) {
         tracing::info!(path = %self.config.name, ?event, "async message from the target");
+        self.journal.note(
+            now,
+            self.incarnation,
+            "async message",
+            &format!("{event:?}"),
+        );
         match event {
             AsyncEvent::Scsi { .. } => self.recheck(now, "the target reported an event"),
             AsyncEvent::LogoutRequested { within } | AsyncEvent::Renegotiate { within } => {
@@ -212,6 +218,12 @@ impl Path {
         for &task in &stuck {
             tracing::warn!(path = %self.config.name, ?task, timeout = ?limit, "a command makes no progress: ABORT TASK");
             session.manage(now, TaskFunction::AbortTask(task));
+            self.journal.note(
+                now,
+                self.incarnation,
+                "abort",
+                "a command made no progress within detect.command",
+            );
             self.aborting.insert(task, now);
             next = next.into_iter().chain([now + ABORT_TIMEOUT]).min();
         }
