@@ -17,6 +17,9 @@ pub(crate) struct SwarmArguments {
     /// Stop after so long, e.g. 60s.
     #[arg(long, value_parser = parse_duration)]
     time: Option<Duration>,
+    /// Threads.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
     /// Go on after a seed that broke a rule, up to so many.
     #[arg(long, default_value_t = 10)]
     failures: usize,
@@ -43,6 +46,7 @@ pub(crate) fn swarm(arguments: &SwarmArguments) -> anyhow::Result<()> {
         from: arguments.from,
         seeds: arguments.seeds,
         time: arguments.time,
+        jobs: arguments.jobs,
     };
     let mut failures = 0;
     let report = swarm.play(|seed, outcome| {

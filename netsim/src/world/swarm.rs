@@ -1,6 +1,8 @@
-//! Many seeds, one after the other.
+//! Many seeds.
 
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use super::{Detail, Knobs, Outcome, run};
 use crate::clock;
@@ -14,6 +16,8 @@ pub struct Swarm {
     pub seeds: u64,
     /// Stop after so long, whatever is left.
     pub time: Option<Duration>,
+    /// Threads that play; each scenario stays on one.
+    pub jobs: usize,
 }
 
 /// What a swarm met.
@@ -36,38 +40,60 @@ pub struct SwarmReport {
 }
 
 impl Swarm {
-    /// Plays all seeds, as long as `meet`, which is told of each, says so.
+    /// Plays all seeds, as long as `meet`, which is told of each, says so. With several jobs they end in any
+    /// order.
     pub fn play(&self, mut meet: impl FnMut(u64, &Outcome) -> bool) -> SwarmReport {
         let began = clock::now();
-        let over = |now: Instant| {
-            self.time
-                .is_some_and(|time| now.duration_since(began) >= time)
+        let end = self.from.saturating_add(self.seeds);
+        let (next, over) = (AtomicU64::new(self.from), AtomicBool::new(false));
+        let (told, played) = mpsc::sync_channel(64);
+        let work = |told: mpsc::SyncSender<(u64, Outcome)>| {
+            let in_time = || self.time.is_none_or(|time| clock::now() - began < time);
+            while !over.load(Ordering::Relaxed) && in_time() {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                let wanted = seed < end;
+                if !wanted
+                    || told
+                        .send((seed, run(&Knobs::draw(seed), Detail::Nothing)))
+                        .is_err()
+                {
+                    break;
+                }
+            }
         };
         let mut report = SwarmReport::default();
-        for seed in self.from..self.from.saturating_add(self.seeds) {
-            if over(clock::now()) {
-                break;
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.max(1) {
+                let told = told.clone();
+                scope.spawn(move || work(told));
             }
-            let outcome = run(&Knobs::draw(seed), Detail::Nothing);
-            let summary = outcome.summary;
-            report.played += 1;
-            report.virtual_time += summary.elapsed;
-            report.ios += summary.ios;
-            report.orphans_executed += summary.orphans_executed;
-            report.slowest_recovery = report.slowest_recovery.max((summary.recovery, seed));
-            if let Some(violation) = &outcome.violation {
-                report.failed.push((seed, violation.to_string()));
+            drop(told);
+            for (seed, outcome) in played {
+                report.add(seed, &outcome);
+                if !meet(seed, &outcome) {
+                    over.store(true, Ordering::Relaxed);
+                }
             }
-            if !meet(seed, &outcome) {
-                break;
-            }
-        }
+        });
+        report.failed.sort_unstable();
         report.took = clock::now().duration_since(began);
         report
     }
 }
 
 impl SwarmReport {
+    fn add(&mut self, seed: u64, outcome: &Outcome) {
+        let summary = outcome.summary;
+        self.played += 1;
+        self.virtual_time += summary.elapsed;
+        self.ios += summary.ios;
+        self.orphans_executed += summary.orphans_executed;
+        self.slowest_recovery = self.slowest_recovery.max((summary.recovery, seed));
+        if let Some(violation) = &outcome.violation {
+            self.failed.push((seed, violation.to_string()));
+        }
+    }
+
     /// Scenarios in a minute of real time.
     #[must_use]
     pub fn per_minute(&self) -> f64 {
