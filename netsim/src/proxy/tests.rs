@@ -265,3 +265,42 @@ async fn the_control_socket_sets_faults_and_explains_mistakes() {
     assert!(error.to_string().contains("there are: cut"), "{error}");
     serving.abort();
 }
+
+/// Sends until the connection breaks.
+async fn pour(far: &mut TcpStream) -> std::io::Error {
+    let chunk = vec![7; 64 << 10];
+    let broken = async {
+        loop {
+            if let Err(error) = far.write_all(&chunk).await {
+                return error;
+            }
+        }
+    };
+    timeout(LONG, broken).await.expect("the sender hears of it")
+}
+
+#[tokio::test]
+async fn a_target_that_sends_without_end_hears_of_a_client_that_went_away() {
+    for half_closed_first in [false, true] {
+        let (proxy, _server, mut client, mut far) = connected().await;
+        far.write_all(&[7; 100_000]).await.unwrap();
+        read(&mut client, 1).await;
+        if half_closed_first {
+            client.shutdown().await.unwrap();
+            assert_eq!(far.read(&mut [0; 1]).await.unwrap(), 0);
+        }
+        // With unread bytes, which makes it a reset.
+        drop(client);
+        let error = pour(&mut far).await;
+        assert!(
+            matches!(
+                error.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ),
+            "{error}"
+        );
+        while proxy.statistics().reset == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
