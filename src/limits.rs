@@ -23,6 +23,9 @@ pub const CONTROL_REQUEST_MAX: usize = 64 << 10;
 /// An answer on the control socket: room for every path of every volume. `iibadm` gives up above.
 pub const CONTROL_LINE_MAX: usize = 16 << 20;
 
+/// What is remembered of a path's past; the oldest is forgotten above.
+pub const PATH_EVENTS_MAX: usize = 128;
+
 /// Connections to the control socket; further ones are closed at once.
 pub const CONTROL_CLIENTS_MAX: usize = 16;
 

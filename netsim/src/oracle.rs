@@ -22,6 +22,12 @@
 //!
 //! What a block held before the run is a value too; the first read learns it.
 //!
+//! **Durability.** Where the disk may lose what it acknowledged ([`Oracle::of_volatile`]), a value is durable
+//! once its write was acknowledged with FUA, or before the beginning of a flush that succeeded. A crash leaves
+//! each block with one of the values that were there since the last durable one; which one it is shows the
+//! first read after it. From then on that one was *there by the crash*, and none of the others comes back. A
+//! flush that fails takes the promise back for what was acknowledged before its end.
+//!
 //! Zeroes do not say which write they are from. A read that returns zeroes is judged as the oldest of the
 //! zeroing writes (or the content from before the run) that it may be from, and is remembered only where
 //! there is just one: that finds less, and never accuses wrongly.
@@ -59,6 +65,13 @@ pub struct ReadTicket {
     started: u64,
     lba: u64,
     blocks: u64,
+}
+
+/// One flush, from its beginning to its end.
+#[derive(Debug)]
+#[must_use = "a flush that never ends makes nothing durable"]
+pub struct FlushTicket {
+    started: u64,
 }
 
 /// Which rule a read broke.
@@ -132,9 +145,56 @@ struct Value {
     zero: bool,
     /// The write was sent again, and was not answered yet.
     repeated: bool,
+    /// When its write was acknowledged.
+    acknowledged: Option<u64>,
+    /// It survives a crash.
+    durable: bool,
+    /// A flush failed that might have made it durable.
+    waived: bool,
+    /// Its first end and last start as they were before a crash that it may have survived.
+    before_crash: Option<(u64, u64)>,
 }
 
 impl Value {
+    fn new(id: ValueId, now: u64, zero: bool) -> Self {
+        Self {
+            id,
+            first_end: u64::MAX,
+            last_start: now,
+            zero,
+            repeated: false,
+            acknowledged: None,
+            durable: false,
+            waived: false,
+            before_crash: None,
+        }
+    }
+
+    /// What was there before the run.
+    fn before() -> Self {
+        Self {
+            first_end: 0,
+            acknowledged: Some(0),
+            durable: true,
+            ..Self::new(BEFORE, 0, false)
+        }
+    }
+
+    /// Times that can be compared with those of `other`: of before the crash, if both are from then.
+    fn times(&self, other: &Self) -> (u64, u64) {
+        match self.before_crash {
+            Some(times) if other.before_crash.is_some() => times,
+            Some(_) | None => (self.first_end, self.last_start),
+        }
+    }
+
+    /// Whether this value was replaced by `other`, which was there by `now`.
+    fn replaced_by(&self, other: &Self, now: u64) -> bool {
+        let (first_end, _) = self.times(other);
+        let (_, last_start) = other.times(self);
+        self.id != other.id && first_end < last_start && other.first_end <= now
+    }
+
     fn contradicts(&self, other: &Self) -> bool {
         self.first_end < other.last_start && other.first_end < self.last_start
     }
@@ -161,6 +221,8 @@ pub struct Oracle {
     violations: Vec<Violation>,
     violation_count: u64,
     blocks_checked: u64,
+    /// Acknowledged is not durable.
+    volatile: bool,
 }
 
 impl Oracle {
@@ -177,6 +239,7 @@ impl Oracle {
             violations: Vec::new(),
             violation_count: 0,
             blocks_checked: 0,
+            volatile: false,
         }
     }
 
@@ -186,6 +249,15 @@ impl Oracle {
         Self {
             before: Some(Content::Zeroes),
             ..Self::new(run, volume)
+        }
+    }
+
+    /// A judge whose volume is known to hold zeroes, and whose disk has a volatile cache.
+    #[must_use]
+    pub fn of_volatile(run: u64, volume: u32) -> Self {
+        Self {
+            volatile: true,
+            ..Self::of_zeroed(run, volume)
         }
     }
 
@@ -222,13 +294,8 @@ impl Oracle {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         for at in lba..lba + blocks {
-            self.register(at).values.push(Value {
-                id: sequence,
-                first_end: u64::MAX,
-                last_start: now,
-                zero,
-                repeated: false,
-            });
+            let value = Value::new(sequence, now, zero);
+            self.register(at).values.push(value);
         }
         WriteTicket {
             sequence,
@@ -260,11 +327,8 @@ impl Oracle {
     /// A write that nobody answered is sent again, to a server that knows nothing of the first time.
     pub fn write_repeats(&mut self, ticket: &WriteTicket, zeroes: bool) {
         let again = Value {
-            id: ticket.sequence,
-            first_end: u64::MAX,
-            last_start: self.tick(),
-            zero: zeroes,
             repeated: true,
+            ..Value::new(ticket.sequence, self.tick(), zeroes)
         };
         for at in ticket.lba..ticket.lba + ticket.blocks {
             let values = &mut self.register(at).values;
@@ -275,7 +339,17 @@ impl Oracle {
 
     /// A write was answered; not `acknowledged` means that its outcome is unknown.
     pub fn write_ends(&mut self, ticket: WriteTicket, acknowledged: bool) {
+        self.ends(ticket, acknowledged, false);
+    }
+
+    /// A write with FUA was acknowledged: it is durable.
+    pub fn durable_write_ends(&mut self, ticket: WriteTicket) {
+        self.ends(ticket, true, true);
+    }
+
+    fn ends(&mut self, ticket: WriteTicket, acknowledged: bool, durable: bool) {
         let now = self.tick();
+        let volatile = self.volatile;
         for at in ticket.lba..ticket.lba + ticket.blocks {
             let register = self.register(at);
             if acknowledged {
@@ -283,9 +357,64 @@ impl Oracle {
                 if let Some(value) = values.find(|value| value.id == ticket.sequence) {
                     value.first_end = value.first_end.min(now);
                     value.repeated = false;
+                    value.acknowledged = Some(now);
+                    value.durable = durable || !volatile;
                 }
             }
             register.forget_replaced(now);
+        }
+    }
+
+    /// A flush is about to be submitted.
+    pub fn flush_begins(&mut self) -> FlushTicket {
+        let started = self.tick();
+        FlushTicket { started }
+    }
+
+    /// A flush was answered.
+    pub fn flush_ends(&mut self, ticket: FlushTicket, succeeded: bool) {
+        let now = self.tick();
+        if !self.volatile {
+            return;
+        }
+        for register in self.registers.values_mut() {
+            for value in &mut register.values {
+                let Some(acknowledged) = value.acknowledged else {
+                    continue;
+                };
+                if !succeeded {
+                    value.waived |= !value.durable;
+                } else if acknowledged <= ticket.started && !value.waived {
+                    value.durable = true;
+                }
+            }
+            register.forget_replaced(now);
+        }
+    }
+
+    /// The server died, and with it what it knew of a crash: nobody may rely on what is not durable.
+    pub fn server_dies(&mut self) {
+        let values = self.registers.values_mut().flat_map(|r| &mut r.values);
+        values.for_each(|value| value.waived |= value.acknowledged.is_some() && !value.durable);
+    }
+
+    /// The disk loses of its cache what it likes to.
+    pub fn crashes(&mut self) {
+        let now = self.tick();
+        if !self.volatile {
+            return;
+        }
+        let registers = self.registers.values_mut();
+        registers.for_each(|register| register.forget_replaced(now));
+        for value in self.registers.values_mut().flat_map(|r| &mut r.values) {
+            let times = (value.first_end, value.last_start);
+            value.before_crash.get_or_insert(times);
+            // If it is there afterwards, it was there by now; or its write is still under way.
+            value.first_end = match value.acknowledged {
+                Some(_) => now,
+                None => u64::MAX,
+            };
+            value.last_start = value.last_start.min(now);
         }
     }
 
@@ -366,13 +495,7 @@ impl Oracle {
     fn register(&mut self, lba: u64) -> &mut Register {
         let before = self.before;
         self.registers.entry(lba).or_insert_with(|| Register {
-            values: vec![Value {
-                id: BEFORE,
-                first_end: 0,
-                last_start: 0,
-                zero: false,
-                repeated: false,
-            }],
+            values: vec![Value::before()],
             before,
             ..Register::default()
         })
@@ -449,13 +572,10 @@ impl Register {
         if self.reads_in_flight > 0 || self.values.len() < 2 {
             return;
         }
-        let values = std::mem::take(&mut self.values);
-        let replaced = |value: &Value| {
-            values.iter().any(|other| {
-                other.id != value.id && value.first_end < other.last_start && other.first_end <= now
-            })
-        };
-        self.values = values.iter().filter(|v| !replaced(v)).copied().collect();
+        // Only a durable value replaces others for good, and there are few of them at a time.
+        let durable: Vec<Value> = self.values.iter().filter(|v| v.durable).copied().collect();
+        let replaced = |value: &Value| durable.iter().any(|other| value.replaced_by(other, now));
+        self.values.retain(|value| !replaced(value));
     }
 }
 

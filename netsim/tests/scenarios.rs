@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use iiblockdaemon::sabotage::{self, Sabotage};
+use netsim::live;
 use netsim::recording::Recording;
 use netsim::scenario::{self, Scenario};
 use netsim::world::Detail;
@@ -121,4 +122,162 @@ fn without_the_ghost_rule_the_drills_about_old_writes_fail() {
         sabotage::set(None);
         assert!(found, "{name} loses no write within {SEARCH} seeds");
     }
+}
+
+/// Each is asked to prove itself against the other, though neither was in use when they were identified.
+#[test]
+fn paths_that_come_up_at_the_same_instant_can_fence_each_other() {
+    let text = r#"
+        about = "Both paths are identified in the same instant."
+        [line]
+        jitter = "0ms"
+        [[path]]
+        [[path]]
+        [daemon]
+        policy = "round-robin"
+        [workload]
+        lasts = "8s"
+        [[fault]]
+        at = "1s"
+        what = "blackhole"
+        path = "A"
+        for = "6s"
+        held = "drop"
+        pass = { stall_max = "2s" }
+        [pass]
+        fenced_min = 1
+    "#;
+    let scenario = Scenario::parse(text, Path::new("same-instant.toml")).unwrap();
+    let played = scenario.play(Detail::Nothing);
+    let missed = missed(&played.recording);
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+/// A reset, a black hole, a frozen portal and a full target, over real sockets and with the real daemon.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_file_is_played_over_real_sockets() {
+    let text = r#"
+        about = "A little of everything that a proxy and a target can do."
+        [[path]]
+        [[path]]
+        [daemon]
+        policy = "round-robin"
+        [workload]
+        lasts = "5s"
+        [[fault]]
+        at = "500ms"
+        what = "reset"
+        path = "A"
+        pass = { lost_within = "500ms" }
+        [[fault]]
+        at = "1s"
+        what = "task-set-full 10"
+        [[fault]]
+        at = "2s"
+        what = "blackhole"
+        path = "B"
+        for = "2s"
+        held = "drop"
+        pass = { lost_within = "2s", why = "silent" }
+        [pass]
+        stall_max = "2s"
+        failovers_min = 2
+        ready_within = "30s"
+    "#;
+    let scenario = Scenario::parse(text, Path::new("short.toml")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let played = live::play(&scenario, folder.path()).await.unwrap();
+    let recording = &played.recording;
+    let missed = missed(recording);
+    assert!(missed.is_empty(), "{missed:#?}\n{recording:#?}");
+    assert!(!recording.simulated && recording.ios.len() > 100);
+    assert!(recording.lasted.as_secs() >= 5);
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_over_real_sockets_is_refused_and_named() {
+    let scenario = load("29-daemon-killed");
+    let folder = tempfile::tempdir().unwrap();
+    let error = live::play(&scenario, folder.path()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("29-daemon-killed cannot be played"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\"kill-daemon\": the daemon lives in this process"),
+        "{text}"
+    );
+}
+
+fn documentation() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scenarios.md");
+    std::fs::read_to_string(file).unwrap()
+}
+
+#[test]
+fn the_documented_example_passes() {
+    let text = documentation();
+    let (_, example) = text.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let scenario = Scenario::parse(example, Path::new("example.toml")).unwrap();
+    let missed = missed(&scenario.play(Detail::Nothing).recording);
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+/// What is known is what the message about an unknown key lists.
+#[test]
+fn every_key_and_every_fault_is_documented() {
+    let text = documentation();
+    let least = "about = \"\"\n[workload]\nlasts = \"1s\"\n";
+    let places = [
+        "",
+        "[unit]\n",
+        "[target]\n",
+        "[line]\n",
+        "[[path]]\n",
+        "[workload]\n",
+        "[[fault]]\n",
+        "[[fault]]\n[fault.pass]\n",
+        "[[fault]]\n[fault.pass.reaches]\n",
+        "[[fault]]\n[fault.pass.first_error]\n",
+        "[pass]\n",
+    ];
+    let message = |file: &str| {
+        Scenario::parse(file, Path::new("x.toml"))
+            .unwrap_err()
+            .to_string()
+    };
+    for place in places {
+        let message = message(&format!("{place}no-such-key = 1\n"));
+        let (_, known) = message.split_once("expected ").unwrap();
+        for key in known.split('`').skip(1).step_by(2) {
+            let documented = ["`KEY`", "`{ KEY", ", KEY }"];
+            let documented = documented.map(|form| text.contains(&form.replace("KEY", key)));
+            assert!(documented.contains(&true), "{place}{key}");
+        }
+    }
+    let file = format!("{least}[[path]]\n[[fault]]\nat = \"0s\"\nwhat = \"nonsense\"\n");
+    let message = message(&file);
+    let (_, known) = message.split_once("no fault; ").unwrap();
+    let lists = known.split([';', ':']).skip(1).step_by(2);
+    let orders: Vec<&str> = lists
+        .flat_map(|list| list.split(", "))
+        .filter_map(|order| order.split_whitespace().next())
+        .collect();
+    assert!(orders.len() > 25, "{orders:?}");
+    for order in orders {
+        let documented = [format!("`{order}`"), format!("`{order} ")];
+        assert!(documented.iter().any(|form| text.contains(form)), "{order}");
+    }
+}
+
+/// The drills have the numbers of a list that is worked off one by one.
+#[test]
+fn there_are_thirty_drills() {
+    let names = files().into_iter().map(|file| {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        name[..2].parse::<u32>().unwrap()
+    });
+    assert_eq!(names.collect::<Vec<_>>(), (1..=30).collect::<Vec<_>>());
 }

@@ -46,6 +46,8 @@ enum Command {
     Config(ConfigCommand),
     /// Show volumes and paths of the running daemon.
     Status(StatusArguments),
+    /// Tell what happened to the paths of a volume, and why.
+    Why(WhyArguments),
     /// Ask a portal for its targets and their LUNs.
     Discover(DiscoverArguments),
 }
@@ -64,6 +66,20 @@ enum ConfigCommand {
 struct StatusArguments {
     /// Only this volume.
     volume: Option<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The daemon's control socket.
+    #[arg(long, value_name = "PATH", default_value = defaults::CONTROL_SOCKET)]
+    socket: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct WhyArguments {
+    /// The volume.
+    volume: String,
+    /// Only paths with this in their name, a portal for instance.
+    path: Option<String>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -107,6 +123,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Config(ConfigCommand::Check { file }) => check(&file),
         Command::Status(arguments) => status(&arguments),
+        Command::Why(arguments) => why(&arguments),
         Command::Discover(arguments) => discover(&arguments),
     };
     match done {
@@ -166,6 +183,23 @@ fn status(arguments: &StatusArguments) -> Result<ExitCode> {
     };
     print(&text)?;
     Ok(health(&report))
+}
+
+fn why(arguments: &WhyArguments) -> Result<ExitCode> {
+    let mut report = control_client::events(&arguments.socket, &arguments.volume)?;
+    if let Some(path) = &arguments.path {
+        let known: Vec<String> = report.paths.iter().map(|path| path.name.clone()).collect();
+        report = report.only(path);
+        if report.paths.is_empty() {
+            anyhow::bail!("no path \"{path}\"; there are: {}", known.join(", "));
+        }
+    }
+    print(&if arguments.json {
+        render::json(&report)
+    } else {
+        report.text()
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn health(report: &StatusReport) -> ExitCode {

@@ -4,6 +4,7 @@
 //! Each is one JSON object on one line, with the protocol's version in it ([`wire`]). What the daemon
 //! tells is a [`StatusReport`]; [`render`] makes it readable.
 
+pub mod events;
 mod human;
 pub mod render;
 pub mod report;

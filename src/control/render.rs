@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::human::{bytes, count, duration, millis};
 use super::report::{PathReport, PathState, StatusReport, VolumeReport, VolumeState};
 
@@ -26,7 +28,7 @@ pub fn text(report: &StatusReport) -> String {
 
 /// The report as indented JSON, ending with a newline.
 #[must_use]
-pub fn json(report: &StatusReport) -> String {
+pub fn json(report: &impl Serialize) -> String {
     let mut out = serde_json::to_string_pretty(report).expect("a report is always representable");
     out.push('\n');
     out
@@ -194,7 +196,7 @@ fn number(length: usize) -> u64 {
 }
 
 /// Text that a target or a file chose must not steer the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(shown).collect()
 }

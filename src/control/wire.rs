@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::events::EventsReport;
 use super::report::StatusReport;
 use crate::limits::{CONTROL_LINE_MAX, CONTROL_REQUEST_MAX};
 
@@ -38,6 +39,11 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         volume: Option<String>,
     },
+    /// What happened to the paths of a volume.
+    Events {
+        /// Which one.
+        volume: String,
+    },
 }
 
 /// What the daemon sends.
@@ -46,6 +52,8 @@ pub enum Ask {
 pub enum Answer {
     /// To [`Ask::Status`].
     Status(StatusReport),
+    /// To [`Ask::Events`].
+    Events(EventsReport),
     /// Not done, and why.
     Refused(Refusal),
 }

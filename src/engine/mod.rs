@@ -401,6 +401,9 @@ impl Engine {
         }
         while let Some((path, order)) = self.volume.poll_order() {
             news = true;
+            // Another path may have gone into use since this one was identified: it can serve for the proof.
+            let surroundings = self.surroundings(usize::from(path.0));
+            self.path_mut(path).set_surroundings(surroundings);
             self.path_mut(path).order(now, order);
         }
         news
@@ -462,6 +465,9 @@ impl Engine {
                 continue;
             };
             let Some(entry) = self.clients.get_mut(&client) else {
+                if reply.tells_of_loss {
+                    self.volume.loss_was_not_heard();
+                }
                 continue;
             };
             let block_size = self

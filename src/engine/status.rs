@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::path::{Path, PathStatus};
+use crate::path::{Path, PathEvent, PathStatus};
 use crate::volume::VolumeStatus;
 
 use super::Engine;
@@ -29,6 +29,12 @@ pub struct EngineStatus {
 }
 
 impl Engine {
+    /// What happened to each path, oldest first.
+    #[must_use]
+    pub fn events(&self, now: Instant) -> Vec<Vec<PathEvent>> {
+        self.paths.iter().map(|path| path.events(now)).collect()
+    }
+
     /// Its state at `now`.
     #[must_use]
     pub fn status(&self, now: Instant) -> EngineStatus {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ids::{Incarnation, TaskId};
-use crate::iscsi::error::{AuthenticationFailed, LoginStatus, SessionError};
+use crate::iscsi::error::SessionError;
 use crate::iscsi::session::{Event, Session};
 use crate::sabotage::{self, Sabotage};
 use crate::task::Completion;
 
+use super::advice::advice;
 use super::fencer::{self, Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose, Turn};
 use super::message::{FenceKind, Message};
 use super::probe::{self, Probe};
@@ -47,6 +48,8 @@ impl Path {
             if self.fence_after.is_none() {
                 tracing::info!(path = %self.config.name, through = %self.names.of(via), "fencing the lost sessions through a sibling path");
             }
+            let why = format!("a login through {}", self.names.of(via));
+            self.journal.repeat(now, self.incarnation, "fencing", &why);
             return self.start_fencer(now, via, Purpose::Fence);
         }
         if let Some(at) = self.not_before.take_if(|at| *at > now) {
@@ -151,6 +154,8 @@ impl Path {
     fn resolve(&mut self, now: Instant) -> Duration {
         self.actions.push_back(Action::Hangup { link: Link::Main });
         self.probe = None;
+        self.passed_barrier = false;
+        self.heard_before = self.heard().or(self.heard_before);
         (self.own, self.unsent) = (None, None);
         self.probation_left = None;
         self.held_up = false;
@@ -285,10 +290,11 @@ impl Path {
     pub(super) fn on_logged_in(&mut self, now: Instant) {
         self.redirects = 0;
         self.patience.on_login();
+        self.fence_owed = true;
         self.enter(now, State::Probing, "logged in");
         if sabotage::is(Sabotage::FenceAtLogin) {
             let (before, group) = (Incarnation(self.incarnation.0 - 1), self.portal_group());
-            self.fenced(before, group);
+            self.fenced(now, before, group);
         }
         self.probe = Some(Probe::new(now));
         self.drive_probe(now, None);
@@ -318,6 +324,9 @@ impl Path {
         }
         let first = !self.admitted;
         self.proof_needed = if_proven && !self.surroundings.kin;
+        if !self.proof_needed {
+            self.report_barrier(now);
+        }
         if first
             && let Some(via) = self.surroundings.proof_route
             && self.proof.is_none()
@@ -343,7 +352,23 @@ impl Path {
         }
     }
 
+    /// The login of this session and its barrier were a fence.
+    fn report_barrier(&mut self, now: Instant) {
+        if std::mem::take(&mut self.passed_barrier) {
+            self.fence_owed = false;
+            let before = Incarnation(self.incarnation.0 - 1);
+            let group = self.portal_group();
+            self.fenced(now, before, group);
+        }
+    }
+
+    pub(super) fn report_power_lost(&mut self, incarnation: Incarnation, heard: Option<Instant>) {
+        self.messages
+            .push_back(Message::PowerLost { incarnation, heard });
+    }
+
     fn go_into_use(&mut self, now: Instant) {
+        self.report_barrier(now);
         let first = !std::mem::replace(&mut self.admitted, true);
         if first {
             let group = self.portal_group();
@@ -399,9 +424,15 @@ impl Path {
             }
             // It is asked again. A busy target is no reason to drop the commands that it works on.
             Some(Turn::NotNow) => {}
-            Some(Turn::Taken | Turn::Refused) => *left -= 1,
+            Some(turn) => {
+                *left -= 1;
+                if turn == Turn::Taken && self.fence_owed {
+                    self.passed_barrier = true;
+                    self.report_barrier(now);
+                }
+            }
         }
-        if *left == 0 {
+        if matches!(self.state, State::Probation { left: 0, .. }) {
             self.enter(now, State::Ready, "probation passed");
         } else {
             self.drive_probation(now);
@@ -424,18 +455,22 @@ impl Path {
                 FencerEvent::LoggedIn => {
                     if sabotage::is(Sabotage::FenceAtLogin) && purpose == Some(Purpose::Fence) {
                         let group = self.fencer.as_mut().and_then(Fencer::portal_group);
-                        self.fenced(self.incarnation, group);
+                        self.fenced(now, self.incarnation, group);
                     }
                     if let Some(proof) = &mut self.proof {
                         proof.fencer_in = true;
                         proof.deadline = Some(now + PROOF_TIMEOUT);
                     }
                 }
+                FencerEvent::PowerLost => {
+                    // A fencer's session is short.
+                    self.report_power_lost(Incarnation::default(), self.heard_before);
+                }
                 FencerEvent::Passed { group } => {
                     self.fence_after = None;
                     self.patience.on_fencer(true);
                     if purpose == Some(Purpose::Fence) {
-                        self.fenced(self.incarnation, group);
+                        self.fenced(now, self.incarnation, group);
                     }
                 }
                 FencerEvent::Ended | FencerEvent::Failed(_) => self.on_fencer_ended(now, &event),
@@ -452,6 +487,8 @@ impl Path {
             .push_back(Action::Hangup { link: Link::Fencer });
         if let FencerEvent::Failed(why) = event {
             self.patience.on_fencer(false);
+            self.journal
+                .repeat(now, self.incarnation, "fencing failed", why);
             if self.fence_after.replace(now + FENCE_RETRY).is_none() {
                 tracing::info!(path = %self.config.name, through = %self.names.of(fencer.via), why, "fencing login failed; it is tried again");
             }
@@ -466,7 +503,7 @@ impl Path {
     }
 
     /// Everything up to this session has ended at the target, as far as it was in this portal group.
-    pub(super) fn fenced(&mut self, upto: Incarnation, group: Option<u16>) {
+    pub(super) fn fenced(&mut self, now: Instant, upto: Incarnation, group: Option<u16>) {
         let elsewhere = |(_, other): &(&Incarnation, &Option<u16>)| **other != group;
         let first = self.groups.range(..=upto).find(elsewhere);
         let upto = match first {
@@ -480,7 +517,12 @@ impl Path {
             }
             None => upto,
         };
+        let before = self.groups.len();
         self.groups.retain(|&session, _| session > upto);
+        if self.groups.len() < before {
+            let why = "nothing of the lost sessions can execute any more";
+            self.journal.note(now, upto, "fenced", why);
+        }
         self.messages.push_back(Message::Fenced {
             upto,
             by: FenceKind::Reinstatement,
@@ -554,44 +596,5 @@ impl Path {
     pub(super) fn own_task(&mut self) -> TaskId {
         self.next_probe_task += 1;
         probe::own_task(self.next_probe_task)
-    }
-}
-
-/// What an administrator can do about it.
-fn advice(error: &SessionError) -> Option<&'static str> {
-    const CREDENTIALS: &str =
-        "check `username` and `secret_file` of the volume's auth, and the target's account";
-    match error {
-        SessionError::LoginRefused(LoginStatus::AUTHENTICATION_FAILURE) => Some(CREDENTIALS),
-        SessionError::AuthenticationFailed(failure) => match failure {
-            AuthenticationFailed::CredentialsMissing => {
-                Some("add `auth` with `username` and `secret_file` to the volume")
-            }
-            AuthenticationFailed::NoCommonMethod
-            | AuthenticationFailed::CredentialsRefused { .. }
-            | AuthenticationFailed::AlgorithmsRefused { .. } => Some(CREDENTIALS),
-            AuthenticationFailed::TargetSilent
-            | AuthenticationFailed::TargetName
-            | AuthenticationFailed::TargetResponse
-            | AuthenticationFailed::ReflectedResponse => Some(
-                "check `target_username` and `target_secret_file` of the volume's auth, and what \
-                 the target is set up to prove itself with",
-            ),
-            AuthenticationFailed::Skipped
-            | AuthenticationFailed::AlgorithmNotOffered(_)
-            | AuthenticationFailed::BadChallenge
-            | AuthenticationFailed::ReflectedChallenge => None,
-        },
-        SessionError::LoginRefused(LoginStatus::NOT_FOUND) => {
-            Some("correct `target` (`iibadm discover PORTAL` lists the names)")
-        }
-        SessionError::LoginRefused(LoginStatus::FORBIDDEN) => {
-            Some("let the target's access list have our `initiator_name`")
-        }
-        SessionError::PeerIncompatible(_) => Some("correct the volume's `iscsi` or `auth`"),
-        SessionError::LoginRefused(_)
-        | SessionError::InvalidPdu(_)
-        | SessionError::PeerMisbehaved(_)
-        | SessionError::Timeout(_) => None,
     }
 }

@@ -22,9 +22,11 @@
 //! [`Path::poll_message`], write what
 //! [`Path::outgoing`] holds, and read [`Path::poll_timeout`]. Time never goes backwards.
 
+mod advice;
 mod backoff;
 mod fencer;
 mod health;
+mod journal;
 mod lifecycle;
 pub mod message;
 mod patience;
@@ -54,6 +56,8 @@ use crate::units::Geometry;
 use backoff::Backoff;
 use fencer::{Fencer, Proof};
 pub use health::{Detect, Peers};
+use journal::Journal;
+pub use journal::PathEvent;
 use message::{Message, Order};
 use patience::Patience;
 use probe::Probe;
@@ -172,11 +176,18 @@ pub struct Path {
     since: Instant,
     why: String,
     trouble: Option<Trouble>,
+    journal: Journal,
     /// What happens now is no trouble.
     quiet: bool,
     incarnation: Incarnation,
     session: Option<Session>,
     probe: Option<Probe>,
+    /// Nothing of earlier sessions is executing, if this is the machine that they were with.
+    passed_barrier: bool,
+    /// The login of this session was not reported as a fence yet.
+    fence_owed: bool,
+    /// When the target was last heard in an earlier session.
+    heard_before: Option<Instant>,
     /// The unit was presented to the volume in this incarnation and admitted.
     admitted: bool,
     surroundings: Surroundings,
@@ -244,10 +255,14 @@ impl Path {
             since: now,
             why: "starting".to_owned(),
             trouble: None,
+            journal: Journal::default(),
             quiet: false,
             incarnation: Incarnation::default(),
             session: None,
             probe: None,
+            passed_barrier: false,
+            fence_owed: false,
+            heard_before: None,
             admitted: false,
             surroundings: Surroundings::default(),
             fencer: None,

@@ -4,7 +4,8 @@
 //! The steps, one command at a time; a unit attention or BUSY repeats a step:
 //!
 //! 1. TEST UNIT READY until the unit attentions of the login are gone, then one ORDERED: everything that
-//!    the path's earlier sessions had running has ended with its answer (`fencer.rs`).
+//!    the path's earlier sessions had running has ended with its answer (`fencer.rs`). That counts once
+//!    the unit is known to be the volume's: another machine that took over the address ended nothing.
 //! 2. INQUIRY: is it a disk? VPD 00h, 80h, 83h: which one? READ CAPACITY(16), else (10): how large?
 //! 3. VPD B0h, B1h, B2h and MODE SENSE: what can it do? Optional, with cautious defaults.
 
@@ -391,9 +392,7 @@ impl Path {
         match next {
             Next::Send(step) => self.send_step(now, step),
             Next::Fenced(step) => {
-                let before = crate::ids::Incarnation(self.incarnation.0 - 1);
-                let group = self.portal_group();
-                self.fenced(before, group);
+                self.passed_barrier = true;
                 self.send_step(now, step);
             }
             Next::Done => self.on_probed(now),
@@ -419,12 +418,17 @@ impl Path {
             let bytes = FULL_SIZE_READ.min(geometry.bytes());
             Some((geometry, geometry.range(0, bytes).ok()?))
         });
+        // The barrier of the login may have been refused at the door, by the access state or a reservation.
+        let attribute = match self.fence_owed {
+            true => TaskAttribute::Ordered,
+            false => TaskAttribute::Simple,
+        };
         match read {
             Some((geometry, range)) if full_size => {
                 let command = Command::transfer(crate::scsi::cdb::Direction::Read, range, false);
-                self.send_sized(now, &command, TaskAttribute::Simple, geometry.block_size());
+                self.send_sized(now, &command, attribute, geometry.block_size());
             }
-            _ => self.send_own(now, &Command::TestUnitReady, TaskAttribute::Simple),
+            _ => self.send_own(now, &Command::TestUnitReady, attribute),
         }
     }
 

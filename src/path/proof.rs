@@ -51,6 +51,12 @@ impl Path {
         self.proof = None;
         self.undecided = 0;
         self.proven = Some((via, proven));
+        let why = if proven {
+            "a login through the sibling's portal ended this session"
+        } else {
+            "the portals do not share their sessions"
+        };
+        self.journal.note(now, self.incarnation, "proof", why);
         if proven {
             tracing::info!(path = %self.config.name, sibling = %self.names.of(via), "a login through the sibling's portal ended this session");
         } else {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::ids::Incarnation;
 
+use super::journal::PathEvent;
 use super::{Path, State};
 
 /// The states of a path, by name.
@@ -41,6 +42,12 @@ pub struct PathStatus {
 }
 
 impl Path {
+    /// What happened to it, oldest first.
+    #[must_use]
+    pub fn events(&self, now: Instant) -> Vec<PathEvent> {
+        self.journal.events(now)
+    }
+
     /// Its state at `now`.
     #[must_use]
     pub fn status(&self, now: Instant) -> PathStatus {

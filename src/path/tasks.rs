@@ -8,6 +8,7 @@ use crate::iscsi::session::{AsyncEvent, Event, Session, TaskFunction};
 use crate::limits;
 use crate::task::Completion;
 
+use super::fencer::unit_attention;
 use super::health::Judgement;
 use super::message::Message;
 use super::probe;
@@ -105,6 +106,14 @@ impl Path {
     /// A command of the path itself has ended; of interest if it is the one whose answer is due.
     fn on_own_end(&mut self, now: Instant, task: TaskId, completion: Option<Completion>) {
         self.aborting.remove(&task);
+        let sense = completion.as_ref().and_then(unit_attention);
+        if sense.is_some_and(|sense| sense.says_power_was_lost(self.admitted)) {
+            let heard = match self.admitted {
+                true => Some(now),
+                false => self.heard_before,
+            };
+            self.report_power_lost(self.incarnation, heard);
+        }
         if self.own.take_if(|own| *own == task).is_some() {
             self.on_own_answer(now, completion);
         }
@@ -120,6 +129,12 @@ impl Path {
 
     fn on_async(&mut self, now: Instant, event: AsyncEvent) {
         tracing::info!(path = %self.config.name, ?event, "async message from the target");
+        self.journal.note(
+            now,
+            self.incarnation,
+            "async message",
+            &format!("{event:?}"),
+        );
         match event {
             AsyncEvent::Scsi { .. } => self.recheck(now, "the target reported an event"),
             AsyncEvent::LogoutRequested { within } | AsyncEvent::Renegotiate { within } => {
@@ -212,6 +227,12 @@ impl Path {
         for &task in &stuck {
             tracing::warn!(path = %self.config.name, ?task, timeout = ?limit, "a command makes no progress: ABORT TASK");
             session.manage(now, TaskFunction::AbortTask(task));
+            self.journal.note(
+                now,
+                self.incarnation,
+                "abort",
+                "a command made no progress within detect.command",
+            );
             self.aborting.insert(task, now);
             next = next.into_iter().chain([now + ABORT_TIMEOUT]).min();
         }

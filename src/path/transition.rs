@@ -98,6 +98,20 @@ impl Path {
     fn announce(&mut self, now: Instant, from: &'static str, to: &'static str) {
         let (path, incarnation, why) = (&self.config.name, self.incarnation, &self.why);
         match self.state {
+            State::Connecting { .. } | State::LoggingIn => {}
+            State::Probing if !self.admitted => {}
+            State::Down { .. } | State::Disabled { .. } if self.trouble.is_some() => {
+                self.journal.repeat(now, incarnation, to, why);
+            }
+            State::Down { .. }
+            | State::Disabled { .. }
+            | State::Probing
+            | State::Probation { .. }
+            | State::Ready
+            | State::Suspect
+            | State::Stopped => self.journal.note(now, incarnation, to, why),
+        }
+        match self.state {
             _ if self.quiet => {
                 tracing::debug!(%path, %incarnation, from, to, why, "path");
             }

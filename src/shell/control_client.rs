@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use crate::control::events::EventsReport;
 use crate::control::{Answer, Ask, Refusal, Request, StatusReport, WireError, wire};
 use crate::limits::{CONTROL_LINE_MAX, CONTROL_TIMEOUT};
 
@@ -61,6 +62,20 @@ pub fn status(socket: &Path, volume: Option<&str>) -> Result<StatusReport, Contr
     let volume = volume.map(str::to_owned);
     match ask(socket, Ask::Status { volume })? {
         Answer::Status(report) => Ok(report),
+        Answer::Events(_) => Err(WireError::BadForm.into()),
+        Answer::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+/// What happened to the paths of a volume.
+///
+/// # Errors
+/// The daemon cannot be reached, does not answer in time, or refuses.
+pub fn events(socket: &Path, volume: &str) -> Result<EventsReport, ControlClientError> {
+    let volume = volume.to_owned();
+    match ask(socket, Ask::Events { volume })? {
+        Answer::Events(report) => Ok(report),
+        Answer::Status(_) => Err(WireError::BadForm.into()),
         Answer::Refused(refusal) => Err(refusal.into()),
     }
 }

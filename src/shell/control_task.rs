@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 
 use super::nbd_bind::{BindError, BoundListener, ListenAddress};
 use crate::config::Control;
+use crate::control::events::EventsReport;
 use crate::control::{Answer, Ask, Refusal, StatusReport, wire};
 use crate::limits::{CONTROL_CLIENTS_MAX, CONTROL_REQUEST_MAX, CONTROL_TIMEOUT};
 
@@ -32,6 +33,9 @@ const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 pub trait StatusSource: Send + Sync + 'static {
     /// The state of everything now; asked for at most [`CONTROL_CLIENTS_MAX`] times at once.
     fn status(&self) -> impl Future<Output = Result<StatusReport, Refusal>> + Send;
+
+    /// What happened to the paths of a volume.
+    fn events(&self, volume: &str) -> impl Future<Output = Result<EventsReport, Refusal>> + Send;
 }
 
 /// Why the control socket cannot be made.
@@ -192,6 +196,10 @@ async fn answer(line: &[u8], source: &impl StatusSource) -> Answer {
     match request.ask {
         Ask::Status { volume } => match source.status().await {
             Ok(report) => only(report, volume),
+            Err(refusal) => Answer::Refused(refusal),
+        },
+        Ask::Events { volume } => match source.events(&volume).await {
+            Ok(report) => Answer::Events(report),
             Err(refusal) => Answer::Refused(refusal),
         },
     }

@@ -212,6 +212,10 @@ impl VolumeTask {
                 // The asker may have gone; then nobody needs the answer.
                 let _ = answer.send(self.engine.status(now));
             }
+            Ask::Events(answer) => {
+                // The same.
+                let _ = answer.send(self.engine.events(now));
+            }
             Ask::Stop { limit, done } => {
                 self.engine.begin_stop();
                 let phase = StopPhase::Drain;

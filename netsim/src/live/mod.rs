@@ -21,6 +21,7 @@ use crate::demo::Watch;
 use crate::nbd_client::{Address, Client, ClientConfig};
 use crate::recording::{PathRecord, Recording};
 use crate::scenario::{Order, Played, Scenario, Seen, judge};
+use crate::target::lun::WriteCache;
 use crate::workload::{Report, Workload, WorkloadConfig};
 
 use site::Site;
@@ -43,10 +44,24 @@ pub fn impossible(scenario: &Scenario) -> Vec<String> {
         Order::HalfOpen => Some("a proxy cannot reset one side alone"),
         Order::KillDaemon => Some("the daemon lives in this process"),
         Order::ReplaceClient(_) => Some("the workload's clients stay"),
+        Order::Crash if scenario.unit.cache == WriteCache::Volatile => {
+            Some("the workload knows nothing of volatile caches")
+        }
+        Order::Crash => None,
+        Order::HalfClose(_) => Some("a proxy cannot close one side alone"),
+        Order::Redirect(_) => Some("a redirect would lead past the proxies"),
         Order::Network(_)
         | Order::Ends(_)
+        | Order::Hang(_)
+        | Order::ClosedWindow
+        | Order::Notice(_)
+        | Order::Misbehave(_)
+        | Order::Reserve { .. }
+        | Order::Access(_)
+        | Order::Capacity(_)
+        | Order::Vanish
+        | Order::Impostor
         | Order::Freeze
-        | Order::Crash
         | Order::Status { .. }
         | Order::Attention { .. } => None,
     };

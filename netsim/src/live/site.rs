@@ -11,17 +11,10 @@ use crate::fault::PathState;
 use crate::link::{Conditions, End};
 use crate::proxy::{ProxyConfig, ProxyHandle};
 use crate::scenario::{Place, Scenario};
-use crate::target::lun::{Backing, Injection, Lun, LunConfig, Refusal};
+use crate::target::lun::Access;
 use crate::target::server::TargetServer;
-use crate::target::{
-    Behaviour, PortalBehaviour, PortalConfig, Target, TargetConfig, TargetStatistics,
-};
-use crate::world::{Fault, Line};
-
-const TARGET: &str = "iqn.2026-11.com.example:netsim";
-
-/// Of its serial number and identifier; a small one would look like a vendor's default.
-const UNIT: u32 = 0x0d15_c0de;
+use crate::target::{PortalBehaviour, Target, TargetStatistics};
+use crate::world::{self, Fault, Line};
 
 /// A line that is faster than this is as fast as the machine's own.
 const SLOW: std::time::Duration = std::time::Duration::from_millis(1);
@@ -37,6 +30,8 @@ pub(super) struct Site {
     proxies: Vec<ProxyHandle>,
     lines: Vec<PathState>,
     normal: PortalBehaviour,
+    /// What mends the target.
+    undo: Vec<Fault>,
 }
 
 impl Site {
@@ -48,7 +43,11 @@ impl Site {
         }
         let portals = listeners.iter().map(TcpListener::local_addr);
         let portals = portals.collect::<Result<Vec<_>, _>>()?;
-        let server = TargetServer::start(target(scenario, &portals)?, listeners)?;
+        let knobs = scenario.knobs();
+        let addresses = portals.iter().map(ToString::to_string);
+        let target = world::target_at(&knobs, addresses);
+        let name = target.config().name.to_string();
+        let server = TargetServer::start(target, listeners)?;
         let proxies = portals
             .iter()
             .map(|portal| ProxyHandle::start(ProxyConfig::new(any, portal.to_string())));
@@ -65,7 +64,7 @@ impl Site {
         let weights = scenario.paths.iter().map(|path| path.weight);
         Ok(Self {
             place: Place {
-                target: TARGET.to_owned(),
+                target: name,
                 portals: addresses.zip(weights).collect(),
                 folder: folder.display().to_string(),
             },
@@ -74,7 +73,11 @@ impl Site {
             portals,
             proxies,
             lines,
-            normal: normal(scenario),
+            undo: Vec::new(),
+            normal: PortalBehaviour {
+                service_time: scenario.target.service_time,
+                ..PortalBehaviour::default()
+            },
         })
     }
 
@@ -94,6 +97,10 @@ impl Site {
         })
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all the others are the target's"
+    )]
     pub(super) async fn inflict(&mut self, fault: &Fault) -> anyhow::Result<()> {
         tracing::info!(%fault, "fault");
         match fault {
@@ -108,30 +115,18 @@ impl Site {
             Fault::Freeze { path, on } => self.freeze(*path, *on),
             Fault::Crash { .. } => self.crash().await?,
             Fault::Boot => self.boot().await?,
-            Fault::Status { status, times } => {
-                let (status, times) = (*status, *times);
-                self.with_unit(|unit| {
-                    unit.inject(Injection {
-                        nexus: None,
-                        opcode: None,
-                        times,
-                        refusal: Refusal::Status(status),
-                        carried_out: false,
-                    });
-                });
+            Fault::Kill | Fault::Replace { .. } | Fault::Redirect { .. } => {
+                bail!("over real sockets this cannot be done: {fault}")
             }
-            Fault::Attention { asc, ascq } => {
-                self.with_unit(|unit| unit.attention(None, *asc, *ascq));
+            of_target => {
+                self.undo.retain(|undo| undo != of_target);
+                self.undo.extend(opposite(of_target));
+                if let Some(server) = &self.server {
+                    server.with(|target| world::impose(target, clock::now(), of_target));
+                }
             }
-            other => bail!("over real sockets this cannot be done: {other}"),
         }
         Ok(())
-    }
-
-    fn with_unit(&self, act: impl FnOnce(&mut Lun)) {
-        if let Some(server) = &self.server {
-            server.with(|target| target.unit(0).map(act));
-        }
     }
 
     /// What is wrong with a path, on top of what its line is like.
@@ -165,7 +160,7 @@ impl Site {
     async fn crash(&mut self) -> anyhow::Result<()> {
         if let Some(server) = self.server.take() {
             let mut target = server.stop().await.context("the target did not end")?;
-            target.restart(clock::now());
+            target.restart(clock::now(), |_| true);
             self.crashed = Some(target);
         }
         // What has come through a proxy ends with the target.
@@ -201,7 +196,53 @@ impl Site {
             self.set_route(path, &PathState::default());
             self.freeze(path, false);
         }
+        self.mend_target();
         Ok(())
+    }
+
+    fn mend_target(&mut self) {
+        let undo = std::mem::take(&mut self.undo);
+        let Some(server) = &self.server else {
+            return;
+        };
+        for fault in &undo {
+            server.with(|target| world::impose(target, clock::now(), fault));
+        }
+        for path in 0..self.proxies.len() {
+            server.with(|target| target.clear_trouble(path));
+        }
+    }
+}
+
+/// What ends a fault of the target, if it does not end by itself.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "other faults end by themselves"
+)]
+fn opposite(fault: &Fault) -> Option<Fault> {
+    match *fault {
+        Fault::Window { path, closed: true } => Some(Fault::Window {
+            path,
+            closed: false,
+        }),
+        Fault::Access { path, access } if access != Access::Optimized => Some(Fault::Access {
+            path,
+            access: Access::Optimized,
+        }),
+        Fault::Capacity {
+            path,
+            blocks: Some(_),
+        } => Some(Fault::Capacity { path, blocks: None }),
+        Fault::Vanish { path, on: true } => Some(Fault::Vanish { path, on: false }),
+        Fault::Impostor { path, on: true } => Some(Fault::Impostor { path, on: false }),
+        Fault::Reserve {
+            exclusive,
+            on: true,
+        } => Some(Fault::Reserve {
+            exclusive,
+            on: false,
+        }),
+        _ => None,
     }
 }
 
@@ -224,46 +265,4 @@ fn as_state(line: &Line) -> PathState {
         to_initiator: conditions,
         ..PathState::default()
     }
-}
-
-fn normal(scenario: &Scenario) -> PortalBehaviour {
-    PortalBehaviour {
-        service_time: scenario.target.service_time,
-        ..PortalBehaviour::default()
-    }
-}
-
-fn target(scenario: &Scenario, portals: &[SocketAddr]) -> anyhow::Result<Target> {
-    let paths = &scenario.paths;
-    let config = TargetConfig {
-        portals: portals
-            .iter()
-            .zip(paths)
-            .map(|(address, path)| PortalConfig {
-                address: address.to_string(),
-                group: path.group,
-            })
-            .collect(),
-        processes: paths.iter().map(|path| path.process).collect(),
-        queue_depth: scenario.target.queue_depth,
-        seed: scenario.seed,
-        ..TargetConfig::new(TARGET.parse()?)
-    };
-    let unit = &scenario.unit;
-    let disk = LunConfig {
-        fua: unit.fua,
-        thin: unit.thin,
-        max_transfer_blocks: unit.transfer_blocks,
-        ..LunConfig::disk(UNIT, unit.block_size, unit.blocks)
-    };
-    let mut target = Target::new(config, [(0, Lun::new(disk, Backing::ram()))]);
-    target.set_behaviour(Behaviour {
-        reinstatement: scenario.target.reinstatement,
-        orphans: scenario.target.orphans,
-        ..Behaviour::default()
-    });
-    for path in 0..paths.len() {
-        target.set_portal(path, normal(scenario));
-    }
-    Ok(target)
 }

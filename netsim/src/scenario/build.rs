@@ -27,6 +27,10 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     knobs.transfer_blocks = unit.transfer_blocks;
     knobs.fua = unit.fua;
     knobs.thin = unit.thin;
+    knobs.cache = unit.cache;
+    knobs.default_identity = unit.default_identity;
+    let impostors = paths.iter().enumerate().filter(|(_, path)| path.impostor);
+    knobs.impostors = impostors.map(|(path, _)| path).collect();
     knobs.service_time = target.service_time;
     knobs.queue_depth = target.queue_depth;
     knobs.reinstatement = target.reinstatement;

@@ -12,6 +12,7 @@ use toml::de::DeTable;
 
 use super::mistake::{Mistakes, Problem};
 use super::{Pass, PathSpec, Scenario, Target, Unit, WorkloadSpec, daemon, raw};
+use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement};
 use crate::world::Line;
 use values::{Checker, MILLI, SECOND};
@@ -129,6 +130,11 @@ impl Checker<'_> {
             },
             group: self.small(&key("group"), &raw.group, 1, (1, 65535)),
             process: self.small(&key("process"), &raw.process, 0, (0, 65535)),
+            impostor: self.choice(
+                &key("unit"),
+                &raw.unit,
+                &[("right", false), ("another", true)],
+            ),
             weight: self.small(&key("weight"), &raw.weight, 1, (1, 255)),
             line: Line {
                 latency: self.duration(&key("latency"), &raw.latency, line.latency),
@@ -164,12 +170,20 @@ impl Checker<'_> {
             0,
             (0, 16 << 20),
         );
+        let caches = [
+            ("safe", WriteCache::Safe),
+            ("off", WriteCache::Off),
+            ("volatile", WriteCache::Volatile),
+        ];
+        let identities = [("unique", false), ("default", true)];
         Unit {
             block_size,
             blocks: size / block,
             transfer_blocks: u32::try_from(transfer / block).unwrap_or(0),
             fua: raw.fua.unwrap_or(true),
             thin: raw.thin.unwrap_or(true),
+            cache: self.choice("unit.cache", &raw.cache, &caches),
+            default_identity: self.choice("unit.identity", &raw.identity, &identities),
         }
     }
 

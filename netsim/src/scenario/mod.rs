@@ -30,8 +30,9 @@ use iiblockdaemon::config;
 
 use crate::link::Held;
 use crate::recording::Recording;
+use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement};
-use crate::world::{self, Detail, Entry, Line};
+use crate::world::{self, Detail, Entry, Knobs, Line};
 
 pub use criteria::{Seen, judge};
 pub use daemon::Place;
@@ -82,6 +83,10 @@ pub struct Unit {
     pub fua: bool,
     /// It is thin.
     pub thin: bool,
+    /// What becomes of writes that were answered and not flushed when the target dies.
+    pub cache: WriteCache,
+    /// Its identity is a vendor's default, which another unit has as well.
+    pub default_identity: bool,
 }
 
 /// How the target behaves.
@@ -108,6 +113,8 @@ pub struct PathSpec {
     pub process: u16,
     /// Its rank or share.
     pub weight: u8,
+    /// Behind its portal is another unit.
+    pub impostor: bool,
     /// Its network.
     pub line: Line,
 }
@@ -243,11 +250,16 @@ impl Scenario {
         check::check(text, file)
     }
 
+    /// The world that it describes.
+    #[must_use]
+    pub fn knobs(&self) -> Knobs {
+        build::knobs(self)
+    }
+
     /// Plays it in virtual time.
     #[must_use]
     pub fn play(&self, detail: Detail) -> Played {
-        let knobs = build::knobs(self);
-        let (outcome, mut recording) = world::record(&knobs, detail);
+        let (outcome, mut recording) = world::record(&self.knobs(), detail);
         self.inscribe(&mut recording, outcome.summary.online);
         let seen = Seen::of_world(&outcome);
         recording.criteria = judge(self, &recording, &seen);

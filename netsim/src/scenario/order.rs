@@ -2,9 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::fault::{Fault, FaultError};
-use crate::link::{End, Held};
+use crate::link::{Direction, End, Held};
+use crate::quantity::{parse_duration, parse_size};
+use crate::target::Misdeed;
+use crate::target::lun::Access;
+use crate::world::Notice;
 
 /// What is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +20,33 @@ pub enum Order {
     Ends(End),
     /// The initiator's side of a path's connections is reset, the target is not told.
     HalfOpen,
+    /// One side of a path's connections gets a FIN, the other hears nothing.
+    HalfClose(Direction),
     /// A portal reads, executes and answers nothing.
     Freeze,
+    /// The next commands that come in through a portal are never carried out and never answered.
+    Hang(u32),
+    /// A portal's command windows do not move on.
+    ClosedWindow,
+    /// A portal's sessions get an asynchronous message.
+    Notice(Notice),
+    /// A portal sends logins to that of this path.
+    Redirect(String),
+    /// A portal breaks the protocol, once.
+    Misbehave(Misdeed),
+    /// A portal's access state to the unit (ALUA).
+    Access(Access),
+    /// Behind a portal there is another unit, for sessions that begin from now on.
+    Impostor,
+    /// Through a portal the unit has this size in bytes.
+    Capacity(u64),
+    /// Through a portal the unit is not there.
+    Vanish,
+    /// Another initiator reserves the unit.
+    Reserve {
+        /// Reads are refused as well.
+        exclusive: bool,
+    },
     /// The target dies, and with it all sessions; it is away as long as the fault lasts.
     Crash,
     /// The daemon is killed and started again.
@@ -45,16 +75,18 @@ pub enum OrderError {
     /// The first word is not known.
     #[error(
         "\"{0}\" is no fault; on a path: cut, cut-fin, blackhole [both|to-target|to-initiator], large-hole SIZE, \
-         latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, loss ONE-IN, reset, close, half-open, freeze; \
-         on the target: crash, busy COUNT, task-set-full COUNT, attention ASC/ASCQ; on the daemon and its \
-         clients: kill-daemon, replace-client NUMBER"
+         latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, loss ONE-IN, reset, close, half-open, \
+         half-close [to-initiator|to-target]; on a path's portal: freeze, hang COUNT, closed-window, ask-logout TIME, \
+         drop-connection TIME, drop-session TIME, redirect PATH, misbehave HOW, access STATE, impostor, \
+         capacity SIZE, vanish; on the target: crash, busy COUNT, task-set-full COUNT, attention ASC/ASCQ, \
+         reserve writes|all; on the daemon and its clients: kill-daemon, replace-client NUMBER"
     )]
     Unknown(String),
     /// A word's value is not understood.
     #[error("\"{order}\" needs {what}")]
     Value {
         /// The order.
-        order: &'static str,
+        order: String,
         /// What it needs.
         what: &'static str,
     },
@@ -73,16 +105,55 @@ impl Order {
     /// It is done to a path.
     #[must_use]
     pub fn takes_path(&self) -> bool {
-        matches!(
-            self,
-            Self::Network(_) | Self::Ends(_) | Self::HalfOpen | Self::Freeze
-        )
+        match self {
+            Self::Network(_)
+            | Self::Ends(_)
+            | Self::HalfOpen
+            | Self::HalfClose(_)
+            | Self::Freeze
+            | Self::Hang(_)
+            | Self::ClosedWindow
+            | Self::Notice(_)
+            | Self::Redirect(_)
+            | Self::Misbehave(_)
+            | Self::Access(_)
+            | Self::Impostor
+            | Self::Capacity(_)
+            | Self::Vanish => true,
+            Self::Crash
+            | Self::KillDaemon
+            | Self::ReplaceClient(_)
+            | Self::Status { .. }
+            | Self::Attention { .. }
+            | Self::Reserve { .. } => false,
+        }
     }
 
     /// It is over at once: it has no end of its own.
     #[must_use]
     pub fn is_momentary(&self) -> bool {
-        !matches!(self, Self::Network(_) | Self::Freeze | Self::Crash)
+        match self {
+            Self::Ends(_)
+            | Self::HalfOpen
+            | Self::HalfClose(_)
+            | Self::Hang(_)
+            | Self::Notice(_)
+            | Self::Misbehave(_)
+            | Self::KillDaemon
+            | Self::ReplaceClient(_)
+            | Self::Status { .. }
+            | Self::Attention { .. } => true,
+            Self::Network(_)
+            | Self::Freeze
+            | Self::ClosedWindow
+            | Self::Redirect(_)
+            | Self::Access(_)
+            | Self::Impostor
+            | Self::Capacity(_)
+            | Self::Vanish
+            | Self::Crash
+            | Self::Reserve { .. } => false,
+        }
     }
 }
 
@@ -93,72 +164,161 @@ impl FromStr for Order {
         let mut words = text.split_whitespace();
         let first = words.next().unwrap_or_default();
         let value = words.next();
-        let count = |order| {
-            let number = value.and_then(|value| value.parse().ok());
-            number.ok_or(OrderError::Value {
-                order,
-                what: "a number of commands",
-            })
-        };
         let order = match first {
             "reset" => Self::Ends(End::Reset),
             "close" => Self::Ends(End::Fin),
             "half-open" => Self::HalfOpen,
             "freeze" => Self::Freeze,
+            "closed-window" => Self::ClosedWindow,
+            "impostor" => Self::Impostor,
+            "vanish" => Self::Vanish,
             "crash" => Self::Crash,
             "kill-daemon" => Self::KillDaemon,
-            "replace-client" => {
-                let number = value.and_then(|value| value.parse().ok());
-                Self::ReplaceClient(number.ok_or(OrderError::Value {
-                    order: "replace-client",
-                    what: "the client's number, from 0",
-                })?)
+            _ => {
+                return match with_value(first, value) {
+                    Some(order) if words.next().is_none() => order,
+                    Some(_) => Err(OrderError::Extra(text.to_owned())),
+                    None => network(text, first),
+                };
             }
-            "busy" => Self::Status {
-                status: BUSY,
-                times: count("busy")?,
-            },
-            "task-set-full" => Self::Status {
-                status: TASK_SET_FULL,
-                times: count("task-set-full")?,
-            },
-            "attention" => attention(value)?,
-            "heal" => return Err(OrderError::Unknown(first.to_owned())),
-            _ => return network(text, first),
         };
-        let takes_value = matches!(
-            order,
-            Self::ReplaceClient(_) | Self::Status { .. } | Self::Attention { .. }
-        );
-        if words.next().is_some() || (value.is_some() && !takes_value) {
-            return Err(OrderError::Extra(text.to_owned()));
+        match value {
+            Some(_) => Err(OrderError::Extra(text.to_owned())),
+            None => Ok(order),
         }
-        Ok(order)
     }
+}
+
+/// An order with a value; `None` if there is none of that name.
+fn with_value(first: &str, value: Option<&str>) -> Option<Result<Order, OrderError>> {
+    let commands = "a number of commands";
+    let time = |notice: fn(Duration) -> Notice| {
+        let time = value.and_then(|value| parse_duration(value).ok());
+        need(
+            time.map(|time| Order::Notice(notice(time))),
+            "a time in whole seconds, e.g. 3s",
+        )
+    };
+    let status = |status| move |times| Order::Status { status, times };
+    let order = match first {
+        "hang" => need(number(value).map(Order::Hang), commands),
+        "busy" => need(number(value).map(status(BUSY)), commands),
+        "task-set-full" => need(number(value).map(status(TASK_SET_FULL)), commands),
+        "replace-client" => {
+            let client = value.and_then(|value| value.parse().ok());
+            need(
+                client.map(Order::ReplaceClient),
+                "the client's number, from 0",
+            )
+        }
+        "attention" => need(attention(value), "two hexadecimal codes, e.g. 29/00"),
+        "half-close" => {
+            let direction = match value {
+                Some("to-initiator") => Some(Direction::ToInitiator),
+                Some("to-target") => Some(Direction::ToTarget),
+                _ => None,
+            };
+            need(direction.map(Order::HalfClose), "to-initiator or to-target")
+        }
+        "ask-logout" => time(|within| Notice::Logout { within }),
+        "drop-connection" => time(|wait| Notice::DropConnection { wait }),
+        "drop-session" => time(|wait| Notice::DropSession { wait }),
+        "redirect" => need(
+            value.map(|path| Order::Redirect(path.to_owned())),
+            "a path's name",
+        ),
+        "misbehave" => need(find(&misdeeds(), value).map(Order::Misbehave), MISDEEDS),
+        "access" => need(find(&ACCESS, value).map(Order::Access), ACCESS_STATES),
+        "capacity" => {
+            let size = value.and_then(|value| parse_size(value).ok());
+            need(size.map(Order::Capacity), "a size, e.g. 32KiB")
+        }
+        "reserve" => {
+            let exclusive = match value {
+                Some("writes") => Some(false),
+                Some("all") => Some(true),
+                _ => None,
+            };
+            need(
+                exclusive.map(|exclusive| Order::Reserve { exclusive }),
+                "writes or all",
+            )
+        }
+        _ => return None,
+    };
+    Some(order.map_err(|what| OrderError::Value {
+        order: first.to_owned(),
+        what,
+    }))
+}
+
+fn need<T>(value: Option<T>, what: &'static str) -> Result<T, &'static str> {
+    value.ok_or(what)
+}
+
+fn number(value: Option<&str>) -> Option<u32> {
+    value?.parse().ok()
+}
+
+fn find<T: Copy>(names: &[(&str, T)], name: Option<&str>) -> Option<T> {
+    let found = names.iter().find(|(known, _)| Some(*known) == name);
+    found.map(|(_, value)| *value)
+}
+
+fn name_of<T: Copy + PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
+    let found = names.iter().find(|(_, known)| *known == value);
+    found.map_or("?", |(name, _)| *name)
+}
+
+const ACCESS: [(&str, Access); 6] = [
+    ("optimized", Access::Optimized),
+    ("non-optimized", Access::NonOptimized),
+    ("standby", Access::Standby),
+    ("unavailable", Access::Unavailable),
+    ("offline", Access::Offline),
+    ("transitioning", Access::Transitioning),
+];
+
+const ACCESS_STATES: &str =
+    "a state: optimized, non-optimized, standby, unavailable, offline or transitioning";
+
+const MISDEEDS: &str = "how: stat-sn, unknown-tag, residual, oversize, data-sn, short, opcode, target-failure, r2t, \
+                        reject or twice";
+
+/// In the order of [`Misdeed::ALL`].
+fn misdeeds() -> [(&'static str, Misdeed); 11] {
+    [
+        ("stat-sn", Misdeed::StatSn),
+        ("unknown-tag", Misdeed::UnknownTag),
+        ("residual", Misdeed::Residual),
+        ("oversize", Misdeed::Oversize),
+        ("data-sn", Misdeed::DataSn),
+        ("short", Misdeed::Short),
+        ("opcode", Misdeed::Opcode),
+        ("target-failure", Misdeed::TargetFailure),
+        ("r2t", Misdeed::R2t),
+        ("reject", Misdeed::Reject),
+        ("twice", Misdeed::Twice),
+    ]
 }
 
 fn network(text: &str, first: &str) -> Result<Order, OrderError> {
     match text.parse() {
+        // The end of a fault is its own.
+        Ok(Fault::Heal(_)) | Err(FaultError::Unknown(_)) => {
+            Err(OrderError::Unknown(first.to_owned()))
+        }
         Ok(fault) => Ok(Order::Network(fault)),
-        Err(FaultError::Unknown(_)) => Err(OrderError::Unknown(first.to_owned())),
         Err(error) => Err(OrderError::Network(error)),
     }
 }
 
-fn attention(value: Option<&str>) -> Result<Order, OrderError> {
-    let codes = value.and_then(|value| value.split_once('/'));
-    let hex = |text| u8::from_str_radix(text, 16).ok();
-    codes
-        .and_then(|(asc, ascq)| {
-            Some(Order::Attention {
-                asc: hex(asc)?,
-                ascq: hex(ascq)?,
-            })
-        })
-        .ok_or(OrderError::Value {
-            order: "attention",
-            what: "two hexadecimal codes, e.g. 29/00",
-        })
+fn attention(value: Option<&str>) -> Option<Order> {
+    let (asc, ascq) = value?.split_once('/')?;
+    Some(Order::Attention {
+        asc: u8::from_str_radix(asc, 16).ok()?,
+        ascq: u8::from_str_radix(ascq, 16).ok()?,
+    })
 }
 
 impl fmt::Display for Order {
@@ -169,6 +329,24 @@ impl fmt::Display for Order {
             Self::Ends(End::Reset) => f.write_str("reset"),
             Self::Ends(End::Fin) => f.write_str("close"),
             Self::HalfOpen => f.write_str("half-open"),
+            Self::HalfClose(Direction::ToTarget) => f.write_str("half-close to-target"),
+            Self::HalfClose(_) => f.write_str("half-close to-initiator"),
+            Self::Hang(times) => write!(f, "hang {times}"),
+            Self::ClosedWindow => f.write_str("closed-window"),
+            Self::Notice(notice) => match notice {
+                Notice::Logout { within } => write!(f, "ask-logout {}s", within.as_secs()),
+                Notice::DropConnection { wait } => write!(f, "drop-connection {}s", wait.as_secs()),
+                Notice::DropSession { wait } => write!(f, "drop-session {}s", wait.as_secs()),
+                Notice::Scsi { asc, ascq } => write!(f, "scsi event {asc:02x}/{ascq:02x}"),
+            },
+            Self::Redirect(path) => write!(f, "redirect {path}"),
+            Self::Misbehave(how) => write!(f, "misbehave {}", name_of(&misdeeds(), *how)),
+            Self::Access(access) => write!(f, "access {}", name_of(&ACCESS, *access)),
+            Self::Impostor => f.write_str("impostor"),
+            Self::Capacity(bytes) => write!(f, "capacity {bytes}B"),
+            Self::Vanish => f.write_str("vanish"),
+            Self::Reserve { exclusive: true } => f.write_str("reserve all"),
+            Self::Reserve { exclusive: false } => f.write_str("reserve writes"),
             Self::Freeze => f.write_str("freeze"),
             Self::Crash => f.write_str("crash"),
             Self::KillDaemon => f.write_str("kill-daemon"),
@@ -198,6 +376,22 @@ mod tests {
             "freeze",
             "crash",
             "kill-daemon",
+            "half-close to-initiator",
+            "half-close to-target",
+            "hang 3",
+            "closed-window",
+            "ask-logout 3s",
+            "drop-connection 1s",
+            "drop-session 2s",
+            "redirect B",
+            "misbehave stat-sn",
+            "misbehave twice",
+            "access standby",
+            "impostor",
+            "capacity 1024B",
+            "vanish",
+            "reserve writes",
+            "reserve all",
             "replace-client 1",
             "busy 5",
             "task-set-full 7",

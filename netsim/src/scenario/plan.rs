@@ -7,6 +7,7 @@ use super::{FaultSpec, Order, Scenario};
 use crate::fault::PathState;
 use crate::link::Held;
 use crate::recording::Mark;
+use crate::target::lun::Access;
 use crate::world::{Fault, Planned};
 
 /// One occurrence of a fault.
@@ -90,6 +91,26 @@ impl Scenario {
         };
         match fault.order {
             Order::Network(_) => {}
+            Order::Freeze
+            | Order::Hang(_)
+            | Order::ClosedWindow
+            | Order::Notice(_)
+            | Order::Redirect(_)
+            | Order::Misbehave(_)
+            | Order::Access(_)
+            | Order::Impostor
+            | Order::Capacity(_)
+            | Order::Vanish => {
+                for path in fault.paths.iter().copied() {
+                    let changes = self.on_portal(path, &fault.order);
+                    if let Some((begins, ends)) = changes {
+                        plan(Some(begin), begins);
+                        if let Some(ends) = ends {
+                            plan(end, ends);
+                        }
+                    }
+                }
+            }
             Order::Ends(how) => {
                 for path in fault.paths.iter().copied() {
                     plan(Some(begin), Fault::Cut { path, end: how });
@@ -100,10 +121,9 @@ impl Scenario {
                     plan(Some(begin), Fault::HalfOpen { path });
                 }
             }
-            Order::Freeze => {
+            Order::HalfClose(direction) => {
                 for path in fault.paths.iter().copied() {
-                    plan(Some(begin), Fault::Freeze { path, on: true });
-                    plan(end, Fault::Freeze { path, on: false });
+                    plan(Some(begin), Fault::HalfClose { path, direction });
                 }
             }
             Order::Crash => {
@@ -116,7 +136,65 @@ impl Scenario {
             Order::ReplaceClient(client) => plan(Some(begin), Fault::Replace { client }),
             Order::Status { status, times } => plan(Some(begin), Fault::Status { status, times }),
             Order::Attention { asc, ascq } => plan(Some(begin), Fault::Attention { asc, ascq }),
+            Order::Reserve { exclusive } => {
+                let on = true;
+                plan(Some(begin), Fault::Reserve { exclusive, on });
+                let on = false;
+                plan(end, Fault::Reserve { exclusive, on });
+            }
         }
+    }
+
+    /// What is done to a portal, if anything is, and what ends it.
+    fn on_portal(&self, path: usize, order: &Order) -> Option<(Fault, Option<Fault>)> {
+        let switch = |fault: &dyn Fn(bool) -> Fault| (fault(true), Some(fault(false)));
+        Some(match order {
+            Order::Freeze => switch(&|on| Fault::Freeze { path, on }),
+            Order::ClosedWindow => switch(&|closed| Fault::Window { path, closed }),
+            Order::Impostor => switch(&|on| Fault::Impostor { path, on }),
+            Order::Vanish => switch(&|on| Fault::Vanish { path, on }),
+            Order::Hang(times) => (
+                Fault::Hang {
+                    path,
+                    times: *times,
+                },
+                None,
+            ),
+            Order::Notice(notice) => {
+                let notice = *notice;
+                (Fault::Notice { path, notice }, None)
+            }
+            Order::Misbehave(how) => (Fault::Misbehave { path, how: *how }, None),
+            Order::Redirect(name) => {
+                let to = self.paths.iter().position(|path| path.name == *name);
+                let permanent = false;
+                let redirect = |to| Fault::Redirect {
+                    path,
+                    to,
+                    permanent,
+                };
+                (redirect(to), Some(redirect(None)))
+            }
+            Order::Access(access) => {
+                let state = |access| Fault::Access { path, access };
+                (state(*access), Some(state(Access::Optimized)))
+            }
+            Order::Capacity(bytes) => {
+                let blocks = bytes / u64::from(self.unit.block_size);
+                let capacity = |blocks| Fault::Capacity { path, blocks };
+                (capacity(Some(blocks)), Some(capacity(None)))
+            }
+            Order::Network(_)
+            | Order::Ends(_)
+            | Order::HalfOpen
+            | Order::HalfClose(_)
+            | Order::Crash
+            | Order::KillDaemon
+            | Order::ReplaceClient(_)
+            | Order::Status { .. }
+            | Order::Attention { .. }
+            | Order::Reserve { .. } => return None,
+        })
     }
 
     /// The network of a path: at each change, all that is wrong with it.
@@ -125,11 +203,12 @@ impl Scenario {
             .iter()
             .filter_map(|episode| {
                 let fault = &self.faults[episode.fault];
-                match &fault.order {
-                    Order::Network(order) if fault.paths.contains(&path) => {
-                        Some((episode, fault, order))
-                    }
-                    _ => None,
+                if let Order::Network(order) = &fault.order
+                    && fault.paths.contains(&path)
+                {
+                    Some((episode, fault, order))
+                } else {
+                    None
                 }
             })
             .collect();
@@ -148,7 +227,7 @@ impl Scenario {
                 .filter(|(episode, ..)| episode.end == Some(at));
             state.held = ends
                 .map(|(_, fault, _)| fault.held)
-                .last()
+                .next_back()
                 .unwrap_or(Held::Release);
             let state = Box::new(state);
             planned.push(Planned {

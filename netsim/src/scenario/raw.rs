@@ -42,6 +42,8 @@ pub(super) struct Unit {
     pub(super) largest_transfer: Text,
     pub(super) fua: Flag,
     pub(super) thin: Flag,
+    pub(super) cache: Text,
+    pub(super) identity: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,6 +71,7 @@ pub(super) struct Path {
     pub(super) group: Number,
     pub(super) process: Number,
     pub(super) weight: Number,
+    pub(super) unit: Text,
     pub(super) latency: Text,
     pub(super) jitter: Text,
     pub(super) bandwidth: Text,

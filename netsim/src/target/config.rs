@@ -85,6 +85,8 @@ pub struct TargetConfig {
     /// Which of several processes serves each portal, as with two tgtd over one disk: they know nothing
     /// of each other's sessions, whatever the portal groups are called. Empty: one process.
     pub processes: Vec<u16>,
+    /// The target port group (ALUA) of each portal; empty: its portal group.
+    pub access_groups: Vec<u16>,
     /// Who may log in; `None`: everybody.
     pub auth: Option<TargetAuth>,
     /// What it wants of the negotiated keys.
@@ -106,6 +108,7 @@ impl TargetConfig {
             alias: None,
             portals: Vec::new(),
             processes: Vec::new(),
+            access_groups: Vec::new(),
             auth: None,
             wishes: Wishes::default(),
             queue_depth: 128,

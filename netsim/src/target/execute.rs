@@ -13,6 +13,7 @@ use super::connection::{Connection, Phase};
 use super::lun::{NexusId, Response};
 use super::reinstate::Orphan;
 use super::session::Action;
+use super::trouble::Misdeed;
 use super::{ConnectionId, LOGIN_TIMEOUT, Target, report};
 
 impl Target {
@@ -25,6 +26,9 @@ impl Target {
     ) -> Result<(), Breach> {
         match action {
             Action::Execute(itt) => {
+                if self.takes_hang(connection.portal) {
+                    return Ok(());
+                }
                 let service_time = self.portals[connection.portal].service_time;
                 let order = self.next_serial();
                 if let Phase::Full(session) = &mut connection.phase {
@@ -63,14 +67,23 @@ impl Target {
         let Phase::Full(session) = &mut connection.phase else {
             return;
         };
-        let Some(task) = session.remove(itt) else {
+        let Some(mut task) = session.remove(itt) else {
             return;
         };
-        self.statistics.executed += 1;
         let nexus = session.nexus;
+        let misdeed = self.take_misdeed(connection.portal, &task);
+        if misdeed == Some(Misdeed::Reject) {
+            let nothing = Response::default();
+            return self.answer_badly(connection, &mut task, nothing, Misdeed::Reject);
+        }
+        self.statistics.executed += 1;
         let response = self.carry_out(nexus, task.lun, &task.cdb, &task.data_out());
         let aborts = response.aborts.clone();
-        session.respond(&task, response, &mut connection.out);
+        match (misdeed, &mut connection.phase) {
+            (Some(how), _) => self.answer_badly(connection, &mut task, response, how),
+            (None, Phase::Full(session)) => session.respond(&task, response, &mut connection.out),
+            (None, _) => {}
+        }
         for nexus in aborts {
             self.abort_nexus(now, nexus, connection);
         }

@@ -76,6 +76,15 @@ struct Nexus {
     attentions: VecDeque<(u8, u8)>,
 }
 
+/// What a logical unit is like through one port, where that is not the truth.
+#[derive(Clone, Copy, Debug, Default)]
+struct Face {
+    /// It is not there.
+    vanished: bool,
+    /// It tells this size.
+    blocks: Option<u64>,
+}
+
 /// A simulated logical unit.
 #[derive(Debug)]
 pub struct Lun {
@@ -83,6 +92,8 @@ pub struct Lun {
     media: Media,
     reservations: Reservations,
     nexuses: BTreeMap<NexusId, Nexus>,
+    /// By relative target port identifier.
+    faces: BTreeMap<u16, Face>,
     injections: Vec<Injection>,
     executed: BTreeMap<u8, u64>,
     injected: u64,
@@ -107,6 +118,7 @@ impl Lun {
             config,
             reservations: Reservations::default(),
             nexuses: BTreeMap::new(),
+            faces: BTreeMap::new(),
             injections: Vec::new(),
             executed: BTreeMap::new(),
             injected: 0,
@@ -133,6 +145,10 @@ impl Lun {
     /// Answers one command.
     pub fn execute(&mut self, nexus: NexusId, cdb: &[u8; 16], data_out: &Payload) -> Response {
         self.greet(nexus);
+        let face = self.face(nexus);
+        if face.vanished {
+            return super::report::no_such_unit(cdb);
+        }
         if let Some(injection) = self.take_injection(nexus, cdb[0]) {
             if injection.carried_out {
                 let _overridden = self.carry_out(nexus, cdb, data_out);
@@ -185,8 +201,8 @@ impl Lun {
             op::REQUEST_SENSE => Ok(self.request_sense(nexus, cdb)),
             op::INQUIRY => pages::inquiry(&self.config, self.port_of(nexus), cdb),
             op::MODE_SENSE_6 | op::MODE_SENSE_10 => pages::mode_sense(&self.config, cdb),
-            op::READ_CAPACITY_10 => Ok(pages::read_capacity_10(&self.config)),
-            op::SERVICE_ACTION_IN_16 => Ok(pages::read_capacity_16(&self.config, cdb)),
+            op::READ_CAPACITY_10 => Ok(pages::read_capacity_10(&self.seen_by(nexus))),
+            op::SERVICE_ACTION_IN_16 => Ok(pages::read_capacity_16(&self.seen_by(nexus), cdb)),
             op::MAINTENANCE_IN => self.maintenance_in(cdb),
             op::PERSISTENT_RESERVE_IN => self.reservations.report(cdb),
             op::PERSISTENT_RESERVE_OUT => self.reserve_out(nexus, cdb, &data.to_bytes()),
@@ -279,6 +295,20 @@ impl Lun {
             .map_or(FIRST_PORT, |nexus| nexus.port)
     }
 
+    fn face(&self, nexus: NexusId) -> Face {
+        let port = self.port_of(nexus).relative;
+        self.faces.get(&port).copied().unwrap_or_default()
+    }
+
+    /// Its configuration, as it tells it through the port of this nexus.
+    fn seen_by(&self, nexus: NexusId) -> LunConfig {
+        let blocks = self.face(nexus).blocks.unwrap_or(self.config.blocks);
+        LunConfig {
+            blocks,
+            ..self.config.clone()
+        }
+    }
+
     fn pop_attention(&mut self, nexus: NexusId) -> Option<(u8, u8)> {
         self.nexuses.get_mut(&nexus)?.attentions.pop_front()
     }
@@ -336,6 +366,53 @@ impl Lun {
         let groups = self.config.groups.iter_mut().filter(|g| g.id == group);
         groups.for_each(|group| group.access = access);
         self.attention(None, 0x2a, 0x06);
+    }
+
+    /// Through the port with this relative identifier the unit is not there, or is there again: the nexuses
+    /// of that port are told then (3F/0E).
+    pub fn vanish(&mut self, port: u16, gone: bool) {
+        self.faces.entry(port).or_default().vanished = gone;
+        self.attention_at(port, 0x3f, 0x0e);
+    }
+
+    /// Through the port with this relative identifier the unit tells this size, or the true one: the nexuses
+    /// of that port are told of a change (2A/09).
+    pub fn pretend_size(&mut self, port: u16, blocks: Option<u64>) {
+        self.faces.entry(port).or_default().blocks = blocks;
+        self.attention_at(port, 0x2a, 0x09);
+    }
+
+    /// Through this port the unit is as it is in truth.
+    pub fn mend(&mut self, port: u16) {
+        match self.faces.remove(&port) {
+            Some(face) if face.vanished => self.attention_at(port, 0x3f, 0x0e),
+            Some(face) if face.blocks.is_some() => self.attention_at(port, 0x2a, 0x09),
+            Some(_) | None => {}
+        }
+    }
+
+    /// The access state of a port group.
+    #[must_use]
+    pub fn access(&self, group: u16) -> Option<Access> {
+        let groups = &self.config.groups;
+        Some(groups.iter().find(|g| g.id == group)?.access)
+    }
+
+    fn attention_at(&mut self, port: u16, asc: u8, ascq: u8) {
+        let there = self.nexuses.iter().filter(|(_, n)| n.port.relative == port);
+        let there: Vec<_> = there.map(|(id, _)| *id).collect();
+        for nexus in there {
+            self.attention(Some(nexus), asc, ascq);
+        }
+    }
+
+    /// Another initiator reserves the unit: `Some(true)` against all, `Some(false)` against writes, `None`
+    /// not any more. Whoever holds a reservation loses it.
+    pub fn reserve_elsewhere(&mut self, exclusive: Option<bool>) {
+        self.reservations.set_foreign(exclusive);
+        if exclusive.is_none() {
+            self.attention(None, 0x2a, 0x04);
+        }
     }
 
     /// LOGICAL UNIT RESET: all nexuses are told (29/03), data and registrations stay.

@@ -200,7 +200,7 @@ impl Target {
     pub fn request_logout(&mut self, seconds: u16) {
         for (id, connection) in &mut self.connections {
             if let Phase::Full(session) = &mut connection.phase {
-                session.send_async(1, [0, 0, seconds], &mut connection.out);
+                session.send_async(1, [0, 0, seconds], &[], &mut connection.out);
                 self.woken.insert(*id);
             }
         }

@@ -28,6 +28,7 @@ mod report;
 pub mod server;
 mod session;
 mod task;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,8 +38,8 @@ use bytes::BytesMut;
 use iiblockdaemon::ids::Lun as LunAddress;
 use iiblockdaemon::iscsi::error::LoginStatus;
 use iiblockdaemon::iscsi::keys::Text;
-use iiblockdaemon::iscsi::pdu::Opcode;
 use iiblockdaemon::iscsi::pdu::login::LoginRequest;
+use iiblockdaemon::iscsi::pdu::{InvalidPdu, Opcode};
 use iiblockdaemon::out_queue::OutQueue;
 use iiblockdaemon::payload::Payload;
 
@@ -50,12 +51,14 @@ pub use config::{
 pub use login::SessionKind;
 pub use parameters::Parameters;
 pub use session::SessionName;
+pub use trouble::Misdeed;
 
 use connection::{Connection, Pdu, Phase};
 use login::Step;
 use lun::{Lun, NexusId};
 use management::DeferredReset;
 use reinstate::Orphan;
+use trouble::Trouble;
 
 use crate::rng::Rng;
 
@@ -83,6 +86,12 @@ pub struct TargetStatistics {
     pub orphans_executed: u64,
     /// Commands that were terminated before they executed.
     pub terminated: u64,
+    /// Commands that were left without an answer.
+    pub hung: u64,
+    /// Answers that broke the protocol.
+    pub misdeeds: u64,
+    /// Blocks of volatile caches that were lost.
+    pub blocks_lost: u64,
 }
 
 /// A simulated target. See the module's documentation.
@@ -91,6 +100,7 @@ pub struct Target {
     config: Arc<TargetConfig>,
     behaviour: Behaviour,
     portals: Vec<PortalBehaviour>,
+    trouble: Vec<Trouble>,
     units: BTreeMap<LunAddress, Lun>,
     connections: BTreeMap<ConnectionId, Connection>,
     orphans: BTreeMap<(Instant, u64), Orphan>,
@@ -117,6 +127,7 @@ impl Target {
         Self {
             behaviour: Behaviour::default(),
             portals: vec![PortalBehaviour::default(); config.portals.len()],
+            trouble: config.portals.iter().map(|_| Trouble::default()).collect(),
             units: units.collect(),
             connections: BTreeMap::new(),
             orphans: BTreeMap::new(),
@@ -226,8 +237,8 @@ impl Target {
     }
 
     /// It crashes: sessions, and what they had asked for, are gone. Units tell of a power-on. Its connections
-    /// are over at once.
-    pub fn restart(&mut self, now: Instant) {
+    /// are over at once. Of each unit's volatile cache every block is lost for which `survives` says no.
+    pub fn restart(&mut self, now: Instant, mut survives: impl FnMut(u64) -> bool) {
         let orphans = std::mem::replace(&mut self.behaviour.orphans, Orphans::Terminate);
         let ids: Vec<_> = self.connections.keys().copied().collect();
         for id in ids {
@@ -239,7 +250,8 @@ impl Target {
         self.orphans.clear();
         self.finish_resets();
         for unit in self.units.values_mut() {
-            unit.power_cycle(|_| true);
+            let lost = unit.power_cycle(&mut survives);
+            self.statistics.blocks_lost += lost as u64;
         }
     }
 
@@ -268,6 +280,13 @@ impl Target {
         over.then_some(connection.aborted)
     }
 
+    /// Whether the connection is past its login.
+    #[must_use]
+    pub fn is_logged_in(&self, id: ConnectionId) -> bool {
+        let connection = self.connections.get(&id);
+        connection.is_some_and(|connection| matches!(connection.phase, Phase::Full(_)))
+    }
+
     /// What is to be written to a connection.
     pub fn outgoing(&mut self, id: ConnectionId) -> Option<&mut OutQueue> {
         let connection = self.connections.get_mut(&id)?;
@@ -291,7 +310,10 @@ impl Target {
                 Ok(Some(pdu)) => self.take_pdu(now, id, &mut connection, pdu),
                 Ok(None) => break,
                 Err(invalid) => {
-                    self.note(invalid.into());
+                    // What a digest finds is the network's fault.
+                    if !matches!(invalid, InvalidPdu::HeaderDigest | InvalidPdu::DataDigest) {
+                        self.note(invalid.into());
+                    }
                     self.drop_connection(now, &mut connection);
                 }
             }

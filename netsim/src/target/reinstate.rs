@@ -12,6 +12,9 @@ use super::lun::{NexusId, Port};
 use super::session::{Session, SessionName};
 use super::{ConnectionId, Target, segment};
 
+/// Machines that took over the address of a portal are processes from this number on.
+const IMPOSTORS: u16 = 1000;
+
 /// A complete command of a session that ended; it will execute all the same.
 #[derive(Debug)]
 pub(super) struct Orphan {
@@ -45,7 +48,10 @@ impl Target {
             initiator: established.initiator.clone(),
             isid: established.isid,
             group: self.config.portals[portal].group,
-            process: self.config.processes.get(portal).copied().unwrap_or(0),
+            process: match self.trouble[portal].impostor {
+                Some(_) => IMPOSTORS + u16::try_from(portal).unwrap_or(0),
+                None => self.config.processes.get(portal).copied().unwrap_or(0),
+            },
         }
     }
 
@@ -88,7 +94,7 @@ impl Target {
         if drains && self.behaviour.reinstatement == Reinstatement::Synchronous {
             return;
         }
-        let session = Session::new(
+        let mut session = Session::new(
             now,
             established,
             name,
@@ -96,6 +102,8 @@ impl Target {
             self.config.queue_depth,
             self.config.status_in_data,
         );
+        session.window_closed = self.trouble[connection.portal].window_closed;
+        session.impostor = self.trouble[connection.portal].impostor;
         let mut response = established.response;
         response.tsih = u16::try_from(id.0 % 0xffff).unwrap_or(0) + 1;
         connection
@@ -105,6 +113,8 @@ impl Target {
             self.statistics.logins += 1;
             let relative = u16::try_from(connection.portal + 1).unwrap_or(u16::MAX);
             let group = self.config.portals[connection.portal].group;
+            let groups = &self.config.access_groups;
+            let group = groups.get(connection.portal).copied().unwrap_or(group);
             for unit in self.units.values_mut() {
                 unit.attach(nexus, Port { relative, group });
             }

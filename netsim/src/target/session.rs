@@ -76,6 +76,10 @@ pub(super) struct Session {
     /// When the initiator's answer to our ping was asked for.
     pub(super) pinged: Option<Instant>,
     pub(super) heard: Instant,
+    /// MaxCmdSN does not move.
+    pub(super) window_closed: bool,
+    /// The unit that is here in the place of unit 0.
+    pub(super) impostor: Option<LunAddress>,
     /// A breach after which the session goes on.
     pub(super) noted: Option<Breach>,
 }
@@ -107,6 +111,8 @@ impl Session {
             text: Bytes::new(),
             pinged: None,
             heard: now,
+            window_closed: false,
+            impostor: None,
             noted: None,
         }
     }
@@ -142,9 +148,15 @@ impl Session {
             }
             Opcode::ScsiCommand => {
                 self.number(bhs)?;
-                let command = ScsiCommand::decode(bhs)?;
+                let mut command = ScsiCommand::decode(bhs)?;
+                if let Some(impostor) = self
+                    .impostor
+                    .filter(|_| command.lun == LunAddress::from_wire([0; 8]))
+                {
+                    command.lun = impostor;
+                }
                 let needed = needed(command.lun, &command.cdb);
-                self.take_command(&command, data, needed, out)
+                self.take_command(bhs, &command, data, needed, out)
             }
             Opcode::TaskManagementRequest => {
                 self.number_and_free(bhs)?;
@@ -223,6 +235,7 @@ impl Session {
 
     fn take_command(
         &mut self,
+        header: &Bhs,
         command: &ScsiCommand,
         data: Payload,
         needed: u32,
@@ -231,7 +244,7 @@ impl Session {
         if self.tasks.contains_key(&command.itt) {
             return Err(Breach::TagInUse(command.itt));
         }
-        let task = Task::new(command, data, needed, &self.parameters)?;
+        let task = Task::new(header, command, data, needed, &self.parameters)?;
         self.tasks.insert(command.itt, task);
         Ok(self.advance(command.itt, out))
     }
@@ -313,7 +326,7 @@ impl Session {
             .collect()
     }
 
-    fn numbers(&self) -> TargetNumbers {
+    pub(super) fn numbers(&self) -> TargetNumbers {
         TargetNumbers {
             stat_sn: self.stat_sn,
             exp_cmd_sn: self.exp_cmd_sn,
@@ -322,14 +335,22 @@ impl Session {
     }
 
     /// Numbers for a PDU that consumes a StatSN.
-    fn consume(&mut self) -> TargetNumbers {
+    pub(super) fn consume(&mut self) -> TargetNumbers {
         let numbers = self.numbers();
         self.stat_sn = self.stat_sn.next();
         numbers
     }
 
+    /// The next status has a number that is not its own.
+    pub(super) fn skip_status(&mut self) {
+        self.stat_sn = self.stat_sn.plus(3);
+    }
+
     /// A place became free: MaxCmdSN moves, and never back.
-    fn open_window(&mut self) {
+    pub(super) fn open_window(&mut self) {
+        if self.window_closed {
+            return;
+        }
         let held = self.tasks.values().filter(|task| task.numbered).count();
         let held = u32::try_from(held).unwrap_or(u32::MAX);
         let room = self.queue_depth.saturating_sub(held);

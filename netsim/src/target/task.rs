@@ -6,7 +6,7 @@ use bytes::Bytes;
 use iiblockdaemon::ids::Lun as LunAddress;
 use iiblockdaemon::iscsi::outbox::Outbox;
 use iiblockdaemon::iscsi::pdu::{
-    DataDirection, DataIn, DataInStatus, DataOut, RawResidual, ScsiCommand, ScsiResponse,
+    Bhs, DataDirection, DataIn, DataInStatus, DataOut, RawResidual, ScsiCommand, ScsiResponse,
     TargetNumbers,
 };
 use iiblockdaemon::iscsi::tags::{Itt, Ttt};
@@ -44,7 +44,13 @@ pub(super) struct Task {
     pub(super) numbered: bool,
     /// Executes after everything older on its unit (SAM-5 8.6), commands of dead sessions included.
     pub(super) ordered: bool,
-    direction: DataDirection,
+    pub(super) direction: DataDirection,
+    /// Its header, should it be rejected.
+    pub(super) header: Bhs,
+    /// The residual count is to be a lie.
+    pub(super) lies: bool,
+    /// What the Data-In count from.
+    pub(super) first_data_sn: u32,
     data: Payload,
     /// Bytes that the command takes: the lesser of what it needs and what the initiator has.
     wanted: u32,
@@ -59,6 +65,7 @@ pub(super) struct Task {
 impl Task {
     /// A command with its immediate data. `needed`: bytes that its descriptor block calls for.
     pub(super) fn new(
+        header: &Bhs,
         command: &ScsiCommand,
         immediate: Payload,
         needed: u32,
@@ -92,6 +99,9 @@ impl Task {
             numbered: !command.immediate,
             ordered: command.attribute == TaskAttribute::Ordered,
             direction: command.direction,
+            header: header.clone(),
+            lies: false,
+            first_data_sn: 0,
             data: immediate,
             wanted: needed.min(expected),
             needed,
@@ -183,7 +193,10 @@ impl Task {
         out: &mut Outbox,
     ) {
         let mut data = response.data_in;
-        let residual = self.residual(data.len(), response.status);
+        let mut residual = self.residual(data.len(), response.status);
+        if self.lies {
+            residual = Residual::Underflow(1);
+        }
         if let DataDirection::Read(expected) = self.direction {
             data.truncate(expected as usize);
         } else {
@@ -220,7 +233,7 @@ impl Task {
     ) -> u32 {
         let burst_length = parameters.max_burst_length as usize;
         let segment_length = parameters.initiator_segment_length as usize;
-        let (mut at, mut data_sn) = (0, 0);
+        let (mut at, mut data_sn) = (0, self.first_data_sn);
         while at < data.len() {
             let burst_left = burst_length - at % burst_length;
             let take = segment_length.min(burst_left).min(data.len() - at);

@@ -10,9 +10,12 @@ use super::knobs::{Knobs, Load};
 use crate::nbd_client::wire::{
     self, Body, CMD_FLAG_FUA, CMD_FLAG_NO_HOLE, Command, Reply, WireError, parse_reply,
 };
-use crate::oracle::{Oracle, ReadTicket, WriteTicket};
+use crate::oracle::{FlushTicket, Oracle, ReadTicket, WriteTicket};
 use crate::recording::Kind;
 use crate::rng::Rng;
+
+/// Pause after an error.
+const AFTER_ERROR: Duration = Duration::from_millis(50);
 
 /// What a request is to the oracle.
 #[derive(Debug)]
@@ -21,7 +24,7 @@ enum Ticket {
     Write(WriteTicket),
     /// It may do nothing.
     Trim(WriteTicket),
-    Flush,
+    Flush(FlushTicket),
 }
 
 /// A request that was not answered yet.
@@ -30,6 +33,8 @@ struct Asked {
     ticket: Ticket,
     /// It is a write of zeroes.
     zeroes: bool,
+    /// It is a write with FUA.
+    fua: bool,
     /// Its bytes, should it have to be sent again.
     request: Bytes,
     began: Instant,
@@ -146,7 +151,8 @@ impl Client {
         match rest {
             0..5 => {
                 let command = wire::request(Command::Flush, 0, self.next_cookie, 0, 0);
-                self.send(now, command, Ticket::Flush, 0, 0);
+                let ticket = Ticket::Flush(oracle.flush_begins());
+                self.send(now, command, ticket, 0, 0);
                 format!("client {} io {} flush", self.writer, self.next_cookie - 1)
             }
             5..15 if self.load.zeroes => self.zero(now, oracle, lba, blocks),
@@ -190,6 +196,9 @@ impl Client {
         let command = wire::request(Command::Write, flags, self.next_cookie, offset, length);
         let request = [&command[..], &data].concat().into();
         let cookie = self.send(now, request, Ticket::Write(ticket), offset, length);
+        if let Some(asked) = self.asked.get_mut(&cookie) {
+            asked.fua = fua;
+        }
         format!(
             "client {} io {cookie} write {lba}+{blocks} as {sequence} fua {fua}",
             self.writer
@@ -244,13 +253,14 @@ impl Client {
     ) -> u64 {
         let length = match ticket {
             Ticket::Read(_) => bytes,
-            Ticket::Write(_) | Ticket::Trim(_) | Ticket::Flush => 0,
+            Ticket::Write(_) | Ticket::Trim(_) | Ticket::Flush(_) => 0,
         };
         let cookie = self.next_cookie;
         self.next_cookie += 1;
         self.socket.extend_from_slice(&request);
         let asked = Asked {
             zeroes: false,
+            fua: false,
             ticket,
             request,
             began: now,
@@ -277,7 +287,7 @@ impl Client {
             match &asked.ticket {
                 Ticket::Write(ticket) => oracle.write_repeats(ticket, asked.zeroes),
                 Ticket::Trim(ticket) => oracle.write_repeats(ticket, true),
-                Ticket::Read(_) | Ticket::Flush => {}
+                Ticket::Read(_) | Ticket::Flush(_) => {}
             }
             self.socket.extend_from_slice(&asked.request);
         }
@@ -298,7 +308,7 @@ impl Client {
                     oracle.read_ends(ticket, self.block_size as usize, None);
                 }
                 Ticket::Write(ticket) | Ticket::Trim(ticket) => oracle.write_ends(ticket, false),
-                Ticket::Flush => {}
+                Ticket::Flush(_) => {}
             }
         }
         self.reconnect(id, oracle);
@@ -341,6 +351,7 @@ impl Client {
                 } => {
                     let asked = self.remove(cookie)?;
                     let error = (error != 0).then_some(error);
+                    self.calm_down(now, error);
                     let block_size = self.block_size;
                     ended(conclude(
                         now, oracle, cookie, asked, error, &data, block_size,
@@ -365,6 +376,7 @@ impl Client {
                     if done {
                         let mut asked = self.remove(cookie)?;
                         let error = asked.error;
+                        self.calm_down(now, error);
                         let data = match error {
                             None => assemble(&mut asked)?,
                             Some(_) => Bytes::new(),
@@ -376,6 +388,13 @@ impl Client {
                     }
                 }
             }
+        }
+    }
+
+    /// An error is no reason to ask for more at once.
+    fn calm_down(&mut self, now: Instant, error: Option<u32>) {
+        if error.is_some() {
+            self.next_at = self.next_at.max(now + AFTER_ERROR);
         }
     }
 
@@ -400,15 +419,18 @@ fn conclude(
         Ticket::Read(_) => Kind::Read,
         Ticket::Write(_) => Kind::Write,
         Ticket::Trim(_) => Kind::Zero,
-        Ticket::Flush => Kind::Flush,
+        Ticket::Flush(_) => Kind::Flush,
     };
     match asked.ticket {
         Ticket::Read(ticket) => {
             broken = oracle.read_ends(ticket, block_size as usize, good.then_some(data));
         }
+        Ticket::Write(ticket) if good && asked.fua => oracle.durable_write_ends(ticket),
         Ticket::Write(ticket) => oracle.write_ends(ticket, good),
         Ticket::Trim(ticket) => oracle.write_ends(ticket, false),
-        Ticket::Flush => {}
+        Ticket::Flush(ticket) => {
+            oracle.flush_ends(ticket, good);
+        }
     }
     Ended {
         cookie,

@@ -1,135 +1,12 @@
-//! What breaks, when, and how it is drawn from a seed.
+//! How faults are drawn from a seed.
 
-use std::fmt;
 use std::time::Duration;
 
-use super::Knobs;
-use crate::fault::PathState;
+use super::{Fault, Knobs, Notice, Planned};
 use crate::link::{Direction, End, Held};
 use crate::rng::Rng;
-
-/// One change of the world.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// All connections of a path end, on both sides.
-    Cut {
-        /// The path.
-        path: usize,
-        /// How.
-        end: End,
-    },
-    /// All that is wrong with a path's network from now on.
-    Route {
-        /// The path.
-        path: usize,
-        /// What is wrong; clear: nothing.
-        state: Box<PathState>,
-    },
-    /// The initiator's side of a path's connections is reset; the target is not told.
-    HalfOpen {
-        /// The path.
-        path: usize,
-    },
-    /// New connections over a path are refused, or not any more.
-    Refuse {
-        /// The path.
-        path: usize,
-        /// Whether they are.
-        on: bool,
-    },
-    /// A path swallows everything.
-    Hole {
-        /// The path.
-        path: usize,
-        /// Which way.
-        direction: Direction,
-    },
-    /// A path swallows nothing any more.
-    Heal {
-        /// The path.
-        path: usize,
-        /// What becomes of what it held.
-        held: Held,
-    },
-    /// A path is so much slower.
-    Slow {
-        /// The path.
-        path: usize,
-        /// One way.
-        by: Duration,
-    },
-    /// A portal reads, executes and answers nothing, or goes on.
-    Freeze {
-        /// The path whose portal it is.
-        path: usize,
-        /// Whether it is frozen.
-        on: bool,
-    },
-    /// The target crashes, and is away for so long.
-    Crash {
-        /// How long connections are refused.
-        away: Duration,
-    },
-    /// The target is back.
-    Boot,
-    /// The daemon is killed and started again; its clients send again what was not answered.
-    Kill,
-    /// A client dies with all that it had asked for, and another one comes.
-    Replace {
-        /// Which one.
-        client: usize,
-    },
-    /// The next commands are answered with this status.
-    Status {
-        /// BUSY or TASK SET FULL.
-        status: u8,
-        /// How many.
-        times: u32,
-    },
-    /// Every nexus gets a unit attention.
-    Attention {
-        /// Additional sense code.
-        asc: u8,
-        /// Its qualifier.
-        ascq: u8,
-    },
-}
-
-/// A fault and its time since the volume went online.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Planned {
-    /// When.
-    pub at: Duration,
-    /// What.
-    pub fault: Fault,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cut { path, end } => write!(f, "path {path} cut with {end:?}"),
-            Self::Route { path, state } => write!(f, "path {path} is {state}"),
-            Self::HalfOpen { path } => {
-                write!(f, "path {path} half open: only the initiator is told")
-            }
-            Self::Refuse { path, on: true } => write!(f, "path {path} refuses connections"),
-            Self::Refuse { path, on: false } => write!(f, "path {path} accepts connections again"),
-            Self::Hole { path, direction } => write!(f, "path {path} black hole {direction:?}"),
-            Self::Heal { path, held } => write!(f, "path {path} heals: held bytes {held:?}"),
-            Self::Slow { path, by } => write!(f, "path {path} slower by {by:?}"),
-            Self::Freeze { path, on: true } => write!(f, "portal of path {path} freezes"),
-            Self::Freeze { path, on: false } => write!(f, "portal of path {path} thaws"),
-            Self::Crash { away } => write!(f, "target crashes, away for {away:?}"),
-            Self::Boot => f.write_str("target is back"),
-            Self::Kill => f.write_str("daemon killed, and started again"),
-            Self::Replace { client } => write!(f, "client {client} dies, another one comes"),
-            Self::Status { status, times } => {
-                write!(f, "the next {times} commands get status {status:02x}h")
-            }
-            Self::Attention { asc, ascq } => write!(f, "unit attention {asc:02x}/{ascq:02x}"),
-        }
-    }
-}
+use crate::target::Misdeed;
+use crate::target::lun::Access;
 
 const BUSY: u8 = 0x08;
 const TASK_SET_FULL: u8 = 0x28;
@@ -162,8 +39,204 @@ pub(super) fn draw(rng: &mut Rng, knobs: &Knobs) -> Vec<Planned> {
         }
         episode(rng, kinds, path, (at, end), &mut planned);
     }
+    let mut more = Rng::new(knobs.seed).stream("more faults");
+    if more.chance(3, 5) {
+        for _ in 0..more.between(1, 6) {
+            further(&mut more, knobs, &mut planned);
+        }
+    }
+    let kills = planned.iter().any(|p| p.fault == Fault::Kill);
+    planned.retain(|planned| !kills || !is_forgotten(&planned.fault, knobs));
     planned.sort_by_key(|planned| planned.at);
     planned
+}
+
+/// What a daemon does not know any more once it was killed: that the unit was smaller, and that a session was
+/// with another process than its portal's.
+fn is_forgotten(fault: &Fault, knobs: &Knobs) -> bool {
+    match fault {
+        Fault::Capacity { .. } => true,
+        Fault::Redirect {
+            path, to: Some(to), ..
+        } => !knobs.share_sessions(*path, *to),
+        _ => false,
+    }
+}
+
+/// One episode of what a target, a unit or a sick network does besides breaking.
+fn further(rng: &mut Rng, knobs: &Knobs, planned: &mut Vec<Planned>) {
+    let at = rng.duration_below(knobs.trouble);
+    let end = at + rng.duration_below(knobs.trouble - at);
+    let paths = knobs.groups.len();
+    let path = match knobs.spared {
+        Some(_) => 1 + rng.index(paths - 1),
+        None => rng.index(paths),
+    };
+    let mut plan = |at, fault| planned.push(Planned { at, fault });
+    let reset = Fault::Cut {
+        path,
+        end: End::Reset,
+    };
+    let direction = match rng.below(3) {
+        0 => Direction::ToTarget,
+        1 => Direction::ToInitiator,
+        _ => Direction::Both,
+    };
+    let kinds = if knobs.spared.is_some() { 14 } else { 15 };
+    match rng.below(kinds) {
+        0 => plan(at, Fault::HalfClose { path, direction }),
+        1 => {
+            let larger_than = 64 << rng.below(8);
+            plan(
+                at,
+                Fault::LargeHole {
+                    path,
+                    direction,
+                    larger_than,
+                },
+            );
+            let held = if rng.chance(1, 2) {
+                Held::Release
+            } else {
+                Held::Drop
+            };
+            plan(end, Fault::Heal { path, held });
+        }
+        2 => {
+            let bytes_per_second = 100 << rng.below(14);
+            let unlimited = 0;
+            plan(
+                at,
+                Fault::Bandwidth {
+                    path,
+                    bytes_per_second,
+                },
+            );
+            plan(
+                end,
+                Fault::Bandwidth {
+                    path,
+                    bytes_per_second: unlimited,
+                },
+            );
+        }
+        3 if knobs.has_digests() => {
+            let one_in = 1 << rng.below(8);
+            plan(at, Fault::Corrupt { path, one_in });
+            plan(end, Fault::Corrupt { path, one_in: 0 });
+        }
+        3 | 4 => {
+            let times = u32::try_from(rng.between(2, 5)).unwrap_or(2);
+            let period = (end - at) / times;
+            let down = rng.duration_below(period);
+            let up = period - down;
+            plan(
+                at,
+                Fault::Flap {
+                    path,
+                    down,
+                    up,
+                    times,
+                },
+            );
+        }
+        5 => {
+            let times = u32::try_from(rng.between(1, 4)).unwrap_or(1);
+            plan(at, Fault::Hang { path, times });
+        }
+        6 => {
+            plan(at, Fault::Window { path, closed: true });
+            plan(
+                end,
+                Fault::Window {
+                    path,
+                    closed: false,
+                },
+            );
+        }
+        7 => {
+            let notice = notice(rng);
+            plan(at, Fault::Notice { path, notice });
+        }
+        8 => {
+            let (to, permanent) = (Some(rng.index(paths)), rng.chance(1, 2));
+            plan(
+                at,
+                Fault::Redirect {
+                    path,
+                    to,
+                    permanent,
+                },
+            );
+            plan(at, reset);
+            plan(
+                end,
+                Fault::Redirect {
+                    path,
+                    to: None,
+                    permanent,
+                },
+            );
+        }
+        9 | 10 => {
+            let how = Misdeed::ALL[rng.index(Misdeed::ALL.len())];
+            plan(at, Fault::Misbehave { path, how });
+        }
+        11 => {
+            let states = [
+                Access::NonOptimized,
+                Access::Standby,
+                Access::Unavailable,
+                Access::Transitioning,
+            ];
+            let access = states[rng.index(states.len())];
+            plan(at, Fault::Access { path, access });
+            let access = Access::Optimized;
+            plan(end, Fault::Access { path, access });
+        }
+        12 => {
+            plan(at, Fault::Impostor { path, on: true });
+            plan(at, reset.clone());
+            plan(end, Fault::Impostor { path, on: false });
+            plan(end, reset);
+        }
+        13 if rng.chance(1, 2) => {
+            let blocks = if rng.chance(1, 2) {
+                knobs.blocks * 2
+            } else {
+                knobs.blocks / 2
+            };
+            let blocks = Some(blocks);
+            plan(at, Fault::Capacity { path, blocks });
+            plan(end, Fault::Capacity { path, blocks: None });
+        }
+        13 => {
+            plan(at, Fault::Vanish { path, on: true });
+            plan(end, Fault::Vanish { path, on: false });
+        }
+        _ => {
+            let exclusive = rng.chance(1, 2);
+            let on = true;
+            plan(at, Fault::Reserve { exclusive, on });
+            let on = false;
+            plan(end, Fault::Reserve { exclusive, on });
+        }
+    }
+}
+
+fn notice(rng: &mut Rng) -> Notice {
+    let seconds = |rng: &mut Rng| Duration::from_secs(rng.below(4));
+    match rng.below(4) {
+        0 => Notice::Logout {
+            within: seconds(rng),
+        },
+        1 => Notice::DropConnection { wait: seconds(rng) },
+        2 => Notice::DropSession { wait: seconds(rng) },
+        _ => {
+            let (asc, ascq) = ATTENTIONS[rng.index(ATTENTIONS.len())];
+            Notice::Scsi { asc, ascq }
+        }
+    }
 }
 
 fn episode(

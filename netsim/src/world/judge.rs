@@ -8,8 +8,9 @@ use iiblockdaemon::nbd;
 use iiblockdaemon::path::{PathState, PathStatus};
 
 use super::client::{Client, Ended};
-use super::{Fault, Knobs, Planned, World};
+use super::{Fault, Knobs, Planned, World, setup};
 use crate::recording::Kind;
+use crate::target::lun::WriteCache;
 
 /// The volume goes online within so long: nothing is broken before.
 const ONLINE: Duration = Duration::from_secs(10);
@@ -20,6 +21,15 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 /// Once things are mended and no ghost can be left, everything is well within so long: the longest login that
 /// began in time, the longest pause between attempts, and the longest probation.
 const RECOVERY: Duration = Duration::from_secs(60);
+
+/// A path that needs an administrator tries again after so long at the latest.
+const DISABLED_RETRY: Duration = Duration::from_secs(65);
+
+/// A command that is not answered is aborted within so long of its timeout, or its session is given up.
+const ABORT: Duration = Duration::from_secs(6);
+
+/// READ, WRITE, WRITE SAME, UNMAP, SYNCHRONIZE CACHE.
+const MEDIUM: [u8; 9] = [0x28, 0x88, 0x2a, 0x8a, 0x41, 0x93, 0x42, 0x35, 0x91];
 
 /// The target gives up a login that nobody goes on with before so long.
 const HALF_LOGIN: Duration = Duration::from_secs(16);
@@ -32,6 +42,8 @@ const DETOUR: Duration = Duration::from_secs(2);
 pub enum Rule {
     /// A read returns only what some legal order of the writes allows.
     Content,
+    /// Nothing is read from or written to a unit that is not the volume's.
+    WrongUnit,
     /// No request fails: at the latest after the mending there is a path.
     Fails,
     /// Each request is answered once, in well-formed replies.
@@ -104,7 +116,8 @@ impl World {
         self.run_for(AFTERMATH)?;
         self.note(|| "clients stop asking".to_owned());
         self.asking = false;
-        self.recover_by(mended + self.knobs.quiesce.unwrap_or_default() + RECOVERY)?;
+        let bound = self.knobs.quiesce.unwrap_or_default() + self.knobs.recovery();
+        self.recover_by(mended + bound)?;
         self.recovery = self.now.saturating_duration_since(mended);
         self.note(|| "everything is well".to_owned());
         self.read_back()
@@ -169,6 +182,21 @@ impl World {
         Ok(())
     }
 
+    /// The wrong unit is never used.
+    pub(super) fn check_impostor(&mut self) {
+        let Some(unit) = self.target.unit(setup::IMPOSTOR) else {
+            return;
+        };
+        let used = MEDIUM
+            .iter()
+            .map(|opcode| unit.executed(*opcode))
+            .sum::<u64>();
+        if used > 0 && self.violation.is_none() {
+            let what = format!("{used} commands were carried out on another unit");
+            self.violation = Some(self.broken(Rule::WrongUnit, what));
+        }
+    }
+
     fn nothing_is_left(&self) -> Result<(), Violation> {
         let status = self.engine.status(self.now);
         let volume = &status.volume;
@@ -226,9 +254,21 @@ impl World {
         }
     }
 
+    /// While another initiator holds the unit, requests may fail. After a crash that may have lost what was
+    /// acknowledged a flush fails.
+    fn may_fail(&self, ended: &Ended) -> bool {
+        let lossy = self.knobs.cache != WriteCache::Off;
+        self.reserved.since(self.now - ended.took)
+            || self.knobs.allowed.failures
+            || (ended.kind == Kind::Flush && lossy && self.flushes_failed <= self.crashed.len())
+    }
+
     /// A request was answered.
     pub(super) fn on_ended(&mut self, client: usize, ended: Ended) {
         self.ios += 1;
+        let reserved = self.reserved.since(self.now - ended.took);
+        let flush = ended.kind == Kind::Flush && ended.error.is_some();
+        self.flushes_failed += usize::from(flush && !reserved);
         self.slowest = self.slowest.max(ended.took);
         let cookie = ended.cookie;
         self.note(|| match ended.error {
@@ -243,7 +283,7 @@ impl World {
                 Rule::Content,
                 format!("client {client} io {cookie}: {what}"),
             ))
-        } else if let Some(error) = ended.error.filter(|_| !self.knobs.allowed.failures) {
+        } else if let Some(error) = ended.error.filter(|_| !self.may_fail(&ended)) {
             Some((
                 Rule::Fails,
                 format!("client {client} io {cookie} failed with {error}"),
@@ -266,9 +306,30 @@ impl World {
 }
 
 impl Knobs {
+    /// How long after the mending everything is well. A path that met a wrong unit looks again after a
+    /// minute at the latest.
+    fn recovery(&self) -> Duration {
+        let wrong = |planned: &Planned| {
+            let fault = &planned.fault;
+            matches!(fault, Fault::Impostor { .. } | Fault::Capacity { .. })
+        };
+        match self.faults.iter().any(wrong) {
+            true => RECOVERY + DISABLED_RETRY,
+            false => RECOVERY,
+        }
+    }
+
     /// How long a read may take.
     fn patience(&self) -> Duration {
-        let slow = |planned: &Planned| matches!(planned.fault, Fault::Slow { .. });
+        let slow = |planned: &Planned| {
+            let fault = &planned.fault;
+            matches!(fault, Fault::Slow { .. } | Fault::Bandwidth { .. })
+        };
+        let hangs = |planned: &Planned| matches!(planned.fault, Fault::Hang { .. });
+        let hung = match self.faults.iter().any(hangs) {
+            true => (self.detect.command + ABORT) * 2,
+            false => Duration::ZERO,
+        };
         if self.spared.is_none()
             || self.queue_depth < 32
             || self.line.capacity < 64 << 10
@@ -279,6 +340,6 @@ impl Knobs {
         // A full queue of commands one after the other, then a detection, and all that again.
         let requests = self.load.clients * self.load.depth * 8;
         let queue = self.service_time * u32::try_from(requests).unwrap_or(u32::MAX);
-        self.detect.network * 3 + DETOUR + queue * 2
+        self.detect.network * 3 + DETOUR + queue * 2 + hung
     }
 }

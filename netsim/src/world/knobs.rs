@@ -9,8 +9,9 @@ use iiblockdaemon::path::Detect;
 use iiblockdaemon::volume::NoPath;
 use policies::{PolicyKind, PolicySpec};
 
-use super::faults::{self, Planned};
+use super::{Fault, Planned, faults};
 use crate::rng::Rng;
+use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement, Wishes};
 
 /// Requests come so thick.
@@ -75,6 +76,12 @@ pub struct Knobs {
     pub fua: bool,
     /// The unit is thin.
     pub thin: bool,
+    /// What a crash does to writes that were answered and not flushed.
+    pub cache: WriteCache,
+    /// The unit's identity is a vendor's default, which another unit has as well.
+    pub default_identity: bool,
+    /// Paths behind whose portals is another unit from the beginning.
+    pub impostors: Vec<usize>,
     /// How long a command takes at the target.
     pub service_time: Duration,
     /// Commands per session.
@@ -143,6 +150,9 @@ impl Knobs {
             transfer_blocks: 0,
             fua: true,
             thin: true,
+            cache: WriteCache::Safe,
+            default_identity: false,
+            impostors: Vec::new(),
             service_time: MILLI,
             queue_depth: 32,
             reinstatement: Reinstatement::Synchronous,
@@ -202,6 +212,7 @@ impl Knobs {
             .filter(|_| knobs.groups.len() > 1);
         knobs.faults = faults::draw(&mut rng, &knobs);
         knobs.draw_quiesce(&mut rng);
+        knobs.draw_cache();
         knobs
     }
 
@@ -296,6 +307,13 @@ impl Knobs {
         };
     }
 
+    /// Whether a damaged PDU is found out, both ways.
+    #[must_use]
+    pub fn has_digests(&self) -> bool {
+        let on = DigestChoice::Crc32c;
+        self.offer.header_digest == on && self.offer.data_digest == on
+    }
+
     /// The network of each path.
     pub(super) fn lines(&self) -> Vec<Line> {
         let own = |path| self.lines.get(path).unwrap_or(&self.line).clone();
@@ -312,10 +330,30 @@ impl Knobs {
         self.trouble + late + self.service_time * 64 + SECOND
     }
 
+    /// Whether a login at the portal of one path reinstates sessions of the other's.
+    #[must_use]
+    pub fn share_sessions(&self, one: usize, other: usize) -> bool {
+        let same = |of: &[u16]| of.get(one) == of.get(other);
+        same(&self.groups) && same(&self.processes)
+    }
+
+    fn draw_cache(&mut self) {
+        let mut rng = Rng::new(self.seed).stream("cache");
+        let (off, safe, volatile) = (WriteCache::Off, WriteCache::Safe, WriteCache::Volatile);
+        self.cache = one_of(&mut rng, &[off, safe, volatile, volatile]);
+    }
+
     /// Where no fence is possible the quiesce time must be longer than a ghost lives; where one is, it may be
     /// missing, so that nothing but the fence protects.
     fn draw_quiesce(&mut self, rng: &mut Rng) {
-        let needed = !self.reinstate;
+        let strays = |planned: &Planned| match planned.fault {
+            Fault::Redirect {
+                path, to: Some(to), ..
+            } => !self.share_sessions(path, to),
+            Fault::Impostor { on, .. } => on,
+            _ => false,
+        };
+        let needed = !self.reinstate || self.faults.iter().any(strays);
         self.quiesce = (needed || rng.chance(1, 3)).then(|| self.last_ghost() + SECOND);
     }
 }
@@ -333,12 +371,13 @@ impl fmt::Display for Knobs {
         )?;
         writeln!(
             f,
-            "  unit {} blocks of {}, transfer {}, fua {}, thin {}, service {:?}, queue {}",
+            "  unit {} blocks of {}, transfer {}, fua {}, thin {}, cache {:?}, service {:?}, queue {}",
             self.blocks,
             self.block_size,
             self.transfer_blocks,
             self.fua,
             self.thin,
+            self.cache,
             self.service_time,
             self.queue_depth
         )?;

@@ -9,14 +9,17 @@
 //! allows, nothing is answered twice, no request fails. Then everything is mended, and *liveness* is demanded
 //! within a bound: all requests answered, all paths ready, no ghost, no session or task left over.
 //!
-//! - `knobs`, `faults`: what a seed stands for;
+//! - `knobs`, `fault`, `faults`: what a seed stands for; `inflict`, `impose`: what faults do;
 //! - `net`: connections over routes that can be broken;
 //! - `client`: the NBD clients; `log`: what the daemon logs;
 //! - `record`: what was seen, for reports and pass criteria;
 //! - `turn`: one turn of everything; `judge`: what is demanded; `swarm`: many seeds.
 
 mod client;
+mod fault;
 mod faults;
+mod impose;
+mod inflict;
 mod judge;
 mod knobs;
 mod log;
@@ -34,15 +37,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::engine::Engine;
-use iiblockdaemon::volume::VolumeStatus;
+use iiblockdaemon::volume::{Pin, VolumeStatus};
 use tracing::level_filters::LevelFilter;
 
-pub use faults::{Fault, Planned};
+pub use fault::{Fault, Notice, Planned};
+pub use impose::impose;
 pub use judge::{Rule, Violation};
 pub use knobs::{Allowed, Knobs, Line, Load};
+pub use setup::target_at;
 pub use swarm::{Swarm, SwarmReport};
 
 use client::Client;
+use inflict::{Reserved, Troubled};
 use log::Log;
 use net::Net;
 use record::Recorder;
@@ -52,6 +58,7 @@ use crate::oracle::Oracle;
 use crate::recording::Recording;
 use crate::rng::Rng;
 use crate::target::Target;
+use crate::target::lun::WriteCache;
 
 /// How much of a scenario is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +67,8 @@ pub enum Detail {
     Nothing,
     /// One line per event, and what the daemon logs at INFO.
     Events,
+    /// The same with every PDU, as it is queued at its sender.
+    Pdus,
     /// The same with everything that the daemon logs.
     Everything,
 }
@@ -148,9 +157,9 @@ fn play(knobs: &Knobs, detail: Detail, recorder: Option<Recorder>) -> (Outcome, 
     let level = match detail {
         Detail::Nothing => LevelFilter::ERROR,
         Detail::Events => LevelFilter::INFO,
-        Detail::Everything => LevelFilter::TRACE,
+        Detail::Pdus | Detail::Everything => LevelFilter::TRACE,
     };
-    let log = Log::new(level);
+    let log = Log::new(level, detail);
     tracing::subscriber::with_default(log.clone(), || {
         PLAYING.set(knobs.seed);
         let mut world = World::new(knobs.clone(), detail, log);
@@ -181,6 +190,8 @@ struct World {
     now: Instant,
     rng: Rng,
     engine: Engine,
+    /// What the daemon wrote down of the unit.
+    pin: Pin,
     target: Target,
     net: Net,
     clients: Vec<Client>,
@@ -189,6 +200,14 @@ struct World {
     online: Option<Instant>,
     /// How many of the faults have happened.
     happened: usize,
+    troubled: Vec<Troubled>,
+    reserved: Reserved,
+    /// Some portal leads to a wrong unit for a while.
+    impostors: bool,
+    /// When the target crashed.
+    crashed: Vec<Instant>,
+    /// Flushes that failed, as one may after a crash.
+    flushes_failed: usize,
     /// Clients ask.
     asking: bool,
     ios: u64,
@@ -206,13 +225,25 @@ impl World {
         let now = clock::now();
         let rng = Rng::new(knobs.seed);
         Self {
-            engine: setup::engine(now, &knobs, false),
+            engine: setup::engine(now, &knobs, false, Pin::default()),
+            pin: Pin::default(),
             target: setup::target(&knobs),
             net: Net::new(knobs.lines(), rng.stream("net")),
             clients: Vec::new(),
-            oracle: Oracle::of_zeroed(knobs.seed, 0),
+            oracle: match knobs.cache {
+                WriteCache::Volatile => Oracle::of_volatile(knobs.seed, 0),
+                WriteCache::Off | WriteCache::Safe => Oracle::of_zeroed(knobs.seed, 0),
+            },
             online: None,
             happened: 0,
+            troubled: vec![Troubled::default(); knobs.groups.len()],
+            reserved: Reserved::default(),
+            impostors: knobs
+                .faults
+                .iter()
+                .any(|planned| matches!(planned.fault, Fault::Impostor { .. })),
+            crashed: Vec::new(),
+            flushes_failed: 0,
             asking: false,
             ios: 0,
             fenced: (0, 0),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -30,6 +31,8 @@ pub(super) struct Route {
     pub(super) to_target: Conditions,
     pub(super) to_initiator: Conditions,
     pub(super) refusing: bool,
+    /// Bits are flipped in connections that are past their login, which no digest protects.
+    pub(super) corrupt_one_in: Option<NonZeroU64>,
 }
 
 /// An attempt to connect.
@@ -43,11 +46,15 @@ pub(super) struct Dial {
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) route: usize,
+    /// The portal that it leads to: that of another path after a redirect.
+    pub(super) portal: usize,
     pub(super) dial: Option<Dial>,
     /// The initiator's end, while it is open there.
     pub(super) link: Option<LinkId>,
     /// The target's end, while it is open there.
     pub(super) connection: Option<ConnectionId>,
+    /// Its session is in the full feature phase, as both ends know.
+    pub(super) logged_in: bool,
     /// The initiator's end is gone and nobody will tell the target.
     pub(super) half_open: bool,
     pub(super) pipes: Link,
@@ -84,6 +91,7 @@ impl Net {
             to_target: line.with(&Conditions::default()),
             to_initiator: line.with(&Conditions::default()),
             refusing: false,
+            corrupt_one_in: None,
         };
         Self {
             routes: lines.iter().map(route).collect(),
@@ -103,7 +111,7 @@ impl Net {
     }
 
     /// A SYN is sent.
-    pub(super) fn dial(&mut self, now: Instant, link: LinkId, route: usize) {
+    pub(super) fn dial(&mut self, now: Instant, link: LinkId, route: usize, portal: usize) {
         self.hang_up(now, link);
         let id = self.next;
         self.next += 1;
@@ -112,21 +120,29 @@ impl Net {
         let conditions = &self.routes[route];
         let there_and_back = conditions.to_target.latency + conditions.to_initiator.latency;
         let release = Held::Release;
-        pipes
-            .to_target()
-            .set_conditions(now, conditions.to_target.clone(), release);
+        // No digest protects a login.
+        let faithful = |conditions: &Conditions| Conditions {
+            corrupt_one_in: None,
+            ..conditions.clone()
+        };
+        let (to_target, to_initiator) = (&conditions.to_target, &conditions.to_initiator);
+        let to_target = faithful(to_target);
+        pipes.to_target().set_conditions(now, to_target, release);
+        let to_initiator = faithful(to_initiator);
         pipes
             .to_initiator()
-            .set_conditions(now, conditions.to_initiator.clone(), release);
+            .set_conditions(now, to_initiator, release);
         let dial = Dial {
             due: now + there_and_back,
             retry: SYN_RETRY,
         };
         let wire = Wire {
             route,
+            portal,
             dial: Some(dial),
             link: Some(link),
             connection: None,
+            logged_in: false,
             half_open: false,
             pipes,
             at_initiator: BytesMut::new(),
@@ -192,13 +208,19 @@ impl Net {
             .filter(move |wire| wire.route == route)
     }
 
-    pub(super) fn set_hole(&mut self, now: Instant, route: usize, direction: Direction) {
+    pub(super) fn set_hole(
+        &mut self,
+        now: Instant,
+        route: usize,
+        direction: Direction,
+        hole: Hole,
+    ) {
         let there = &mut self.routes[route];
         if direction.includes_to_target() {
-            there.to_target.hole = Hole::All;
+            there.to_target.hole = hole;
         }
         if direction.includes_to_initiator() {
-            there.to_initiator.hole = Hole::All;
+            there.to_initiator.hole = hole;
         }
         self.apply(now, route, Held::Release);
     }
@@ -208,7 +230,31 @@ impl Net {
         let clear = self.clear(route, slower);
         self.routes[route].to_target = clear.clone();
         self.routes[route].to_initiator = clear;
+        self.routes[route].corrupt_one_in = None;
         self.apply(now, route, held);
+    }
+
+    /// A route carries no more than that, and than its line does.
+    pub(super) fn limit(&mut self, now: Instant, route: usize, limit: Option<NonZeroU64>) {
+        let limit = limit.into_iter().chain(self.lines[route].bandwidth).min();
+        self.routes[route].to_target.bandwidth = limit;
+        self.routes[route].to_initiator.bandwidth = limit;
+        self.apply(now, route, Held::Release);
+    }
+
+    pub(super) fn corrupt(&mut self, now: Instant, route: usize, one_in: Option<NonZeroU64>) {
+        self.routes[route].corrupt_one_in = one_in;
+        self.apply(now, route, Held::Release);
+    }
+
+    /// The login of this wire is over.
+    pub(super) fn logged_in(&mut self, now: Instant, id: u64) {
+        let Some(wire) = self.wires.get_mut(&id).filter(|wire| !wire.logged_in) else {
+            return;
+        };
+        wire.logged_in = true;
+        let route = wire.route;
+        self.apply(now, route, Held::Release);
     }
 
     pub(super) fn slow(&mut self, now: Instant, route: usize, by: Duration) {
@@ -225,6 +271,7 @@ impl Net {
         there.to_initiator = self.lines[route].with(&state.to_initiator);
         let refused = there.refusing;
         there.refusing = state.cut.is_some();
+        there.corrupt_one_in = state.to_target.corrupt_one_in;
         self.apply(now, route, state.held);
         if let Some(end) = state.cut.filter(|_| !refused) {
             self.cut(now, route, end);
@@ -239,13 +286,17 @@ impl Net {
     }
 
     fn apply(&mut self, now: Instant, route: usize, held: Held) {
-        let (to_target, to_initiator) = {
-            let route = &self.routes[route];
-            (route.to_target.clone(), route.to_initiator.clone())
-        };
+        let there = &self.routes[route];
+        let wanted = (there.to_target.clone(), there.to_initiator.clone());
+        let corrupt = there.corrupt_one_in;
         for wire in self.wires_of(route) {
+            let (mut to_target, mut to_initiator) = wanted.clone();
+            for conditions in [&mut to_target, &mut to_initiator] {
+                let one_in = conditions.corrupt_one_in.or(corrupt);
+                conditions.corrupt_one_in = one_in.filter(|_| wire.logged_in);
+            }
             let lost = |pipe: &mut Pipe, next: &Conditions| {
-                pipe.is_holed() && next.hole == Hole::None && pipe.queued() > 0
+                pipe.has_hole() && next.hole == Hole::None && pipe.queued() > 0
             };
             let lost = held == Held::Drop
                 && (lost(wire.pipes.to_target(), &to_target)

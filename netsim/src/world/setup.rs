@@ -12,7 +12,8 @@ use iiblockdaemon::path::PathConfig;
 use iiblockdaemon::volume::{Pin, VolumeConfig};
 
 use super::Knobs;
-use crate::target::lun::{Backing, Lun, LunConfig};
+use super::inflict::Troubled;
+use crate::target::lun::{Access, Backing, Lun, LunConfig, PortGroup};
 use crate::target::{Behaviour, PortalBehaviour, PortalConfig, Target, TargetConfig};
 
 const TARGET: &str = "iqn.2026-01.test:target";
@@ -20,6 +21,22 @@ const INITIATOR: &str = "iqn.2026-01.test:initiator";
 
 /// Of its serial number and identifier; a small one would look like a vendor's default.
 const UNIT: u32 = 0x0d15_c0de;
+
+/// The same of the wrong unit.
+const IMPOSTOR_UNIT: u32 = 0x0bad_c0de;
+
+/// The logical unit number that the wrong unit has in truth.
+pub(super) const IMPOSTOR: u16 = 1;
+
+/// The target port group of a path's portal: each has its own, so that access states differ.
+pub(super) fn access_group(path: usize) -> u16 {
+    relative_port(path)
+}
+
+/// The relative target port identifier of a path's portal.
+pub(super) fn relative_port(path: usize) -> u16 {
+    u16::try_from(path + 1).unwrap_or(u16::MAX)
+}
 
 /// The target finds out so that an initiator is gone that nobody told it of.
 const TARGET_PING: Duration = Duration::from_secs(5);
@@ -31,12 +48,12 @@ fn name(text: &str) -> IscsiName {
     text.parse().expect("a valid name")
 }
 
-fn portal(path: usize) -> String {
+pub(super) fn portal(path: usize) -> String {
     format!("10.0.{path}.1:3260")
 }
 
 /// The volume with all its paths.
-pub(super) fn engine(now: Instant, knobs: &Knobs, unclean: bool) -> Engine {
+pub(super) fn engine(now: Instant, knobs: &Knobs, unclean: bool, pin: Pin) -> Engine {
     let paths = (0..knobs.groups.len()).map(|path| path_config(path, knobs));
     let volume = VolumeConfig {
         weights: (0..knobs.groups.len())
@@ -46,7 +63,7 @@ pub(super) fn engine(now: Instant, knobs: &Knobs, unclean: bool) -> Engine {
         no_path: knobs.no_path,
         quiesce: knobs.quiesce,
         reinstate: knobs.reinstate,
-        pin: Pin::default(),
+        pin,
         unclean,
         orphaned: false,
         policy: policies::build(knobs.policy, knobs.seed),
@@ -84,15 +101,25 @@ fn path_config(path: usize, knobs: &Knobs) -> PathConfig {
 
 /// One target with one unit, and a portal for each path.
 pub(super) fn target(knobs: &Knobs) -> Target {
-    let portals = knobs.groups.iter().enumerate();
+    target_at(knobs, (0..knobs.groups.len()).map(portal))
+}
+
+/// The target that the knobs describe, with its portals at these addresses.
+///
+/// # Panics
+/// If a knob is not possible.
+#[must_use]
+pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Target {
+    let portals = knobs.groups.iter().zip(addresses);
     let config = TargetConfig {
         portals: portals
-            .map(|(path, group)| PortalConfig {
-                address: portal(path),
+            .map(|(group, address)| PortalConfig {
+                address,
                 group: *group,
             })
             .collect(),
         processes: knobs.processes.clone(),
+        access_groups: (0..knobs.groups.len()).map(access_group).collect(),
         wishes: knobs.wishes.clone(),
         queue_depth: knobs.queue_depth,
         seed: knobs.seed,
@@ -102,9 +129,21 @@ pub(super) fn target(knobs: &Knobs) -> Target {
         fua: knobs.fua,
         thin: knobs.thin,
         max_transfer_blocks: knobs.transfer_blocks,
-        ..LunConfig::disk(UNIT, knobs.block_size, knobs.blocks)
+        cache: knobs.cache,
+        groups: (0..knobs.groups.len())
+            .map(|path| PortGroup {
+                id: access_group(path),
+                access: Access::Optimized,
+                preferred: false,
+                ports: vec![relative_port(path)],
+            })
+            .collect(),
+        ..identity(knobs, UNIT)
     };
-    let mut target = Target::new(config, [(0, Lun::new(unit, Backing::ram()))]);
+    let impostor = identity(knobs, IMPOSTOR_UNIT);
+    let units = [(0, unit), (IMPOSTOR, impostor)];
+    let units = units.map(|(number, unit)| (number, Lun::new(unit, Backing::ram())));
+    let mut target = Target::new(config, units);
     target.set_behaviour(Behaviour {
         reinstatement: knobs.reinstatement,
         orphans: knobs.orphans,
@@ -112,16 +151,35 @@ pub(super) fn target(knobs: &Knobs) -> Target {
         ping_interval: Some(TARGET_PING),
     });
     for portal in 0..knobs.groups.len() {
-        target.set_portal(portal, portal_behaviour(knobs, false));
+        target.set_portal(portal, portal_behaviour(knobs, &Troubled::default()));
+    }
+    for portal in &knobs.impostors {
+        target.set_impostor(*portal, Some(IMPOSTOR));
     }
     target
 }
 
-/// A portal of the target, at work or frozen.
-pub(super) fn portal_behaviour(knobs: &Knobs, frozen: bool) -> PortalBehaviour {
+/// A disk with a name of its own, or with the one that tgt gives to every first unit of every first target.
+fn identity(knobs: &Knobs, number: u32) -> LunConfig {
+    let disk = LunConfig::disk(number, knobs.block_size, knobs.blocks);
+    if !knobs.default_identity {
+        return disk;
+    }
+    LunConfig {
+        vendor: "IET".into(),
+        product: "VIRTUAL-DISK".into(),
+        serial: "beaf11".into(),
+        naa: Some(0x6000_0000_0000_0000_0e00_0000_0001_0001),
+        t10: Some("IET     00010001".into()),
+        ..disk
+    }
+}
+
+/// A portal of the target, at work or in trouble.
+pub(super) fn portal_behaviour(knobs: &Knobs, troubled: &Troubled) -> PortalBehaviour {
     PortalBehaviour {
-        frozen,
+        frozen: troubled.frozen,
         service_time: knobs.service_time,
-        redirect: None,
+        redirect: troubled.redirect.clone(),
     }
 }

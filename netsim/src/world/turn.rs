@@ -1,18 +1,16 @@
 //! One turn: everything that is due now happens, and what follows from it at the same instant.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use iiblockdaemon::engine::{Action, LinkId};
+use iiblockdaemon::engine::Action;
 use iiblockdaemon::ids::PathId;
+use iiblockdaemon::iscsi::name::PortalAddr;
 use iiblockdaemon::iscsi::session::config::Entropy;
-use iiblockdaemon::nbd;
 
-use super::client::Client;
 use super::judge::{Rule, Violation};
 use super::net::{self, Dialed};
-use super::{Detail, Fault, World, setup};
-use crate::link::{Delivery, End, Held};
-use crate::target::lun::{Injection, Refusal};
+use super::{Detail, World, setup};
+use crate::link::{Delivery, End};
 
 /// More rounds in one instant, and somebody is running in circles.
 const ROUNDS_MAX: u32 = 20_000;
@@ -42,7 +40,7 @@ impl World {
             .min()
     }
 
-    fn next_fault(&self) -> Option<Instant> {
+    pub(super) fn next_fault(&self) -> Option<Instant> {
         let online = self.online?;
         let planned = self.knobs.faults.get(self.happened)?;
         Some(online + planned.at)
@@ -60,6 +58,9 @@ impl World {
             news |= self.act();
             news |= self.write();
             self.net.sweep();
+            if self.impostors {
+                self.check_impostor();
+            }
             self.drain_log();
             if let Some(violation) = self.violation.take() {
                 return Err(violation);
@@ -85,116 +86,6 @@ impl World {
         }
     }
 
-    // ---- faults
-
-    fn break_things(&mut self) -> bool {
-        let mut any = false;
-        while self.next_fault().is_some_and(|at| at <= self.now) {
-            let fault = self.knobs.faults[self.happened].fault.clone();
-            self.happened += 1;
-            any = true;
-            self.note(|| format!("FAULT {fault}"));
-            self.inflict(&fault);
-        }
-        any
-    }
-
-    fn inflict(&mut self, fault: &Fault) {
-        let now = self.now;
-        match *fault {
-            Fault::Cut { path, end } => self.net.cut(now, path, end),
-            Fault::Route { path, ref state } => self.net.set_state(now, path, state),
-            Fault::HalfOpen { path } => {
-                let wires = self.net.wires_of(path).filter(|wire| wire.dial.is_none());
-                let gone: Vec<LinkId> = wires
-                    .filter_map(|wire| {
-                        wire.half_open = true;
-                        wire.link.take()
-                    })
-                    .collect();
-                for link in gone {
-                    self.engine.on_closed(now, link, "reset by the network");
-                }
-            }
-            Fault::Refuse { path, on } => self.net.routes[path].refusing = on,
-            Fault::Hole { path, direction } => self.net.set_hole(now, path, direction),
-            Fault::Heal { path, held } => self.net.mend(now, path, Duration::ZERO, held),
-            Fault::Slow { path, by } => self.net.slow(now, path, by),
-            Fault::Freeze { path, on } => self.freeze(path, on),
-            Fault::Crash { .. } => {
-                self.net.away = true;
-                self.target.restart(now);
-                for wire in self.net.wires.values_mut() {
-                    if wire.connection.take().is_some() {
-                        wire.pipes.to_initiator().push_end(now, End::Reset);
-                    }
-                }
-            }
-            Fault::Boot => self.net.away = false,
-            Fault::Kill => self.kill(),
-            Fault::Replace { client } => {
-                let export = self.engine.export_info();
-                if let Some((client, export)) = self.clients.get_mut(client).zip(export) {
-                    self.engine.detach(client.id);
-                    let connection = nbd::Connection::new(&export, self.knobs.structured);
-                    client.replace(self.engine.attach(connection), &mut self.oracle);
-                }
-            }
-            Fault::Status { status, times } => {
-                if let Some(unit) = self.target.unit(0) {
-                    unit.inject(Injection {
-                        nexus: None,
-                        opcode: None,
-                        times,
-                        refusal: Refusal::Status(status),
-                        carried_out: false,
-                    });
-                }
-            }
-            Fault::Attention { asc, ascq } => {
-                if let Some(unit) = self.target.unit(0) {
-                    unit.attention(None, asc, ascq);
-                }
-            }
-        }
-    }
-
-    /// The daemon's kernel closes its sockets. The next daemon knows that the last run did not end cleanly.
-    fn kill(&mut self) {
-        let links = self.net.wires.values().filter_map(|wire| wire.link);
-        for link in links.collect::<Vec<_>>() {
-            self.net.hang_up(self.now, link);
-        }
-        self.add_up();
-        self.engine = setup::engine(self.now, &self.knobs, true);
-        self.clients.iter_mut().for_each(Client::pause);
-    }
-
-    fn freeze(&mut self, path: usize, frozen: bool) {
-        let behaviour = setup::portal_behaviour(&self.knobs, frozen);
-        self.target.set_portal(path, behaviour);
-    }
-
-    /// Everything that was broken is mended.
-    pub(super) fn mend(&mut self) {
-        self.happened = self.knobs.faults.len();
-        if self.knobs.allowed.unmended {
-            return;
-        }
-        self.note(|| "everything is mended".to_owned());
-        self.net.away = false;
-        for path in 0..self.knobs.groups.len() {
-            let held = if self.rng.chance(1, 2) {
-                Held::Release
-            } else {
-                Held::Drop
-            };
-            self.net.mend(self.now, path, Duration::ZERO, held);
-            self.net.routes[path].refusing = false;
-            self.freeze(path, false);
-        }
-    }
-
     // ---- connections
 
     fn connect(&mut self) -> bool {
@@ -209,7 +100,7 @@ impl World {
             let Some(wire) = self.net.wires.get_mut(&id) else {
                 continue;
             };
-            let (path, link) = (wire.route, wire.link);
+            let (path, portal, link) = (wire.route, wire.portal, wire.link);
             let Some(link) = link else { continue };
             match dialed {
                 Dialed::Waits => {}
@@ -219,7 +110,7 @@ impl World {
                     self.engine.on_closed(now, link, "connection refused");
                 }
                 Dialed::Connected => {
-                    let connection = self.target.connect(now, path);
+                    let connection = self.target.connect(now, portal);
                     wire.connection = Some(connection);
                     self.note(|| format!("{link:?} connected over path {path}, {connection:?}"));
                     let mut random = [0; 32];
@@ -264,6 +155,12 @@ impl World {
         let Some(connection) = wire.connection else {
             return any;
         };
+        if self.target.is_logged_in(connection) && !wire.logged_in {
+            self.net.logged_in(now, id);
+        }
+        let Some(wire) = self.net.wires.get_mut(&id) else {
+            return any;
+        };
         let reads = self.target.wants_input(connection);
         if reads && wire.is_unlooked_at() {
             any = true;
@@ -274,6 +171,8 @@ impl World {
         if wire.ended_at_target && (reads || self.target.is_over(connection).is_some()) {
             wire.connection = None;
             self.target.disconnect(now, connection);
+            // Its kernel says so, if there is anyone to be told.
+            wire.pipes.to_initiator().push_end(now, End::Fin);
             self.note(|| format!("{connection:?} ended at the target"));
         }
         any
@@ -330,6 +229,13 @@ impl World {
         any
     }
 
+    /// Which portal is meant: that of `via`, or where a redirect points.
+    fn portal_of(&self, via: PathId, to: &PortalAddr) -> usize {
+        let (mut portals, to) = (0..self.knobs.groups.len(), to.to_string());
+        let named = portals.find(|path| setup::portal(*path) == to);
+        named.unwrap_or(route(via))
+    }
+
     fn act(&mut self) -> bool {
         let mut any = false;
         while let Some(action) = self.engine.poll_action() {
@@ -338,7 +244,10 @@ impl World {
                 self.note(|| format!("{action:?}"));
             }
             match action {
-                Action::Dial { link, via, to: _ } => self.net.dial(self.now, link, route(via)),
+                Action::Dial { link, via, to } => {
+                    let portal = self.portal_of(via, &to);
+                    self.net.dial(self.now, link, route(via), portal);
+                }
                 Action::Hangup { link } => self.net.hang_up(self.now, link),
                 Action::CloseClient { client } => {
                     let what = format!("the daemon closes {client:?}");

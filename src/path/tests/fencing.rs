@@ -42,9 +42,21 @@ fn a_new_login_fences_the_sessions_before_it() {
     let mut bench = haunted();
     bench.path.set_surroundings(wanted(None));
     bench.pass(ms(10));
+    bench.up();
+    assert_eq!(bench.fences(), [1]);
+}
+
+#[test]
+fn a_login_to_a_unit_that_is_not_the_volumes_is_no_fence() {
+    let mut bench = haunted();
+    bench.path.set_surroundings(wanted(None));
+    bench.pass(ms(10));
     bench.connect(Link::Main);
     bench.serve(Link::Main);
-    assert_eq!(bench.fences(), [1]);
+    assert!(bench.fences().is_empty(), "the volume has not judged yet");
+    let why = "another machine took over the address".into();
+    bench.path.order(bench.now, Order::Refuse { why });
+    assert!(bench.fences().is_empty());
 }
 
 #[test]
@@ -114,8 +126,7 @@ fn a_login_to_another_portal_group_reinstates_nothing_and_is_no_fence() {
     bench.group = "1";
     bench.path.set_surroundings(wanted(None));
     bench.pass(ms(5_000));
-    bench.connect(Link::Main);
-    bench.serve(Link::Main);
+    bench.up();
     assert_eq!(bench.fences(), [1], "the session of group 2 still haunts");
 }
 

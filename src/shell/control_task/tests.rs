@@ -15,12 +15,23 @@ impl StatusSource for Fixed {
     async fn status(&self) -> Result<StatusReport, Refusal> {
         Ok(report())
     }
+
+    async fn events(&self, volume: &str) -> Result<EventsReport, Refusal> {
+        Ok(EventsReport {
+            volume: volume.to_owned(),
+            paths: Vec::new(),
+        })
+    }
 }
 
 struct Stuck;
 
 impl StatusSource for Stuck {
     async fn status(&self) -> Result<StatusReport, Refusal> {
+        std::future::pending().await
+    }
+
+    async fn events(&self, _volume: &str) -> Result<EventsReport, Refusal> {
         std::future::pending().await
     }
 }
@@ -164,4 +175,10 @@ fn without_a_daemon_the_client_says_what_to_look_at() {
         error.to_string().contains("is iiblockdaemon running?"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn events_of_a_volume_are_told() {
+    let told = with_server(Fixed, |socket| control_client::events(socket, "db")).await;
+    assert_eq!(told.unwrap().volume, "db");
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::config;
 use crate::control::Refusal;
+use crate::control::events::{Event, EventsReport, PathEvents};
 use crate::control::report::{
     DaemonReport, FenceLevel, PathReport, PathState, StatusReport, VolumeReport, VolumeState,
     VolumeTotals,
 };
 use crate::engine::EngineStatus;
-use crate::path::{self, PathStatus};
+use crate::path::{self, PathEvent, PathStatus};
 use crate::volume::{RouteStatus, VolumeStatus};
 
 use super::{Board, Daemon, Running, clock};
@@ -31,6 +32,43 @@ impl StatusSource for Board {
                 .map(|(volume, status)| report(volume, status.as_ref()))
                 .collect(),
         })
+    }
+
+    async fn events(&self, name: &str) -> Result<EventsReport, Refusal> {
+        let found = self
+            .volumes
+            .iter()
+            .find(|volume| volume.config.name == name);
+        let Some(volume) = found else {
+            let known = self.volumes.iter();
+            return Err(Refusal::NoSuchVolume {
+                name: name.to_owned(),
+                known: known.map(|volume| volume.config.name.clone()).collect(),
+            });
+        };
+        let events = volume.handle.events().await.ok_or(Refusal::Busy)?;
+        let paths = volume.config.paths.iter().zip(events);
+        Ok(EventsReport {
+            volume: name.to_owned(),
+            paths: paths
+                .map(|(path, events)| PathEvents {
+                    name: path.to_string(),
+                    events: events.into_iter().map(event).collect(),
+                })
+                .collect(),
+        })
+    }
+}
+
+/// As the protocol has it.
+fn event(event: PathEvent) -> Event {
+    Event {
+        ago_ms: millis(event.ago),
+        last_ago_ms: millis(event.last_ago),
+        times: event.times,
+        incarnation: event.incarnation.0,
+        what: event.what,
+        why: event.why,
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::engine::EngineStatus;
 use crate::ids::PathId;
 use crate::nbd::ExportInfo;
+use crate::path::PathEvent;
 use crate::units::Geometry;
 
 use super::super::nbd_listen::ReadyClient;
@@ -21,6 +22,8 @@ pub enum Ask {
     Attach(Box<ReadyClient>),
     /// Tell the state.
     Status(oneshot::Sender<EngineStatus>),
+    /// Tell what happened to each path.
+    Events(oneshot::Sender<Vec<Vec<PathEvent>>>),
     /// Take no new requests, drain, flush, log out; tell whether all of that was done in time.
     Stop {
         /// For all of it.
@@ -79,6 +82,13 @@ impl VolumeHandle {
         let (answer, status) = oneshot::channel();
         self.ask(Ask::Status(answer)).await;
         status.await.ok()
+    }
+
+    /// What happened to each path, oldest first; `None` if the volume has ended.
+    pub async fn events(&self) -> Option<Vec<Vec<PathEvent>>> {
+        let (answer, events) = oneshot::channel();
+        self.ask(Ask::Events(answer)).await;
+        events.await.ok()
     }
 
     /// The export, which is known once the unit was identified.

@@ -56,6 +56,10 @@ impl Checker<'_> {
             }
         };
         let on = self.fault_paths(&key("path"), what, raw, &order, paths);
+        if let Order::Redirect(name) = &order {
+            let name = std::slice::from_ref(name);
+            self.paths_named(what.span().start, &key("what"), name, paths);
+        }
         let lasts = self.maybe(&key("for"), &raw.lasts);
         if let Some(given) = &raw.lasts
             && order.is_momentary()

@@ -22,6 +22,12 @@ pub mod sense {
     pub const DATA_PROTECT: u8 = 0x7;
     /// ABORTED COMMAND.
     pub const ABORTED_COMMAND: u8 = 0xb;
+
+    /// Sense data in fixed format.
+    #[must_use]
+    pub fn fixed(key: u8, asc: u8, ascq: u8) -> Vec<u8> {
+        super::fixed(key, asc, ascq, None)
+    }
 }
 
 const GOOD: u8 = 0x00;

@@ -19,6 +19,9 @@ const PREEMPTED: u8 = 0x03;
 const RELEASED: u8 = 0x04;
 const REGISTRATION_PREEMPTED: u8 = 0x05;
 
+/// An initiator elsewhere.
+const FOREIGN: NexusId = NexusId(u64::MAX);
+
 /// Registrations and the reservation of a unit.
 #[derive(Debug, Default)]
 pub(super) struct Reservations {
@@ -56,6 +59,18 @@ impl Reservations {
         } else {
             Err(Refusal::CONFLICT)
         }
+    }
+
+    /// An initiator that has no session here reserves the unit, or releases it.
+    pub(super) fn set_foreign(&mut self, exclusive: Option<bool>) {
+        self.holder = exclusive.map(|exclusive| {
+            let kind = if exclusive {
+                EXCLUSIVE_ACCESS
+            } else {
+                WRITE_EXCLUSIVE
+            };
+            (FOREIGN, kind)
+        });
     }
 
     /// PERSISTENT RESERVE IN.

@@ -15,6 +15,7 @@ use iiblockdaemon::iscsi::tags::Itt;
 use iiblockdaemon::payload::Payload;
 
 use super::super::breach::Breach;
+use super::super::trouble::async_data;
 use super::{Action, Session, next_ttt};
 
 impl Session {
@@ -39,6 +40,7 @@ impl Session {
         &mut self,
         event: u8,
         parameters: [u16; 3],
+        sense: &[u8],
         out: &mut Outbox,
     ) {
         let pdu = AsyncMessage {
@@ -48,7 +50,7 @@ impl Session {
             vendor_code: 0,
             parameters,
         };
-        out.push(pdu.encode(), &Payload::new());
+        out.push(pdu.encode(), &async_data(sense));
     }
 
     /// Sends a ping that the initiator has to answer.
@@ -58,6 +60,17 @@ impl Session {
             lun: LunAddress::from_wire([0; 8]),
             itt: None,
             ttt: Some(next_ttt(&mut self.next_ttt)),
+            numbers: self.numbers(),
+        };
+        out.push(pdu.encode(), &Payload::new());
+    }
+
+    /// Tells the initiator of the command window, without asking for an answer.
+    pub(in crate::target) fn tell_window(&mut self, out: &mut Outbox) {
+        let pdu = NopIn {
+            lun: LunAddress::from_wire([0; 8]),
+            itt: None,
+            ttt: None,
             numbers: self.numbers(),
         };
         out.push(pdu.encode(), &Payload::new());
@@ -152,7 +165,7 @@ impl Session {
     }
 
     /// Rejects a PDU; its header goes back.
-    pub(super) fn reject(&mut self, bhs: &Bhs, reason: RejectReason, out: &mut Outbox) {
+    pub(in crate::target) fn reject(&mut self, bhs: &Bhs, reason: RejectReason, out: &mut Outbox) {
         let pdu = Reject {
             reason,
             numbers: self.consume(),
