@@ -112,7 +112,7 @@ impl Path {
                 true => Some(now),
                 false => self.heard_before,
             };
-            self.report_power_lost(self.incarnation, heard);
+            self.report_power_lost(heard);
         }
         if self.own.take_if(|own| *own == task).is_some() {
             self.on_own_answer(now, completion);

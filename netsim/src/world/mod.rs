@@ -206,8 +206,8 @@ struct World {
     impostors: bool,
     /// When the target crashed.
     crashed: Vec<Instant>,
-    /// Flushes that failed, as one may after a crash.
-    flushes_failed: usize,
+    /// When a flush failed, as one does after a crash.
+    losses_told: Vec<Instant>,
     /// Clients ask.
     asking: bool,
     ios: u64,
@@ -243,7 +243,7 @@ impl World {
                 .iter()
                 .any(|planned| matches!(planned.fault, Fault::Impostor { .. })),
             crashed: Vec::new(),
-            flushes_failed: 0,
+            losses_told: Vec::new(),
             asking: false,
             ios: 0,
             fenced: (0, 0),
