@@ -277,7 +277,7 @@ async fn the_control_socket_sets_faults_and_explains_mistakes() {
 }
 
 /// Sends until the connection breaks.
-async fn pour(far: &mut TcpStream) -> std::io::Error {
+async fn pour(far: &mut TcpStream) -> io::Error {
     let chunk = vec![7; 64 << 10];
     let broken = async {
         loop {
