@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::bail;
 use netsim::quantity::parse_duration;
-use netsim::world::{self, Detail, Knobs, Swarm};
+use netsim::swarm::Swarm;
+use netsim::world::{self, Detail, Knobs};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SwarmArguments {

@@ -1,11 +1,11 @@
-//! Many seeds.
+//! Many seeds: one world each.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::{Detail, Knobs, Outcome, run};
 use crate::clock;
+use crate::world::{Detail, Knobs, Outcome, run};
 
 /// Which seeds, and for how long.
 #[derive(Clone, Copy, Debug)]
