@@ -16,18 +16,27 @@ pub enum Sabotage {
     LostWriteAcknowledged,
     /// Ghosts are let go long before the quiesce time.
     QuiesceTooShort,
+    /// A fence of one session of a path passes for one of those that follow, too.
+    StaleFence,
+    /// A flush is acknowledged at once.
+    FlushNotWaiting,
+    /// Any logical unit is taken for the volume's.
+    IdentityUnchecked,
     /// A login through any portal passes for a fence, whether it shares sessions or not.
     ForeignFence,
 }
 
 impl Sabotage {
     /// All.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::GhostRuleOff,
         Self::FenceAtLogin,
         Self::SentCalledUnsent,
         Self::LostWriteAcknowledged,
         Self::QuiesceTooShort,
+        Self::StaleFence,
+        Self::FlushNotWaiting,
+        Self::IdentityUnchecked,
         Self::ForeignFence,
     ];
 }

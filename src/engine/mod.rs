@@ -465,6 +465,9 @@ impl Engine {
                 continue;
             };
             let Some(entry) = self.clients.get_mut(&client) else {
+                if reply.tells_of_loss {
+                    self.volume.loss_was_not_heard();
+                }
                 continue;
             };
             let block_size = self

@@ -65,7 +65,7 @@ impl Outbox {
     pub fn push(&mut self, mut bhs: Bhs, data: &Payload) {
         let len = u32::try_from(data.len()).expect("a data segment has at most 24 bits of length");
         bhs.set_data_len(len);
-        tracing::trace!(?bhs, "queued");
+        tracing::trace!(opcode = ?bhs.opcode().ok(), ?bhs, "queued");
         if self.arena.capacity() - self.arena.len() < 64 {
             self.flush();
             self.arena.reserve(ARENA_LEN);

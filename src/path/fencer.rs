@@ -19,6 +19,8 @@ use crate::deadline::Deadline;
 use crate::ids::{Incarnation, Lun, PathId, TaskId};
 use crate::iscsi::session::{Event, Session};
 use crate::scsi::cdb::Command;
+use crate::scsi::sense::{Sense, SenseKey};
+use crate::scsi::verdict::status;
 use crate::task::{Completion, DataTransfer, Task, TaskAttribute};
 
 /// After the fencer's login the target has so long to close the main session's connection.
@@ -96,10 +98,15 @@ pub(super) enum Turn {
     NotNow,
 }
 
+/// What a unit attention says.
+pub(super) fn unit_attention(completion: &Completion) -> Option<Sense> {
+    let sense = Sense::parse(&completion.sense)?;
+    let attention = sense.key == SenseKey::UnitAttention;
+    (attention && completion.status == status::CHECK_CONDITION).then_some(sense)
+}
+
 /// Reads an answer for [`Turn`].
 pub(super) fn turn(completion: &Completion) -> Turn {
-    use crate::scsi::sense::{Sense, SenseKey};
-    use crate::scsi::verdict::status;
     match completion.status {
         status::GOOD | status::CONDITION_MET => Turn::Taken,
         status::BUSY | status::TASK_SET_FULL | status::TASK_ABORTED | status::ACA_ACTIVE => {
@@ -163,6 +170,8 @@ enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum FencerEvent {
     LoggedIn,
+    /// The unit was without power.
+    PowerLost,
     /// Nothing older of the sessions that its login ended is executing: of those in this portal group.
     Passed {
         group: Option<u16>,
@@ -307,6 +316,10 @@ impl Fencer {
                 self.send(now, lun, Barrier::first());
             }
             Event::Completed(_, completion) => {
+                let sense = unit_attention(&completion);
+                if sense.is_some_and(|sense| sense.says_power_was_lost(false)) {
+                    self.events.push_back(FencerEvent::PowerLost);
+                }
                 let Phase::Barrier { barrier, .. } = &mut self.phase else {
                     return;
                 };

@@ -155,6 +155,7 @@ impl Path {
         self.actions.push_back(Action::Hangup { link: Link::Main });
         self.probe = None;
         self.passed_barrier = false;
+        self.heard_before = self.heard().or(self.heard_before);
         (self.own, self.unsent) = (None, None);
         self.probation_left = None;
         self.held_up = false;
@@ -289,6 +290,7 @@ impl Path {
     pub(super) fn on_logged_in(&mut self, now: Instant) {
         self.redirects = 0;
         self.patience.on_login();
+        self.fence_owed = true;
         self.enter(now, State::Probing, "logged in");
         if sabotage::is(Sabotage::FenceAtLogin) {
             let (before, group) = (Incarnation(self.incarnation.0 - 1), self.portal_group());
@@ -353,10 +355,16 @@ impl Path {
     /// The login of this session and its barrier were a fence.
     fn report_barrier(&mut self, now: Instant) {
         if std::mem::take(&mut self.passed_barrier) {
+            self.fence_owed = false;
             let before = Incarnation(self.incarnation.0 - 1);
             let group = self.portal_group();
             self.fenced(now, before, group);
         }
+    }
+
+    pub(super) fn report_power_lost(&mut self, incarnation: Incarnation, heard: Option<Instant>) {
+        self.messages
+            .push_back(Message::PowerLost { incarnation, heard });
     }
 
     fn go_into_use(&mut self, now: Instant) {
@@ -416,9 +424,15 @@ impl Path {
             }
             // It is asked again. A busy target is no reason to drop the commands that it works on.
             Some(Turn::NotNow) => {}
-            Some(Turn::Taken | Turn::Refused) => *left -= 1,
+            Some(turn) => {
+                *left -= 1;
+                if turn == Turn::Taken && self.fence_owed {
+                    self.passed_barrier = true;
+                    self.report_barrier(now);
+                }
+            }
         }
-        if *left == 0 {
+        if matches!(self.state, State::Probation { left: 0, .. }) {
             self.enter(now, State::Ready, "probation passed");
         } else {
             self.drive_probation(now);
@@ -447,6 +461,10 @@ impl Path {
                         proof.fencer_in = true;
                         proof.deadline = Some(now + PROOF_TIMEOUT);
                     }
+                }
+                FencerEvent::PowerLost => {
+                    // A fencer's session is short.
+                    self.report_power_lost(Incarnation::default(), self.heard_before);
                 }
                 FencerEvent::Passed { group } => {
                     self.fence_after = None;

@@ -1,7 +1,7 @@
 //! What a path tells its volume, and what a volume may order. All that the two know of each other.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ids::{Disposition, Incarnation, TaskId};
 use crate::scsi::identity::LunIdentity;
@@ -150,6 +150,13 @@ pub enum Message {
         upto: Incarnation,
         /// How.
         by: FenceKind,
+    },
+    /// The target says that the unit was without power: what a volatile cache held is gone.
+    PowerLost {
+        /// The session that it was told to, or that follows.
+        incarnation: Incarnation,
+        /// When the path was in touch with the target before that session; `None`: never.
+        heard: Option<Instant>,
     },
     /// A task was answered.
     Completed {

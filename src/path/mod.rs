@@ -184,6 +184,10 @@ pub struct Path {
     probe: Option<Probe>,
     /// Nothing of earlier sessions is executing, if this is the machine that they were with.
     passed_barrier: bool,
+    /// The login of this session was not reported as a fence yet.
+    fence_owed: bool,
+    /// When the target was last heard in an earlier session.
+    heard_before: Option<Instant>,
     /// The unit was presented to the volume in this incarnation and admitted.
     admitted: bool,
     surroundings: Surroundings,
@@ -257,6 +261,8 @@ impl Path {
             session: None,
             probe: None,
             passed_barrier: false,
+            fence_owed: false,
+            heard_before: None,
             admitted: false,
             surroundings: Surroundings::default(),
             fencer: None,

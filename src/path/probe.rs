@@ -418,12 +418,17 @@ impl Path {
             let bytes = FULL_SIZE_READ.min(geometry.bytes());
             Some((geometry, geometry.range(0, bytes).ok()?))
         });
+        // The barrier of the login may have been refused at the door, by the access state or a reservation.
+        let attribute = match self.fence_owed {
+            true => TaskAttribute::Ordered,
+            false => TaskAttribute::Simple,
+        };
         match read {
             Some((geometry, range)) if full_size => {
                 let command = Command::transfer(crate::scsi::cdb::Direction::Read, range, false);
-                self.send_sized(now, &command, TaskAttribute::Simple, geometry.block_size());
+                self.send_sized(now, &command, attribute, geometry.block_size());
             }
-            _ => self.send_own(now, &Command::TestUnitReady, TaskAttribute::Simple),
+            _ => self.send_own(now, &Command::TestUnitReady, attribute),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::iscsi::session::{AsyncEvent, Event, Session, TaskFunction};
 use crate::limits;
 use crate::task::Completion;
 
+use super::fencer::unit_attention;
 use super::health::Judgement;
 use super::message::Message;
 use super::probe;
@@ -105,6 +106,14 @@ impl Path {
     /// A command of the path itself has ended; of interest if it is the one whose answer is due.
     fn on_own_end(&mut self, now: Instant, task: TaskId, completion: Option<Completion>) {
         self.aborting.remove(&task);
+        let sense = completion.as_ref().and_then(unit_attention);
+        if sense.is_some_and(|sense| sense.says_power_was_lost(self.admitted)) {
+            let heard = match self.admitted {
+                true => Some(now),
+                false => self.heard_before,
+            };
+            self.report_power_lost(self.incarnation, heard);
+        }
         if self.own.take_if(|own| *own == task).is_some() {
             self.on_own_answer(now, completion);
         }

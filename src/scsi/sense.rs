@@ -118,6 +118,16 @@ pub struct Sense {
 }
 
 impl Sense {
+    /// Whether a unit attention says that the unit was without power, so that a volatile cache is gone: POWER
+    /// ON OCCURRED, DEVICE INTERNAL RESET (SPC-5 annex F). 29/00 may mean it as well, but tgt and LIO tell
+    /// that to every new session: it counts only `in_session`.
+    #[must_use]
+    pub fn says_power_was_lost(&self, in_session: bool) -> bool {
+        let code = matches!((self.asc, self.ascq), (0x29, 0x01 | 0x04));
+        let vague = in_session && (self.asc, self.ascq) == (0x29, 0x00);
+        self.key == SenseKey::UnitAttention && !self.deferred && (code || vague)
+    }
+
     /// Sense with nothing but its codes.
     #[must_use]
     pub fn new(key: SenseKey, asc: u8, ascq: u8) -> Self {

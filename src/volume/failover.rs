@@ -53,6 +53,7 @@ impl Volume {
             }
             self.ready.insert(attempt.command);
         }
+        self.durability.on_lost(path);
         let route = self.roster.route_mut(path);
         assert_eq!(
             route.in_flight, 0,

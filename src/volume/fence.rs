@@ -6,7 +6,7 @@
 //! write itself is issued again at once, and reads never wait. The ledger outlives reconnects; a ghost leaves
 //! it by a fence or, as an assumption and not a proof, after the quiesce time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::ids::{Incarnation, PathId};
@@ -37,6 +37,8 @@ pub(super) struct Expired {
 pub(super) struct Ledger {
     haunts: BTreeMap<(PathId, Incarnation), Haunt>,
     quiesce: Option<Duration>,
+    /// Paths that were fenced once.
+    fenced: BTreeSet<PathId>,
 }
 
 impl Ledger {
@@ -44,6 +46,7 @@ impl Ledger {
         Self {
             haunts: BTreeMap::new(),
             quiesce,
+            fenced: BTreeSet::new(),
         }
     }
 
@@ -55,6 +58,9 @@ impl Ledger {
         incarnation: Incarnation,
         range: BlockRange,
     ) {
+        if sabotage::is(Sabotage::StaleFence) && self.fenced.contains(&path) {
+            return;
+        }
         let haunt = self.haunts.entry((path, incarnation)).or_insert(Haunt {
             since: now,
             ranges: Vec::new(),
@@ -84,6 +90,9 @@ impl Ledger {
 
     /// The path's sessions up to `upto` cannot execute anything any more; `true` if that laid a ghost.
     pub(super) fn fenced(&mut self, path: PathId, upto: Incarnation) -> bool {
+        if sabotage::is(Sabotage::StaleFence) {
+            self.fenced.insert(path);
+        }
         let before = self.haunts.len();
         self.haunts
             .retain(|&(p, incarnation), _| p != path || incarnation > upto);

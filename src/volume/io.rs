@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::errno::IoErrno;
 use crate::ids::IoId;
 use crate::payload::Payload;
+use crate::sabotage::{self, Sabotage};
 
 use super::command::{self, Op};
 use super::{Command, CommandOrder, Io, IoError, Reply, Request, Volume};
@@ -27,6 +28,10 @@ impl Volume {
             parts: Vec::new(),
             error: None,
             sync_after: false,
+            covers: self.durability.begin(),
+            carried_out: false,
+            redo: false,
+            tells_of_loss: false,
             holds_range: false,
             ghosts: Vec::new(),
             request,
@@ -53,7 +58,7 @@ impl Volume {
     }
 
     /// Makes the io's commands.
-    fn start(&mut self, now: Instant, id: IoId) {
+    pub(super) fn start(&mut self, now: Instant, id: IoId) {
         let unit = Arc::clone(self.unit.as_ref().expect("requests come after the unit"));
         let mut features = unit.features.clone();
         if self.no_write_same {
@@ -61,7 +66,8 @@ impl Volume {
         }
         let io = self.ios.get_mut(&id).expect("a started io exists");
         let mut ops = command::split(&io.request, unit.geometry, &features);
-        if (self.no_sync && matches!(io.request, Request::Flush))
+        let hasty = sabotage::is(Sabotage::FlushNotWaiting);
+        if ((self.no_sync || hasty) && matches!(io.request, Request::Flush))
             || (self.no_trim && matches!(io.request, Request::Trim { .. }))
         {
             ops.clear();
@@ -159,11 +165,15 @@ impl Volume {
                 }),
             }),
         };
+        if result.is_ok() {
+            self.durability.on_acknowledged(&io.request);
+        }
         let latency = now.saturating_duration_since(io.accepted);
         self.counters.on_reply(latency, result.is_err());
         self.replies.push_back(Reply {
             io: id,
             result,
+            tells_of_loss: io.tells_of_loss,
             latency,
         });
     }

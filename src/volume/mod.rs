@@ -23,6 +23,7 @@
 mod admission;
 mod command;
 mod dispatch;
+mod durability;
 mod failover;
 mod fence;
 mod io;
@@ -56,6 +57,7 @@ pub use roster::RouteCounters;
 pub use status::{RouteStatus, VolumeCounters, VolumeStatus};
 
 use command::Op;
+use durability::Durability;
 use fence::Ledger;
 use ranges::RangeTable;
 use roster::Roster;
@@ -99,6 +101,14 @@ struct Io {
     error: Option<IoError>,
     /// A SYNCHRONIZE CACHE has still to follow the commands, for FUA that writes cannot carry.
     sync_after: bool,
+    /// Writes acknowledged before it, for a flush.
+    covers: u64,
+    /// A command of it was carried out.
+    carried_out: bool,
+    /// That is to be done again: the unit was without power since.
+    redo: bool,
+    /// It fails to tell of lost writes.
+    tells_of_loss: bool,
     /// It holds its range in `ranges`.
     holds_range: bool,
     /// Lost sessions that may still execute a part of it.
@@ -165,8 +175,7 @@ pub struct Volume {
     no_sync: bool,
     no_trim: bool,
     no_write_same: bool,
-    /// The target said that it lost a write that was acknowledged: the next flush fails, once.
-    cache_lost: bool,
+    durability: Durability,
     /// The paths are being logged out on purpose.
     stopping: bool,
     views: Vec<PathView>,
@@ -217,7 +226,7 @@ impl Volume {
             no_trim: false,
             no_write_same: false,
             names: PathNames::default(),
-            cache_lost: false,
+            durability: Durability::new(config.unclean),
             stopping: false,
             views: Vec::new(),
             counters: VolumeCounters::default(),
@@ -276,6 +285,9 @@ impl Volume {
                 self.on_roster(now);
             }
             Message::Lost { incarnation, tasks } => self.on_lost(now, path, incarnation, tasks),
+            Message::PowerLost { incarnation, heard } => {
+                self.on_power_lost(now, path, incarnation, heard);
+            }
             Message::Fenced { upto, by } => self.on_fenced(now, path, upto, by),
             Message::Completed {
                 incarnation,

@@ -121,8 +121,15 @@ impl Volume {
             }
             Verdict::Recheck(what) => {
                 tracing::info!(path = %self.names.of(attempt.path), %judgement, "unit attention");
+                if what == Recheck::Reset
+                    && judgement
+                        .sense
+                        .is_some_and(|sense| sense.says_power_was_lost(true))
+                {
+                    self.on_power_lost(now, attempt.path, attempt.incarnation, Some(now));
+                }
                 if what == Recheck::CacheLost {
-                    self.cache_lost = true;
+                    self.durability.lose();
                     tracing::error!(path = %self.names.of(attempt.path), %judgement, "the target lost an acknowledged write");
                 } else {
                     self.orders.push_back((attempt.path, Order::Recheck));
@@ -281,7 +288,12 @@ impl Volume {
         let command = self.commands.remove(&order).expect("a command ends once");
         let id = command.io;
         let io = self.ios.get_mut(&id).expect("commands belong to an io");
-        let lost = matches!(command.op, Op::Sync) && std::mem::take(&mut self.cache_lost);
+        let cached = self.unit.as_deref().is_some_and(|u| u.features.write_cache);
+        let lost = matches!(io.request, Request::Flush)
+            && self
+                .durability
+                .on_flushed(io.covers, cached, result.is_ok());
+        io.tells_of_loss |= lost;
         let failure = IoError {
             errno: IoErrno::Io,
             lba: None,
@@ -291,6 +303,7 @@ impl Volume {
         } else {
             result
         };
+        io.carried_out |= result.is_ok();
         match result {
             Ok(data) => io.parts[command.part] = data,
             Err(error) => {
@@ -300,6 +313,10 @@ impl Volume {
         io.commands_left -= 1;
         if io.commands_left > 0 {
             return;
+        }
+        if std::mem::take(&mut io.redo) && io.error.is_none() {
+            io.carried_out = false;
+            return self.start(now, id);
         }
         if std::mem::take(&mut io.sync_after) && io.error.is_none() && !self.no_sync {
             return self.enqueue(id, vec![Op::Sync]);

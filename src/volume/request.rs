@@ -82,6 +82,8 @@ pub struct Reply {
     pub io: IoId,
     /// Data for reads, empty otherwise; or the failure.
     pub result: Result<Payload, IoError>,
+    /// It is a flush that fails to tell of lost writes.
+    pub tells_of_loss: bool,
     /// From its arrival to this answer.
     pub latency: Duration,
 }

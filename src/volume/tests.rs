@@ -1,5 +1,6 @@
 //! The volume against paths that do what a test says.
 
+mod durability;
 mod failover;
 mod flow;
 

@@ -29,6 +29,9 @@ pub(crate) struct ReplayArguments {
     /// Everything that the daemon logs, not only what matters to an administrator.
     #[arg(long)]
     everything: bool,
+    /// Every PDU, one line each, as it is queued at its sender.
+    #[arg(long)]
+    pdus: bool,
     /// Only the knobs.
     #[arg(long)]
     knobs: bool,
@@ -79,6 +82,8 @@ pub(crate) fn replay(arguments: &ReplayArguments) -> anyhow::Result<()> {
     }
     let detail = if arguments.everything {
         Detail::Everything
+    } else if arguments.pdus {
+        Detail::Pdus
     } else {
         Detail::Events
     };

@@ -8,7 +8,7 @@ use iiblockdaemon::nbd;
 use iiblockdaemon::path::{PathState, PathStatus};
 
 use super::client::{Client, Ended};
-use super::{Fault, Knobs, Planned, World};
+use super::{Fault, Knobs, Planned, World, setup};
 use crate::recording::Kind;
 use crate::target::lun::WriteCache;
 
@@ -28,6 +28,9 @@ const DISABLED_RETRY: Duration = Duration::from_secs(65);
 /// A command that is not answered is aborted within so long of its timeout, or its session is given up.
 const ABORT: Duration = Duration::from_secs(6);
 
+/// READ, WRITE, WRITE SAME, UNMAP, SYNCHRONIZE CACHE.
+const MEDIUM: [u8; 9] = [0x28, 0x88, 0x2a, 0x8a, 0x41, 0x93, 0x42, 0x35, 0x91];
+
 /// The target gives up a login that nobody goes on with before so long.
 const HALF_LOGIN: Duration = Duration::from_secs(16);
 
@@ -39,6 +42,8 @@ const DETOUR: Duration = Duration::from_secs(2);
 pub enum Rule {
     /// A read returns only what some legal order of the writes allows.
     Content,
+    /// Nothing is read from or written to a unit that is not the volume's.
+    WrongUnit,
     /// No request fails: at the latest after the mending there is a path.
     Fails,
     /// Each request is answered once, in well-formed replies.
@@ -177,6 +182,21 @@ impl World {
         Ok(())
     }
 
+    /// The wrong unit is never used.
+    pub(super) fn check_impostor(&mut self) {
+        let Some(unit) = self.target.unit(setup::IMPOSTOR) else {
+            return;
+        };
+        let used = MEDIUM
+            .iter()
+            .map(|opcode| unit.executed(*opcode))
+            .sum::<u64>();
+        if used > 0 && self.violation.is_none() {
+            let what = format!("{used} commands were carried out on another unit");
+            self.violation = Some(self.broken(Rule::WrongUnit, what));
+        }
+    }
+
     fn nothing_is_left(&self) -> Result<(), Violation> {
         let status = self.engine.status(self.now);
         let volume = &status.volume;
@@ -246,7 +266,9 @@ impl World {
     /// A request was answered.
     pub(super) fn on_ended(&mut self, client: usize, ended: Ended) {
         self.ios += 1;
-        self.flushes_failed += usize::from(ended.kind == Kind::Flush && ended.error.is_some());
+        let reserved = self.reserved.since(self.now - ended.took);
+        let flush = ended.kind == Kind::Flush && ended.error.is_some();
+        self.flushes_failed += usize::from(flush && !reserved);
         self.slowest = self.slowest.max(ended.took);
         let cookie = ended.cookie;
         self.note(|| match ended.error {

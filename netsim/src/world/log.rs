@@ -8,17 +8,21 @@ use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use super::Detail;
+
 /// A subscriber that keeps lines until they are taken.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     level: LevelFilter,
+    detail: Detail,
     lines: Arc<Mutex<Vec<(Level, String)>>>,
 }
 
 impl Log {
-    pub(super) fn new(level: LevelFilter) -> Self {
+    pub(super) fn new(level: LevelFilter, detail: Detail) -> Self {
         Self {
             level,
+            detail,
             lines: Arc::default(),
         }
     }
@@ -50,6 +54,10 @@ impl Subscriber for Log {
         let mut line = Line(String::new());
         event.record(&mut line);
         let level = *event.metadata().level();
+        // Outboxes say so of each PDU.
+        if self.detail == Detail::Pdus && level > Level::INFO && !line.0.starts_with(" queued") {
+            return;
+        }
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.push((level, line.0));
     }

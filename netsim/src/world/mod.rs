@@ -67,6 +67,8 @@ pub enum Detail {
     Nothing,
     /// One line per event, and what the daemon logs at INFO.
     Events,
+    /// The same with every PDU, as it is queued at its sender.
+    Pdus,
     /// The same with everything that the daemon logs.
     Everything,
 }
@@ -155,9 +157,9 @@ fn play(knobs: &Knobs, detail: Detail, recorder: Option<Recorder>) -> (Outcome, 
     let level = match detail {
         Detail::Nothing => LevelFilter::ERROR,
         Detail::Events => LevelFilter::INFO,
-        Detail::Everything => LevelFilter::TRACE,
+        Detail::Pdus | Detail::Everything => LevelFilter::TRACE,
     };
-    let log = Log::new(level);
+    let log = Log::new(level, detail);
     tracing::subscriber::with_default(log.clone(), || {
         PLAYING.set(knobs.seed);
         let mut world = World::new(knobs.clone(), detail, log);
@@ -200,6 +202,8 @@ struct World {
     happened: usize,
     troubled: Vec<Troubled>,
     reserved: Reserved,
+    /// Some portal leads to a wrong unit for a while.
+    impostors: bool,
     /// When the target crashed.
     crashed: Vec<Instant>,
     /// Flushes that failed, as one may after a crash.
@@ -234,6 +238,10 @@ impl World {
             happened: 0,
             troubled: vec![Troubled::default(); knobs.groups.len()],
             reserved: Reserved::default(),
+            impostors: knobs
+                .faults
+                .iter()
+                .any(|planned| matches!(planned.fault, Fault::Impostor { .. })),
             crashed: Vec::new(),
             flushes_failed: 0,
             asking: false,

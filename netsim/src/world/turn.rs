@@ -58,6 +58,9 @@ impl World {
             news |= self.act();
             news |= self.write();
             self.net.sweep();
+            if self.impostors {
+                self.check_impostor();
+            }
             self.drain_log();
             if let Some(violation) = self.violation.take() {
                 return Err(violation);

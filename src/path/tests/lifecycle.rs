@@ -215,3 +215,20 @@ fn a_login_that_is_swallowed_is_given_up_soon_and_the_next_one_later() {
         bench.pass(ms(2_000));
     }
 }
+
+#[test]
+fn a_login_that_meets_a_power_on_tells_the_volume_and_one_that_meets_tgts_or_lios_greeting_does_not()
+ {
+    for (ascq, told) in [(0x01, true), (0x00, false), (0x07, false)] {
+        let mut bench = Bench::new();
+        let mut attentions = vec![Answer::check(6, 0x29, ascq)];
+        bench.disk = Box::new(move |cdb, _| {
+            let attention = attentions.pop().filter(|_| cdb[0] == 0);
+            Some(attention.unwrap_or_else(|| disk(cdb)))
+        });
+        bench.connect(Link::Main);
+        bench.serve(Link::Main);
+        let tells = |message: &Message| matches!(message, Message::PowerLost { .. });
+        assert_eq!(bench.messages.iter().any(tells), told, "29/{ascq:02x}");
+    }
+}

@@ -1,0 +1,111 @@
+//! Volatile caches, power losses and flushes.
+
+use super::*;
+use crate::path::message::Message;
+
+impl Bench {
+    fn power_lost(&mut self, path: u16, heard: Option<Instant>) {
+        let incarnation = self.incarnation(path);
+        let message = Message::PowerLost { incarnation, heard };
+        self.volume.handle_message(self.now, PathId(path), message);
+        self.turn();
+    }
+
+    fn flush(&mut self) -> Option<IoErrno> {
+        let io = self.ask(Request::Flush);
+        self.all_good(0);
+        let replies = self.replies();
+        assert_eq!(replies.len(), 1);
+        assert_eq!(replies[0].0, io);
+        replies[0].1
+    }
+
+    fn written(&mut self, fua: bool) {
+        let range = geometry().range(0, 512).unwrap();
+        let data = command::zeroes(BLOCK);
+        self.ask(Request::Write { range, data, fua });
+        self.all_good(0);
+        self.all_good(0);
+        assert_eq!(self.replies().len(), 1);
+    }
+}
+
+#[test]
+fn a_power_loss_after_unflushed_writes_fails_the_next_flush_once() {
+    let mut bench = Bench::new(1, |_| {});
+    bench.up(0);
+    bench.written(false);
+    bench.power_lost(0, None);
+    assert_eq!(bench.flush(), Some(IoErrno::Io));
+    assert_eq!(bench.flush(), None);
+}
+
+#[test]
+fn a_power_loss_that_can_have_lost_nothing_fails_no_flush() {
+    let mut bench = Bench::new(1, |_| {});
+    bench.up(0);
+    bench.written(false);
+    assert_eq!(bench.flush(), None);
+    bench.written(true);
+    bench.power_lost(0, None);
+    assert_eq!(
+        bench.flush(),
+        None,
+        "everything was flushed or written through"
+    );
+}
+
+#[test]
+fn a_loss_that_nobody_heard_of_is_told_again() {
+    let mut bench = Bench::new(1, |_| {});
+    bench.up(0);
+    bench.written(false);
+    bench.power_lost(0, None);
+    assert_eq!(bench.flush(), Some(IoErrno::Io));
+    bench.volume.loss_was_not_heard();
+    assert_eq!(bench.flush(), Some(IoErrno::Io));
+}
+
+#[test]
+fn after_an_unclean_exit_nobody_knows_what_was_flushed() {
+    let mut bench = Bench::new(1, |config| config.unclean = true);
+    bench.power_lost(0, None);
+    bench.up(0);
+    assert_eq!(bench.flush(), Some(IoErrno::Io));
+}
+
+#[test]
+fn a_second_path_that_tells_of_the_same_power_loss_is_no_news() {
+    let mut bench = Bench::new(2, |_| {});
+    let before = bench.now;
+    bench.now += Duration::from_secs(1);
+    bench.up(0);
+    bench.power_lost(0, None);
+    bench.written(false);
+    bench.power_lost(1, Some(before));
+    assert_eq!(bench.flush(), None);
+    bench.written(false);
+    bench.power_lost(1, Some(bench.now + Duration::from_secs(1)));
+    assert_eq!(
+        bench.flush(),
+        Some(IoErrno::Io),
+        "it was in touch since: another one"
+    );
+}
+
+#[test]
+fn a_write_of_which_a_part_was_carried_out_before_a_power_loss_is_made_again() {
+    let mut bench = Bench::new(1, |_| {});
+    bench.up(0);
+    let io = bench.write(0, 600);
+    let tasks = bench.tasks_on(0);
+    assert_eq!(tasks.len(), 3);
+    bench.good(tasks[0]);
+    bench.power_lost(0, None);
+    bench.good(tasks[1]);
+    bench.good(tasks[2]);
+    assert!(bench.replies().is_empty());
+    assert_eq!(bench.tasks_on(0).len(), 3, "all of it");
+    bench.all_good(0);
+    assert_eq!(bench.replies(), [(io, None)]);
+}
