@@ -155,7 +155,10 @@ impl Path {
         self.actions.push_back(Action::Hangup { link: Link::Main });
         self.probe = None;
         self.passed_barrier = false;
-        self.heard_before = self.heard().or(self.heard_before);
+        // A login hears the target, but takes no unit attention off it.
+        if self.admitted {
+            self.heard_before = self.heard();
+        }
         (self.own, self.unsent) = (None, None);
         self.probation_left = None;
         self.held_up = false;
@@ -362,9 +365,8 @@ impl Path {
         }
     }
 
-    pub(super) fn report_power_lost(&mut self, incarnation: Incarnation, heard: Option<Instant>) {
-        self.messages
-            .push_back(Message::PowerLost { incarnation, heard });
+    pub(super) fn report_power_lost(&mut self, heard: Option<Instant>) {
+        self.messages.push_back(Message::PowerLost { heard });
     }
 
     fn go_into_use(&mut self, now: Instant) {
@@ -378,7 +380,9 @@ impl Path {
             self.fenced_last = false;
         }
         let interrupted = self.probation_left.take();
-        if (!first && interrupted.is_none()) || self.last_loss.is_none() {
+        // A barrier that was refused at the door is tried again while it proves itself.
+        let owed = first && self.fence_owed && self.surroundings.wants_fence;
+        if (!first && interrupted.is_none()) || (self.last_loss.is_none() && !owed) {
             return self.enter(now, State::Ready, "identified");
         }
         let left = interrupted.unwrap_or_else(|| {
@@ -462,10 +466,7 @@ impl Path {
                         proof.deadline = Some(now + PROOF_TIMEOUT);
                     }
                 }
-                FencerEvent::PowerLost => {
-                    // A fencer's session is short.
-                    self.report_power_lost(Incarnation::default(), self.heard_before);
-                }
+                FencerEvent::PowerLost => self.report_power_lost(self.heard_before),
                 FencerEvent::Passed { group } => {
                     self.fence_after = None;
                     self.patience.on_fencer(true);

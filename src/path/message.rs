@@ -153,9 +153,7 @@ pub enum Message {
     },
     /// The target says that the unit was without power: what a volatile cache held is gone.
     PowerLost {
-        /// The session that it was told to, or that follows.
-        incarnation: Incarnation,
-        /// When the path was in touch with the target before that session; `None`: never.
+        /// When the path was in touch with the unit before; `None`: never.
         heard: Option<Instant>,
     },
     /// A task was answered.

@@ -107,12 +107,12 @@ impl Path {
     fn on_own_end(&mut self, now: Instant, task: TaskId, completion: Option<Completion>) {
         self.aborting.remove(&task);
         let sense = completion.as_ref().and_then(unit_attention);
-        if sense.is_some_and(|sense| sense.says_power_was_lost(self.admitted)) {
+        if sense.is_some_and(|sense| sense.says_power_was_lost()) {
             let heard = match self.admitted {
                 true => Some(now),
                 false => self.heard_before,
             };
-            self.report_power_lost(self.incarnation, heard);
+            self.report_power_lost(heard);
         }
         if self.own.take_if(|own| *own == task).is_some() {
             self.on_own_answer(now, completion);

@@ -6,14 +6,25 @@
 //! A write that is still under way, and of which a part was carried out, is carried out again as a whole
 //! before it is acknowledged.
 //!
-//! The unit tells each nexus of the same event: what a path tells is old news if another one told of it
-//! since this path was in touch with the target last, and that one's session lives on.
+//! Flushes that were under way when the first one failed fail as well: they promise the same.
+//!
+//! The unit tells each nexus of the same event. A session that lives began after it, and its path was told at
+//! that session's login at the latest, if it was in touch with the unit before. So what a path tells is old
+//! news if another one has a session in use and was in touch before this path was the last time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::ids::{Incarnation, PathId};
+use crate::ids::PathId;
 
 use super::{Request, Volume};
+
+/// What a flush is to make durable.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Covers {
+    writes: u64,
+    failures: u64,
+}
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -26,8 +37,12 @@ pub(super) struct Durability {
     lost: bool,
     /// So it does after a loss of power, if there is a cache.
     dark: bool,
-    /// Sessions that told of a power loss, and when, until they are lost.
-    told: Vec<(Instant, PathId, Incarnation)>,
+    /// How often a flush failed for that; those under way meanwhile fail as well.
+    failures: u64,
+    /// Paths with a session in use.
+    in_use: BTreeSet<PathId>,
+    /// When paths were first in use.
+    known_since: BTreeMap<PathId, Instant>,
 }
 
 impl Durability {
@@ -39,9 +54,12 @@ impl Durability {
         }
     }
 
-    /// Writes that a flush which begins now makes durable.
-    pub(super) fn begin(&self) -> u64 {
-        self.acknowledged
+    /// A flush that begins now: what it makes durable.
+    pub(super) fn begin(&self) -> Covers {
+        Covers {
+            writes: self.acknowledged,
+            failures: self.failures,
+        }
     }
 
     /// The unit says that it lost an acknowledged write.
@@ -49,9 +67,24 @@ impl Durability {
         self.lost = true;
     }
 
-    /// The session of that path is lost: it vouches for nothing any more.
-    pub(super) fn on_lost(&mut self, path: PathId) {
-        self.told.retain(|(_, by, _)| *by != path);
+    /// The session of that path is in use, or lost.
+    pub(super) fn on_session(&mut self, now: Instant, path: PathId, in_use: bool) {
+        if in_use {
+            self.in_use.insert(path);
+            self.known_since.entry(path).or_insert(now);
+        } else {
+            self.in_use.remove(&path);
+        }
+    }
+
+    /// Whether another path than this one, which was in touch at `heard` the last time, knows already.
+    fn is_old_news(&self, path: PathId, heard: Option<Instant>) -> bool {
+        let knows = |by: &&PathId| {
+            let since = self.known_since.get(by);
+            let in_time = since.is_some_and(|since| heard.is_none_or(|heard| *since <= heard));
+            **by != path && in_time
+        };
+        self.in_use.iter().any(|by| knows(&by))
     }
 
     /// An io was acknowledged.
@@ -59,16 +92,18 @@ impl Durability {
         self.acknowledged += u64::from(request.written_range().is_some() && !request.fua());
     }
 
-    /// The unit answered a flush that began at `began`; whether the client is to be told that it failed.
-    pub(super) fn on_flushed(&mut self, began: u64, cached: bool, good: bool) -> bool {
+    /// The unit answered a flush; whether the client is to be told that it failed.
+    pub(super) fn on_flushed(&mut self, covers: Covers, cached: bool, good: bool) -> bool {
         let dark = std::mem::take(&mut self.dark) && cached;
-        let fails = std::mem::take(&mut self.lost) || dark;
-        if fails {
+        if std::mem::take(&mut self.lost) || dark {
             self.flushed = self.acknowledged;
-        } else if good {
-            self.flushed = self.flushed.max(began);
+            self.failures += 1;
+            return true;
         }
-        fails
+        if good && covers.failures == self.failures {
+            self.flushed = self.flushed.max(covers.writes);
+        }
+        covers.failures < self.failures
     }
 }
 
@@ -78,26 +113,11 @@ impl Volume {
         self.durability.lose();
     }
 
-    /// The unit was without power, as `path` learned in that session, or at the login before it is in use;
-    /// `heard` is when it was in touch with the target before.
-    pub(super) fn on_power_lost(
-        &mut self,
-        now: Instant,
-        path: PathId,
-        incarnation: Incarnation,
-        heard: Option<Instant>,
-    ) {
-        // One that was not admitted yet may be gone: it vouches for nothing.
-        let vouches = |&&(at, by, session): &&(Instant, PathId, Incarnation)| {
-            by != path
-                && self.roster.route(by).incarnation == session
-                && heard.is_none_or(|heard| heard <= at)
-        };
-        if self.durability.told.iter().any(|told| vouches(&told)) {
+    /// The unit was without power, says `path`, which was in touch with it at `heard` the last time.
+    pub(super) fn on_power_lost(&mut self, path: PathId, heard: Option<Instant>) {
+        if self.durability.is_old_news(path, heard) {
             return;
         }
-        self.durability.told.retain(|(_, by, _)| *by != path);
-        self.durability.told.push((now, path, incarnation));
         for io in self.ios.values_mut() {
             io.redo |= io.carried_out && io.request.written_range().is_some();
         }

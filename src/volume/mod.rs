@@ -57,7 +57,7 @@ pub use roster::RouteCounters;
 pub use status::{RouteStatus, VolumeCounters, VolumeStatus};
 
 use command::Op;
-use durability::Durability;
+use durability::{Covers, Durability};
 use fence::Ledger;
 use ranges::RangeTable;
 use roster::Roster;
@@ -102,7 +102,7 @@ struct Io {
     /// A SYNCHRONIZE CACHE has still to follow the commands, for FUA that writes cannot carry.
     sync_after: bool,
     /// Writes acknowledged before it, for a flush.
-    covers: u64,
+    covers: Covers,
     /// A command of it was carried out.
     carried_out: bool,
     /// That is to be done again: the unit was without power since.
@@ -281,13 +281,14 @@ impl Volume {
                 let route = self.roster.route_mut(path);
                 route.incarnation = incarnation;
                 route.standing = standing;
+                if standing.is_usable() {
+                    self.durability.on_session(now, path, true);
+                }
                 route.used |= standing.is_usable();
                 self.on_roster(now);
             }
             Message::Lost { incarnation, tasks } => self.on_lost(now, path, incarnation, tasks),
-            Message::PowerLost { incarnation, heard } => {
-                self.on_power_lost(now, path, incarnation, heard);
-            }
+            Message::PowerLost { heard } => self.on_power_lost(path, heard),
             Message::Fenced { upto, by } => self.on_fenced(now, path, upto, by),
             Message::Completed {
                 incarnation,

@@ -124,9 +124,9 @@ impl Volume {
                 if what == Recheck::Reset
                     && judgement
                         .sense
-                        .is_some_and(|sense| sense.says_power_was_lost(true))
+                        .is_some_and(|sense| sense.says_power_was_lost())
                 {
-                    self.on_power_lost(now, attempt.path, attempt.incarnation, Some(now));
+                    self.on_power_lost(attempt.path, Some(now));
                 }
                 if what == Recheck::CacheLost {
                     self.durability.lose();

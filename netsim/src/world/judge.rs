@@ -143,7 +143,14 @@ impl World {
 
     /// Long after the last ghost, the disk holds what was acknowledged, and nothing is left over.
     fn read_back(&mut self) -> Result<(), Violation> {
-        self.run_for((self.knobs.last_ghost() + Duration::from_secs(1)).max(HALF_LOGIN))?;
+        let hangs = self.target.statistics().hung > 0;
+        let aborted = if hangs {
+            self.knobs.detect.command + ABORT
+        } else {
+            HALF_LOGIN
+        };
+        let ghosts = self.knobs.last_ghost() + Duration::from_secs(1);
+        self.run_for(ghosts.max(HALF_LOGIN).max(aborted))?;
         let (now, blocks) = (self.now, self.knobs.blocks);
         if let Some(client) = self.clients.first_mut() {
             let line = client.read(now, &mut self.oracle, 0, blocks);
@@ -255,20 +262,26 @@ impl World {
     }
 
     /// While another initiator holds the unit, requests may fail. After a crash that may have lost what was
-    /// acknowledged a flush fails.
-    fn may_fail(&self, ended: &Ended) -> bool {
-        let lossy = self.knobs.cache != WriteCache::Off;
-        self.reserved.since(self.now - ended.took)
-            || self.knobs.allowed.failures
-            || (ended.kind == Kind::Flush && lossy && self.flushes_failed <= self.crashed.len())
+    /// acknowledged a flush fails, and so do those that are under way at that time.
+    fn may_fail(&mut self, ended: &Ended) -> bool {
+        let began = self.now - ended.took;
+        if self.knobs.allowed.failures || self.reserved.since(began) {
+            return true;
+        }
+        if ended.kind != Kind::Flush || self.knobs.cache == WriteCache::Off {
+            return false;
+        }
+        if self.losses_told.last().is_some_and(|told| began <= *told) {
+            return true;
+        }
+        self.losses_told.push(self.now);
+        self.losses_told.len() <= self.crashed.len()
     }
 
     /// A request was answered.
     pub(super) fn on_ended(&mut self, client: usize, ended: Ended) {
         self.ios += 1;
-        let reserved = self.reserved.since(self.now - ended.took);
-        let flush = ended.kind == Kind::Flush && ended.error.is_some();
-        self.flushes_failed += usize::from(flush && !reserved);
+        let excused = ended.error.is_some() && self.may_fail(&ended);
         self.slowest = self.slowest.max(ended.took);
         let cookie = ended.cookie;
         self.note(|| match ended.error {
@@ -283,7 +296,7 @@ impl World {
                 Rule::Content,
                 format!("client {client} io {cookie}: {what}"),
             ))
-        } else if let Some(error) = ended.error.filter(|_| !self.may_fail(&ended)) {
+        } else if let Some(error) = ended.error.filter(|_| !excused) {
             Some((
                 Rule::Fails,
                 format!("client {client} io {cookie} failed with {error}"),

@@ -13,7 +13,7 @@
 //! - `net`: connections over routes that can be broken;
 //! - `client`: the NBD clients; `log`: what the daemon logs;
 //! - `record`: what was seen, for reports and pass criteria;
-//! - `turn`: one turn of everything; `judge`: what is demanded; `swarm`: many seeds.
+//! - `turn`: one turn of everything; `judge`: what is demanded.
 
 mod client;
 mod fault;
@@ -26,7 +26,6 @@ mod log;
 mod net;
 mod record;
 mod setup;
-mod swarm;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -45,7 +44,6 @@ pub use impose::impose;
 pub use judge::{Rule, Violation};
 pub use knobs::{Allowed, Knobs, Line, Load};
 pub use setup::target_at;
-pub use swarm::{Swarm, SwarmReport};
 
 use client::Client;
 use inflict::{Reserved, Troubled};
@@ -206,8 +204,8 @@ struct World {
     impostors: bool,
     /// When the target crashed.
     crashed: Vec<Instant>,
-    /// Flushes that failed, as one may after a crash.
-    flushes_failed: usize,
+    /// When a flush failed, as one does after a crash.
+    losses_told: Vec<Instant>,
     /// Clients ask.
     asking: bool,
     ios: u64,
@@ -243,7 +241,7 @@ impl World {
                 .iter()
                 .any(|planned| matches!(planned.fault, Fault::Impostor { .. })),
             crashed: Vec::new(),
-            flushes_failed: 0,
+            losses_told: Vec::new(),
             asking: false,
             ios: 0,
             fenced: (0, 0),

@@ -5,8 +5,7 @@ use crate::path::message::Message;
 
 impl Bench {
     fn power_lost(&mut self, path: u16, heard: Option<Instant>) {
-        let incarnation = self.incarnation(path);
-        let message = Message::PowerLost { incarnation, heard };
+        let message = Message::PowerLost { heard };
         self.volume.handle_message(self.now, PathId(path), message);
         self.turn();
     }
@@ -75,22 +74,41 @@ fn after_an_unclean_exit_nobody_knows_what_was_flushed() {
 }
 
 #[test]
-fn a_second_path_that_tells_of_the_same_power_loss_is_no_news() {
+fn what_a_path_with_a_session_knows_already_is_no_news_from_another() {
     let mut bench = Bench::new(2, |_| {});
-    let before = bench.now;
+    let long_ago = bench.now;
     bench.now += Duration::from_secs(1);
     bench.up(0);
-    bench.power_lost(0, None);
     bench.written(false);
-    bench.power_lost(1, Some(before));
-    assert_eq!(bench.flush(), None);
+    bench.now += Duration::from_secs(1);
+    bench.power_lost(1, Some(bench.now));
+    assert_eq!(
+        bench.flush(),
+        None,
+        "path 0 would have been told, and lives"
+    );
     bench.written(false);
-    bench.power_lost(1, Some(bench.now + Duration::from_secs(1)));
+    bench.power_lost(1, Some(long_ago));
     assert_eq!(
         bench.flush(),
         Some(IoErrno::Io),
-        "it was in touch since: another one"
+        "path 0 was never in touch then"
     );
+}
+
+#[test]
+fn flushes_under_way_fail_together() {
+    let mut bench = Bench::new(1, |_| {});
+    bench.up(0);
+    bench.written(false);
+    let one = bench.ask(Request::Flush);
+    let other = bench.ask(Request::Flush);
+    bench.power_lost(0, None);
+    bench.all_good(0);
+    bench.all_good(0);
+    let failed = Some(IoErrno::Io);
+    assert_eq!(bench.replies(), [(one, failed), (other, failed)]);
+    assert_eq!(bench.flush(), None);
 }
 
 #[test]
