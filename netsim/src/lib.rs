@@ -10,7 +10,7 @@
 //! - [`recording`]: what a run was seen to do;
 //! - [`report`], [`demo`]: the result as text, JSON, a web page or a table, and the demonstration;
 //! - [`target`]: a simulated iSCSI target with its disks, sans-IO, and over real sockets;
-//! - [`world`]: the daemon's cores, links and a target on one virtual clock, and a swarm of seeds;
+//! - [`world`], [`swarm`]: the daemon's cores, links and a target on one virtual clock, one seed or many;
 //! - [`exhaustive`]: every interleaving of small worlds;
 //! - [`scenario`]: worlds by name, from files, with pass criteria; [`live`]: the same over real sockets.
 
@@ -40,6 +40,8 @@ pub mod report;
 pub mod demo;
 
 pub mod world;
+
+pub mod swarm;
 
 pub mod exhaustive;
 pub mod scenario;

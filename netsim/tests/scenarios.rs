@@ -209,3 +209,75 @@ async fn what_makes_no_sense_over_real_sockets_is_refused_and_named() {
         "{text}"
     );
 }
+
+fn documentation() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scenarios.md");
+    std::fs::read_to_string(file).unwrap()
+}
+
+#[test]
+fn the_documented_example_passes() {
+    let text = documentation();
+    let (_, example) = text.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let scenario = Scenario::parse(example, Path::new("example.toml")).unwrap();
+    let missed = missed(&scenario.play(Detail::Nothing).recording);
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+/// What is known is what the message about an unknown key lists.
+#[test]
+fn every_key_and_every_fault_is_documented() {
+    let text = documentation();
+    let least = "about = \"\"\n[workload]\nlasts = \"1s\"\n";
+    let places = [
+        "",
+        "[unit]\n",
+        "[target]\n",
+        "[line]\n",
+        "[[path]]\n",
+        "[workload]\n",
+        "[[fault]]\n",
+        "[[fault]]\n[fault.pass]\n",
+        "[[fault]]\n[fault.pass.reaches]\n",
+        "[[fault]]\n[fault.pass.first_error]\n",
+        "[pass]\n",
+    ];
+    let message = |file: &str| {
+        Scenario::parse(file, Path::new("x.toml"))
+            .unwrap_err()
+            .to_string()
+    };
+    for place in places {
+        let message = message(&format!("{place}no-such-key = 1\n"));
+        let (_, known) = message.split_once("expected ").unwrap();
+        for key in known.split('`').skip(1).step_by(2) {
+            let documented = ["`KEY`", "`{ KEY", ", KEY }"];
+            let documented = documented.map(|form| text.contains(&form.replace("KEY", key)));
+            assert!(documented.contains(&true), "{place}{key}");
+        }
+    }
+    let file = format!("{least}[[path]]\n[[fault]]\nat = \"0s\"\nwhat = \"nonsense\"\n");
+    let message = message(&file);
+    let (_, known) = message.split_once("no fault; ").unwrap();
+    let lists = known.split([';', ':']).skip(1).step_by(2);
+    let orders: Vec<&str> = lists
+        .flat_map(|list| list.split(", "))
+        .filter_map(|order| order.split_whitespace().next())
+        .collect();
+    assert!(orders.len() > 25, "{orders:?}");
+    for order in orders {
+        let documented = [format!("`{order}`"), format!("`{order} ")];
+        assert!(documented.iter().any(|form| text.contains(form)), "{order}");
+    }
+}
+
+/// The drills have the numbers of a list that is worked off one by one.
+#[test]
+fn there_are_thirty_drills() {
+    let names = files().into_iter().map(|file| {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        name[..2].parse::<u32>().unwrap()
+    });
+    assert_eq!(names.collect::<Vec<_>>(), (1..=30).collect::<Vec<_>>());
+}

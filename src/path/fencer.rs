@@ -317,7 +317,7 @@ impl Fencer {
             }
             Event::Completed(_, completion) => {
                 let sense = unit_attention(&completion);
-                if sense.is_some_and(|sense| sense.says_power_was_lost(false)) {
+                if sense.is_some_and(|sense| sense.says_power_was_lost()) {
                     self.events.push_back(FencerEvent::PowerLost);
                 }
                 let Phase::Barrier { barrier, .. } = &mut self.phase else {

@@ -107,7 +107,7 @@ impl Path {
     fn on_own_end(&mut self, now: Instant, task: TaskId, completion: Option<Completion>) {
         self.aborting.remove(&task);
         let sense = completion.as_ref().and_then(unit_attention);
-        if sense.is_some_and(|sense| sense.says_power_was_lost(self.admitted)) {
+        if sense.is_some_and(|sense| sense.says_power_was_lost()) {
             let heard = match self.admitted {
                 true => Some(now),
                 false => self.heard_before,

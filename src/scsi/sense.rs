@@ -120,12 +120,12 @@ pub struct Sense {
 impl Sense {
     /// Whether a unit attention says that the unit was without power, so that a volatile cache is gone: POWER
     /// ON OCCURRED, DEVICE INTERNAL RESET (SPC-5 annex F). 29/00 may mean it as well, but tgt and LIO tell
-    /// that to every new session: it counts only `in_session`.
+    /// that to every new session, and tgt to everybody after a LUN RESET, which loses no cache: it does not
+    /// count, for a flush that fails for nothing stops a file system.
     #[must_use]
-    pub fn says_power_was_lost(&self, in_session: bool) -> bool {
+    pub fn says_power_was_lost(&self) -> bool {
         let code = matches!((self.asc, self.ascq), (0x29, 0x01 | 0x04));
-        let vague = in_session && (self.asc, self.ascq) == (0x29, 0x00);
-        self.key == SenseKey::UnitAttention && !self.deferred && (code || vague)
+        self.key == SenseKey::UnitAttention && !self.deferred && code
     }
 
     /// Sense with nothing but its codes.

@@ -124,7 +124,7 @@ impl Volume {
                 if what == Recheck::Reset
                     && judgement
                         .sense
-                        .is_some_and(|sense| sense.says_power_was_lost(true))
+                        .is_some_and(|sense| sense.says_power_was_lost())
                 {
                     self.on_power_lost(now, attempt.path, Some(now));
                 }

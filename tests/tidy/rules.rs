@@ -93,6 +93,7 @@ const NETSIM_SHELLS: &[&str] = &[
     "proxy",
     "nbd_client",
     "workload",
+    "swarm",
     "clock",
     "demo",
     "live",

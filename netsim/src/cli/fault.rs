@@ -12,6 +12,7 @@ use netsim::quantity::parse_duration;
 #[command(after_help = "Examples:\n  \
     netsim fault A blackhole --for 5s\n  \
     netsim fault /run/a.sock latency 20ms\n  \
+    netsim fault A cut --for 200ms --every 1s --times 10\n  \
     netsim fault A heal drop\n  \
     netsim fault A status")]
 pub(crate) struct Arguments {
@@ -23,12 +24,21 @@ pub(crate) struct Arguments {
     /// Heal after this time, e.g. 5s; held bytes are released.
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     duration: Option<Duration>,
+    /// Let it come again, so often (see --times); everything is healed in between.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires_all = ["duration", "times"])]
+    every: Option<Duration>,
+    /// How often it comes.
+    #[arg(long, value_name = "N", requires = "every")]
+    times: Option<u32>,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut line = arguments.fault.join(" ");
     if let Some(duration) = arguments.duration {
         line.push_str(&format!(" for {}us", duration.as_micros()));
+    }
+    if let (Some(every), Some(times)) = (arguments.every, arguments.times) {
+        line.push_str(&format!(" every {}us times {times}", every.as_micros()));
     }
     let path = control::socket_path(&arguments.proxy);
     let answer = control::request(&path, &line)

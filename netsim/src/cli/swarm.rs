@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::bail;
 use netsim::quantity::parse_duration;
-use netsim::world::{self, Detail, Knobs, Swarm};
+use netsim::swarm::Swarm;
+use netsim::world::{self, Detail, Knobs};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SwarmArguments {
@@ -17,6 +18,9 @@ pub(crate) struct SwarmArguments {
     /// Stop after so long, e.g. 60s.
     #[arg(long, value_parser = parse_duration)]
     time: Option<Duration>,
+    /// Threads.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
     /// Go on after a seed that broke a rule, up to so many.
     #[arg(long, default_value_t = 10)]
     failures: usize,
@@ -43,6 +47,7 @@ pub(crate) fn swarm(arguments: &SwarmArguments) -> anyhow::Result<()> {
         from: arguments.from,
         seeds: arguments.seeds,
         time: arguments.time,
+        jobs: arguments.jobs,
     };
     let mut failures = 0;
     let report = swarm.play(|seed, outcome| {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use iiblockdaemon::control::report::{PathReport, StatusReport};
+use iiblockdaemon::control::report::{PathReport, PathState, StatusReport};
 use iiblockdaemon::shell::control_client;
 use tokio::task::JoinHandle;
 
@@ -22,6 +22,8 @@ struct Seen {
     states: Vec<(Instant, String, String)>,
     /// Commands and bytes so far.
     counters: Vec<(Instant, u64, u64)>,
+    /// Losses so far.
+    losses: u64,
 }
 
 /// A watch over a running daemon; dropping it ends the watch.
@@ -97,13 +99,26 @@ fn note(seen: &mut Vec<Seen>, now: Instant, report: &StatusReport) {
     }
 }
 
+fn has_session(state: PathState) -> bool {
+    matches!(
+        state,
+        PathState::Ready | PathState::Probation | PathState::Suspect | PathState::Probing
+    )
+}
+
 impl Seen {
     fn note(&mut self, now: Instant, path: &PathReport) {
         let asked_before = self.counters.last().map(|seen| seen.0);
+        let lost = path.losses > std::mem::replace(&mut self.losses, path.losses);
         self.counters.push((now, path.commands, path.bytes));
         // A path out of use says since when it has been so, which may be several states ago.
         let since = now.checked_sub(Duration::from_millis(path.since_ms));
         let since = since.unwrap_or(now);
+        if let Some(before) = asked_before.filter(|_| lost && has_session(path.state)) {
+            let why = "lost, and back before anybody looked".to_owned();
+            self.states
+                .push((since.max(before), "down".to_owned(), why));
+        }
         // The answer was some time under way.
         let changed = asked_before.is_none_or(|before| since > before + PERIOD);
         let state = path.state.name();

@@ -97,6 +97,10 @@ impl Site {
         })
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all the others are the target's"
+    )]
     pub(super) async fn inflict(&mut self, fault: &Fault) -> anyhow::Result<()> {
         tracing::info!(%fault, "fault");
         match fault {
@@ -211,6 +215,10 @@ impl Site {
 }
 
 /// What ends a fault of the target, if it does not end by itself.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "other faults end by themselves"
+)]
 fn opposite(fault: &Fault) -> Option<Fault> {
     match *fault {
         Fault::Window { path, closed: true } => Some(Fault::Window {

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -124,26 +125,52 @@ impl Carrier {
         }
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
+        let (client_end, server_end) = (Peer::default(), Peer::default());
         let up = Pump {
             statistics: &self.statistics.to_target,
             conditions: |network| &network.path.to_target,
-            ..Pump::new(client_read, server_write, to_target, self)
+            back: |network| &network.path.to_initiator,
+            ..Pump::new(
+                (client_read, &client_end),
+                (server_write, &server_end),
+                to_target,
+                self,
+            )
         };
         let down = Pump {
             statistics: &self.statistics.to_initiator,
             conditions: |network| &network.path.to_initiator,
-            ..Pump::new(server_read, client_write, to_initiator, self)
+            back: |network| &network.path.to_target,
+            ..Pump::new(
+                (server_read, &server_end),
+                (client_write, &client_end),
+                to_initiator,
+                self,
+            )
         };
         tokio::try_join!(up.run(), down.run()).map(|_| ())
     }
 }
 
+/// What the two directions of a connection tell each other of a peer.
+#[derive(Debug, Default)]
+struct Peer {
+    /// A write to it failed. Its reset may have come out there, so that reading it only shows an end.
+    gone: AtomicBool,
+    /// The end of its stream was passed on.
+    ended: AtomicBool,
+}
+
 struct Pump<'a> {
     from: ReadHalf<'a>,
+    source: &'a Peer,
     to: WriteHalf<'a>,
+    receiver: &'a Peer,
     pipe: Pipe,
     network: watch::Receiver<Network>,
     conditions: fn(&Network) -> &Conditions,
+    /// Those of the other direction.
+    back: fn(&Network) -> &Conditions,
     statistics: &'a SharedDirection,
     counted: Counters,
     buffer: BytesMut,
@@ -162,15 +189,23 @@ enum Step {
 }
 
 impl<'a> Pump<'a> {
-    fn new(from: ReadHalf<'a>, to: WriteHalf<'a>, pipe: Pipe, carrier: &'a Carrier) -> Self {
+    fn new(
+        (from, source): (ReadHalf<'a>, &'a Peer),
+        (to, receiver): (WriteHalf<'a>, &'a Peer),
+        pipe: Pipe,
+        carrier: &'a Carrier,
+    ) -> Self {
         let mut network = carrier.network.clone();
         network.mark_changed();
         Self {
             from,
+            source,
             to,
+            receiver,
             pipe,
             network,
             conditions: |network| &network.path.to_target,
+            back: |network| &network.path.to_initiator,
             statistics: &carrier.statistics.to_target,
             counted: Counters::default(),
             buffer: BytesMut::new(),
@@ -203,7 +238,7 @@ impl<'a> Pump<'a> {
             match self.step().await {
                 Step::Changed | Step::Due => {}
                 Step::Wrote(Ok(count)) => self.pending.advance(count),
-                Step::Wrote(Err(_)) => self.lose_receiver(),
+                Step::Wrote(Err(_)) => self.lose_receiver()?,
                 Step::Read(Ok(0)) => self.pipe.push_end(clock::now(), End::Fin),
                 Step::Read(Ok(_)) => self.take_read(),
                 Step::Read(Err(_)) => self.pipe.push_end(clock::now(), End::Reset),
@@ -262,16 +297,25 @@ impl<'a> Pump<'a> {
         }
     }
 
-    fn lose_receiver(&mut self) {
+    fn lose_receiver(&mut self) -> Result<(), Aborted> {
         self.statistics.take_back(self.pending.len());
         self.pending.clear();
         self.deaf = true;
+        self.receiver.gone.store(true, Ordering::Relaxed);
+        let way_back = (self.back)(&self.network.borrow()).hole;
+        if self.receiver.ended.load(Ordering::Relaxed) && way_back != Hole::All {
+            // The other direction is over: nobody else tells the sender.
+            return Err(Aborted);
+        }
+        Ok(())
     }
 
     async fn end(&mut self, end: End) -> Result<(), Aborted> {
         match end {
+            End::Fin if self.source.gone.load(Ordering::Relaxed) => Err(Aborted),
             // The other direction goes on; a receiver that is gone is its business.
             End::Fin => {
+                self.source.ended.store(true, Ordering::Relaxed);
                 let _ = self.to.shutdown().await;
                 Ok(())
             }

@@ -1,7 +1,8 @@
 //! The control socket of a proxy: one line in, an answer out, over a unix socket.
 //!
 //! A request is the text of a [`Fault`], with `for TIME` at its end if it is to be healed after
-//! that time, or `status`. The answer's first line is `ok` or `error: ...`.
+//! that time, and `every TIME times N` after that if it is to come again; or `status`. The answer's
+//! first line is `ok` or `error: ...`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::ProxyHandle;
+use super::{Flapping, ProxyHandle};
 use crate::fault::Fault;
 use crate::link::Held;
 use crate::quantity::parse_duration;
@@ -72,21 +73,46 @@ fn carry_out(line: &str, proxy: &ProxyHandle) -> Result<String, String> {
     if line == "status" {
         return Ok(format!("path: {}\n{}", proxy.path(), proxy.statistics()));
     }
-    let (fault, duration) = match line.rsplit_once(" for ") {
-        Some((fault, time)) => {
-            let time = parse_duration(time.trim()).map_err(|error| error.to_string())?;
-            (fault, Some(time))
-        }
+    let (line, again) = match line.split_once(" every ") {
+        Some((line, again)) => (line, Some(again)),
+        None => (line, None),
+    };
+    let (fault, lasts) = match line.rsplit_once(" for ") {
+        Some((fault, time)) => (fault, Some(duration(time)?)),
         None => (line, None),
     };
     let fault: Fault = fault
         .parse()
         .map_err(|error: crate::fault::FaultError| error.to_string())?;
-    match duration {
-        Some(duration) => proxy.set_for(&fault, duration, Held::Release),
-        None => proxy.set(&fault),
+    match (lasts, again) {
+        (None, None) => proxy.set(&fault),
+        (Some(lasts), None) => proxy.set_for(&fault, lasts, Held::Release),
+        (Some(lasts), Some(again)) => proxy.flap(&fault, flapping(lasts, again)?),
+        (None, Some(_)) => return Err("what comes again needs `for TIME`".to_owned()),
     }
     Ok(proxy.statistics().to_string())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text.trim()).map_err(|error| error.to_string())
+}
+
+/// `TIME times N`.
+fn flapping(lasts: Duration, again: &str) -> Result<Flapping, String> {
+    let (every, times) = again
+        .split_once(" times ")
+        .ok_or("`every TIME` needs `times N`")?;
+    let every = duration(every)?;
+    let times = times.trim().parse();
+    let times = times.map_err(|_| "`times` needs a whole number")?;
+    if every < lasts {
+        return Err("`every` is shorter than `for`".to_owned());
+    }
+    Ok(Flapping {
+        lasts,
+        every,
+        times,
+    })
 }
 
 /// Sends one request to the control socket at `path` and returns the answer without its first line.

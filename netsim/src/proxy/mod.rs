@@ -23,12 +23,13 @@ mod statistics;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::clock;
 use crate::fault::{Fault, PathState};
 use crate::link::{End, Held, Link};
 use crate::rng::Rng;
@@ -83,12 +84,25 @@ struct Inner {
     network: watch::Sender<Network>,
     statistics: Arc<statistics::Shared>,
     task: JoinHandle<()>,
+    /// How often flapping was begun or ended: who began an earlier one stops.
+    flappings: Mutex<u64>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// How a fault comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flapping {
+    /// How long it lasts each time.
+    pub lasts: Duration,
+    /// From one begin to the next; not shorter than `lasts`.
+    pub every: Duration,
+    /// How often it comes.
+    pub times: u32,
 }
 
 impl ProxyHandle {
@@ -110,6 +124,7 @@ impl ProxyHandle {
             network,
             statistics,
             task,
+            flappings: Mutex::new(0),
         })))
     }
 
@@ -119,8 +134,14 @@ impl ProxyHandle {
         self.0.local_addr
     }
 
-    /// Carries out one order; faults add up until a heal.
+    /// Carries out one order; faults add up until a heal, which ends flapping, too.
     pub fn set(&self, fault: &Fault) {
+        let mut flappings = self.flappings();
+        *flappings += u64::from(matches!(fault, Fault::Heal(_)));
+        self.apply(fault);
+    }
+
+    fn apply(&self, fault: &Fault) {
         tracing::info!(proxy = %self.0.local_addr, %fault, "fault");
         self.0.network.send_modify(|network| {
             network.path.apply(fault);
@@ -151,6 +172,49 @@ impl ProxyHandle {
             tokio::time::sleep(duration).await;
             proxy.heal(held);
         });
+    }
+
+    /// Carries out one order again and again; everything is healed in between. A heal or another
+    /// flapping ends it.
+    pub fn flap(&self, fault: &Fault, flapping: Flapping) {
+        let mine = {
+            let mut flappings = self.flappings();
+            *flappings += 1;
+            *flappings
+        };
+        let (fault, inner) = (fault.clone(), Arc::downgrade(&self.0));
+        let heal = Fault::Heal(Held::Release);
+        let pause = flapping.every.saturating_sub(flapping.lasts);
+        tokio::spawn(async move {
+            let mut next = clock::now();
+            for _ in 0..flapping.times {
+                for (order, lasts) in [(&fault, flapping.lasts), (&heal, pause)] {
+                    let Some(proxy) = inner.upgrade().map(Self) else {
+                        return;
+                    };
+                    if !proxy.apply_if(mine, order) {
+                        return;
+                    }
+                    drop(proxy);
+                    next += lasts;
+                    clock::sleep_until(Some(next)).await;
+                }
+            }
+        });
+    }
+
+    /// Carries out an order of that flapping, unless it is over.
+    fn apply_if(&self, flapping: u64, order: &Fault) -> bool {
+        let flappings = self.flappings();
+        if *flappings == flapping {
+            self.apply(order);
+        }
+        *flappings == flapping
+    }
+
+    fn flappings(&self) -> MutexGuard<'_, u64> {
+        let flappings = self.0.flappings.lock();
+        flappings.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends every fault; `held` says what becomes of the bytes in a hole.

@@ -1,4 +1,4 @@
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -263,5 +263,99 @@ async fn the_control_socket_sets_faults_and_explains_mistakes() {
     assert_eq!(read(&mut far, 4).await, b"late");
     let error = control::request(&path, "blakhole").await.unwrap_err();
     assert!(error.to_string().contains("there are: cut"), "{error}");
+    for (line, what) in [
+        ("cut every 1s times 2", "needs `for TIME`"),
+        ("cut for 1s every 2s", "needs `times N`"),
+        ("cut for 2s every 1s times 2", "shorter than `for`"),
+    ] {
+        let error = control::request(&path, line).await.unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
+    }
+    let flapping = "cut for 1ms every 2ms times 2";
+    control::request(&path, flapping).await.unwrap();
     serving.abort();
+}
+
+/// Sends until the connection breaks.
+async fn pour(far: &mut TcpStream) -> io::Error {
+    let chunk = vec![7; 64 << 10];
+    let broken = async {
+        loop {
+            if let Err(error) = far.write_all(&chunk).await {
+                return error;
+            }
+        }
+    };
+    timeout(LONG, broken).await.expect("the sender hears of it")
+}
+
+#[tokio::test]
+async fn a_target_that_sends_without_end_hears_of_a_client_that_went_away() {
+    for half_closed_first in [false, true] {
+        let (proxy, _server, mut client, mut far) = connected().await;
+        far.write_all(&[7; 100_000]).await.unwrap();
+        read(&mut client, 1).await;
+        if half_closed_first {
+            client.shutdown().await.unwrap();
+            assert_eq!(far.read(&mut [0; 1]).await.unwrap(), 0);
+        }
+        // With unread bytes, which makes it a reset.
+        drop(client);
+        let error = pour(&mut far).await;
+        assert!(
+            matches!(
+                error.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ),
+            "{error}"
+        );
+        while proxy.statistics().reset == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flapping_path_is_cut_as_often_as_was_asked_and_then_stays_healed() {
+    let (proxy, _server) = proxy().await;
+    let flapping = Flapping {
+        lasts: Duration::from_millis(20),
+        every: Duration::from_millis(60),
+        times: 3,
+    };
+    proxy.flap(&Fault::Cut, flapping);
+    let mut network = proxy.0.network.subscribe();
+    let third = network.wait_for(|network| network.cuts == 3 && network.path.is_clear());
+    timeout(LONG, third).await.expect("three cuts").unwrap();
+    let after = async {
+        let mut network = proxy.0.network.subscribe();
+        network.wait_for(|network| network.cuts > 3).await.is_ok()
+    };
+    assert!(timeout(SHORT, after).await.is_err(), "no fourth cut");
+    assert!(proxy.path().is_clear());
+}
+
+#[tokio::test]
+async fn a_heal_ends_the_flapping() {
+    let (proxy, _server) = proxy().await;
+    let flapping = Flapping {
+        lasts: Duration::from_millis(10),
+        every: Duration::from_millis(20),
+        times: u32::MAX,
+    };
+    proxy.flap(&Fault::CutFin, flapping);
+    while proxy.path().is_clear() {
+        tokio::task::yield_now().await;
+    }
+    proxy.heal(Held::Release);
+    let cuts = proxy.0.network.borrow().cuts;
+    let after = async {
+        let mut network = proxy.0.network.subscribe();
+        network
+            .wait_for(|network| network.cuts > cuts)
+            .await
+            .is_ok()
+    };
+    assert!(timeout(SHORT, after).await.is_err(), "no further cut");
+    assert!(proxy.path().is_clear());
 }

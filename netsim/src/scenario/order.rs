@@ -304,8 +304,11 @@ fn misdeeds() -> [(&'static str, Misdeed); 11] {
 
 fn network(text: &str, first: &str) -> Result<Order, OrderError> {
     match text.parse() {
+        // The end of a fault is its own.
+        Ok(Fault::Heal(_)) | Err(FaultError::Unknown(_)) => {
+            Err(OrderError::Unknown(first.to_owned()))
+        }
         Ok(fault) => Ok(Order::Network(fault)),
-        Err(FaultError::Unknown(_)) => Err(OrderError::Unknown(first.to_owned())),
         Err(error) => Err(OrderError::Network(error)),
     }
 }

@@ -102,10 +102,12 @@ impl Scenario {
             | Order::Capacity(_)
             | Order::Vanish => {
                 for path in fault.paths.iter().copied() {
-                    let (begins, ends) = self.on_portal(path, &fault.order);
-                    plan(Some(begin), begins);
-                    if let Some(ends) = ends {
-                        plan(end, ends);
+                    let changes = self.on_portal(path, &fault.order);
+                    if let Some((begins, ends)) = changes {
+                        plan(Some(begin), begins);
+                        if let Some(ends) = ends {
+                            plan(end, ends);
+                        }
                     }
                 }
             }
@@ -143,10 +145,10 @@ impl Scenario {
         }
     }
 
-    /// What is done to a portal, and what ends it.
-    fn on_portal(&self, path: usize, order: &Order) -> (Fault, Option<Fault>) {
+    /// What is done to a portal, if anything is, and what ends it.
+    fn on_portal(&self, path: usize, order: &Order) -> Option<(Fault, Option<Fault>)> {
         let switch = |fault: &dyn Fn(bool) -> Fault| (fault(true), Some(fault(false)));
-        match order {
+        Some(match order {
             Order::Freeze => switch(&|on| Fault::Freeze { path, on }),
             Order::ClosedWindow => switch(&|closed| Fault::Window { path, closed }),
             Order::Impostor => switch(&|on| Fault::Impostor { path, on }),
@@ -182,8 +184,17 @@ impl Scenario {
                 let capacity = |blocks| Fault::Capacity { path, blocks };
                 (capacity(Some(blocks)), Some(capacity(None)))
             }
-            _ => unreachable!("not done to a portal: {order}"),
-        }
+            Order::Network(_)
+            | Order::Ends(_)
+            | Order::HalfOpen
+            | Order::HalfClose(_)
+            | Order::Crash
+            | Order::KillDaemon
+            | Order::ReplaceClient(_)
+            | Order::Status { .. }
+            | Order::Attention { .. }
+            | Order::Reserve { .. } => return None,
+        })
     }
 
     /// The network of a path: at each change, all that is wrong with it.
@@ -192,11 +203,12 @@ impl Scenario {
             .iter()
             .filter_map(|episode| {
                 let fault = &self.faults[episode.fault];
-                match &fault.order {
-                    Order::Network(order) if fault.paths.contains(&path) => {
-                        Some((episode, fault, order))
-                    }
-                    _ => None,
+                if let Order::Network(order) = &fault.order
+                    && fault.paths.contains(&path)
+                {
+                    Some((episode, fault, order))
+                } else {
+                    None
                 }
             })
             .collect();
@@ -215,7 +227,7 @@ impl Scenario {
                 .filter(|(episode, ..)| episode.end == Some(at));
             state.held = ends
                 .map(|(_, fault, _)| fault.held)
-                .last()
+                .next_back()
                 .unwrap_or(Held::Release);
             let state = Box::new(state);
             planned.push(Planned {

@@ -95,9 +95,11 @@ fn faults_of_one_path_add_up_and_each_ends_by_itself() {
          [[fault]]\nat = \"4s\"\nwhat = \"blackhole to-target\"\npath = \"all\"\nfor = \"1s\"\ntimes = 2\n\
          every = \"3s\"\nheld = \"drop\"\n",
     );
-    let of_b = |planned: Planned| match planned.fault {
-        Fault::Route { path: 1, state } => Some((planned.at, *state)),
-        _ => None,
+    let of_b = |planned: Planned| {
+        let Fault::Route { path: 1, state } = planned.fault else {
+            return None;
+        };
+        Some((planned.at, *state))
     };
     let states: Vec<(Duration, PathState)> =
         scenario.planned().into_iter().filter_map(of_b).collect();

@@ -8,6 +8,10 @@ use crate::target::lun::{Injection, Refusal, sense};
 
 /// Does to the target what the fault says, if it concerns nothing else: neither the network nor what a portal
 /// is like while a fault lasts.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "faults of the unit are looked at next"
+)]
 pub fn impose(target: &mut Target, now: Instant, fault: &Fault) {
     match *fault {
         Fault::Hang { path, times } => target.hang(path, times),
@@ -40,6 +44,10 @@ fn give_notice(target: &mut Target, now: Instant, path: usize, notice: Notice) {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "other faults are not the target's"
+)]
 fn impose_on_unit(target: &mut Target, fault: &Fault) {
     let Some(unit) = target.unit(0) else {
         return;

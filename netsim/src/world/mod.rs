@@ -13,7 +13,7 @@
 //! - `net`: connections over routes that can be broken;
 //! - `client`: the NBD clients; `log`: what the daemon logs;
 //! - `record`: what was seen, for reports and pass criteria;
-//! - `turn`: one turn of everything; `judge`: what is demanded; `swarm`: many seeds.
+//! - `turn`: one turn of everything; `judge`: what is demanded.
 
 mod client;
 mod fault;
@@ -26,7 +26,6 @@ mod log;
 mod net;
 mod record;
 mod setup;
-mod swarm;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -45,7 +44,6 @@ pub use impose::impose;
 pub use judge::{Rule, Violation};
 pub use knobs::{Allowed, Knobs, Line, Load};
 pub use setup::target_at;
-pub use swarm::{Swarm, SwarmReport};
 
 use client::Client;
 use inflict::{Reserved, Troubled};
