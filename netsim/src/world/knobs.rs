@@ -350,7 +350,7 @@ impl Knobs {
         let strays = |planned: &Planned| match planned.fault {
             Fault::Redirect {
                 path, to: Some(to), ..
-            } => !self.share_sessions(path, to),
+            } => to != path,
             Fault::Impostor { on, .. } => on,
             _ => false,
         };
