@@ -66,7 +66,7 @@ impl Path {
         self.incarnation = self.incarnation.next();
         self.attempted = now;
         let to = self.redirect.take();
-        self.redirected.clone_from(&to);
+        self.redirected = to.clone().filter(|to| *to != self.config.portal);
         self.enter(
             now,
             State::Connecting {

@@ -256,6 +256,7 @@ pub struct Planned {
 }
 
 impl fmt::Display for Fault {
+    #[expect(clippy::too_many_lines, reason = "a table: one row per fault")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cut { path, end } => write!(f, "path {path} cut with {end:?}"),
