@@ -121,3 +121,20 @@ fn a_path_comes_back_though_its_window_has_one_place() {
     knobs.shared = true;
     passes(&knobs);
 }
+
+/// Two portal groups: a sibling's portal ends nothing, only the path's own does, however it reinstates.
+#[test]
+fn with_two_portal_groups_the_paths_own_portal_fences() {
+    for reinstatement in [Reinstatement::Synchronous, Reinstatement::Asynchronous] {
+        let knobs = |seed| Knobs {
+            groups: vec![1, 2],
+            reinstatement,
+            ..haunted(seed, SECOND)
+        };
+        for seed in 0..4 {
+            let summary = passes(&knobs(seed)).summary;
+            assert!(summary.fenced > 0 && summary.quiesced == 0, "{summary:?}");
+        }
+        assert!(loses_a_write(Sabotage::GhostRuleOff, knobs));
+    }
+}

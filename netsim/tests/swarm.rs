@@ -62,9 +62,30 @@ fn seeds_that_found_defects_pass() {
             "two logins waited for the same predecessor, and both got a session",
         ),
         (
+            303,
+            "a login to a machine that had taken over the address passed for a fence: a lost write",
+        ),
+        (
+            358,
+            "a login after a redirect passed for a fence of a session elsewhere: a lost write",
+        ),
+        (
+            430,
+            "a flush told a client of a lost write that was not there any more",
+        ),
+        (
+            735,
+            "of two flushes under way after a power loss only one failed",
+        ),
+        (
             1301,
             "a proof outlived its session and put the next one into use before it was identified",
         ),
+        (
+            4173,
+            "a barrier that an access state refused was not tried again: a ghost for ever",
+        ),
+        (4278, "the same after an unclean start"),
         (
             14548,
             "a cut during a proof passed for the proof: a false fence, a lost write",

@@ -14,8 +14,8 @@ use super::fencer::{self, Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose, Tu
 use super::message::{FenceKind, Message};
 use super::probe::{self, Probe};
 use super::{
-    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, Path, State,
-    Surroundings,
+    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, Path, Place,
+    State, Surroundings,
 };
 
 /// Probes that a path which was lost must answer before it is `Ready` again.
@@ -66,6 +66,7 @@ impl Path {
         self.incarnation = self.incarnation.next();
         self.attempted = now;
         let to = self.redirect.take();
+        self.redirected = to.clone().filter(|to| *to != self.config.portal);
         self.enter(
             now,
             State::Connecting {
@@ -296,7 +297,7 @@ impl Path {
         self.fence_owed = true;
         self.enter(now, State::Probing, "logged in");
         if sabotage::is(Sabotage::FenceAtLogin) {
-            let (before, group) = (Incarnation(self.incarnation.0 - 1), self.portal_group());
+            let (before, group) = (Incarnation(self.incarnation.0 - 1), self.place());
             self.fenced(now, before, group);
         }
         self.probe = Some(Probe::new(now));
@@ -360,7 +361,7 @@ impl Path {
         if std::mem::take(&mut self.passed_barrier) {
             self.fence_owed = false;
             let before = Incarnation(self.incarnation.0 - 1);
-            let group = self.portal_group();
+            let group = self.place();
             self.fenced(now, before, group);
         }
     }
@@ -373,7 +374,7 @@ impl Path {
         self.report_barrier(now);
         let first = !std::mem::replace(&mut self.admitted, true);
         if first {
-            let group = self.portal_group();
+            let group = self.place();
             self.groups.insert(self.incarnation, group);
             self.backoff.on_up(now);
             self.disabled = 0;
@@ -459,7 +460,7 @@ impl Path {
                 FencerEvent::LoggedIn => {
                     if sabotage::is(Sabotage::FenceAtLogin) && purpose == Some(Purpose::Fence) {
                         let group = self.fencer.as_mut().and_then(Fencer::portal_group);
-                        self.fenced(now, self.incarnation, group);
+                        self.fenced(now, self.incarnation, (group, None));
                     }
                     if let Some(proof) = &mut self.proof {
                         proof.fencer_in = true;
@@ -471,7 +472,7 @@ impl Path {
                     self.fence_after = None;
                     self.patience.on_fencer(true);
                     if purpose == Some(Purpose::Fence) {
-                        self.fenced(now, self.incarnation, group);
+                        self.fenced(now, self.incarnation, (group, None));
                     }
                 }
                 FencerEvent::Ended | FencerEvent::Failed(_) => self.on_fencer_ended(now, &event),
@@ -503,15 +504,15 @@ impl Path {
         }
     }
 
-    /// Everything up to this session has ended at the target, as far as it was in this portal group.
-    pub(super) fn fenced(&mut self, now: Instant, upto: Incarnation, group: Option<u16>) {
-        let elsewhere = |(_, other): &(&Incarnation, &Option<u16>)| **other != group;
+    /// Everything up to this session has ended at the target, as far as it was in this place.
+    pub(super) fn fenced(&mut self, now: Instant, upto: Incarnation, place: Place) {
+        let elsewhere = |(_, other): &(&Incarnation, &Place)| **other != place;
         let first = self.groups.range(..=upto).find(elsewhere);
         let upto = match first {
             Some((&Incarnation(session), _)) => {
                 tracing::warn!(
                     path = %self.config.name, incarnation = session,
-                    "a lost session was in another portal group than this login, which does not fence it"
+                    "a lost session was in another portal group, or redirected elsewhere, than this login, which does not fence it"
                 );
                 // Sessions in use count from 1.
                 Incarnation(session - 1)

@@ -142,6 +142,10 @@ pub struct Surroundings {
     pub proof_route: Option<PathId>,
 }
 
+/// Where a session is: its portal group, and the address that its login was redirected to. Portals that
+/// redirect may belong to machines that know nothing of each other's sessions.
+type Place = (Option<u16>, Option<PortalAddr>);
+
 #[derive(Debug)]
 enum State {
     Down {
@@ -236,7 +240,9 @@ pub struct Path {
     geometry: Option<Geometry>,
     /// Portal group of each session that was in use and may not be fenced yet: only a login in the same group
     /// reinstates it (RFC 7143 6.3.5).
-    groups: BTreeMap<Incarnation, Option<u16>>,
+    groups: BTreeMap<Incarnation, Place>,
+    /// Where the portal redirected this session to.
+    redirected: Option<PortalAddr>,
     /// No fence through a sibling before this: the last one failed.
     fence_after: Option<Instant>,
     /// Proofs in a row that decided nothing.
@@ -295,6 +301,7 @@ impl Path {
             health_checked: now,
             geometry: None,
             groups: BTreeMap::new(),
+            redirected: None,
             fence_after: None,
             undecided: 0,
             idle: OutQueue::new(),
@@ -326,10 +333,11 @@ impl Path {
         self.incarnation
     }
 
-    /// The portal group that the session is in, if the target told.
-    fn portal_group(&mut self) -> Option<u16> {
-        let session = self.session.as_mut().and_then(Session::full_feature)?;
-        session.negotiated().target_portal_group_tag
+    /// Where the session is; the portal group only if the target told.
+    fn place(&mut self) -> Place {
+        let session = self.session.as_mut().and_then(Session::full_feature);
+        let group = session.and_then(|session| session.negotiated().target_portal_group_tag);
+        (group, self.redirected.clone())
     }
 
     /// When the target was last heard in this session.

@@ -8,9 +8,8 @@
 //!
 //! Flushes that were under way when the first one failed fail as well: they promise the same.
 //!
-//! The unit tells each nexus of the same event. A session that lives began after it, and its path was told at
-//! that session's login at the latest, if it was in touch with the unit before. So what a path tells is old
-//! news if another one has a session in use and was in touch before this path was the last time.
+//! The unit tells each nexus of the same event. What a path tells is old news if another one told of it since
+//! this path was in touch with the unit last, and has a session in use: no further event can have been then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -41,8 +40,8 @@ pub(super) struct Durability {
     failures: u64,
     /// Paths with a session in use.
     in_use: BTreeSet<PathId>,
-    /// When paths were first in use.
-    known_since: BTreeMap<PathId, Instant>,
+    /// When paths last told of a loss of power.
+    told: BTreeMap<PathId, Instant>,
 }
 
 impl Durability {
@@ -68,23 +67,21 @@ impl Durability {
     }
 
     /// The session of that path is in use, or lost.
-    pub(super) fn on_session(&mut self, now: Instant, path: PathId, in_use: bool) {
+    pub(super) fn on_session(&mut self, path: PathId, in_use: bool) {
         if in_use {
             self.in_use.insert(path);
-            self.known_since.entry(path).or_insert(now);
         } else {
             self.in_use.remove(&path);
         }
     }
 
-    /// Whether another path than this one, which was in touch at `heard` the last time, knows already.
+    /// Whether another path than this one, which was in touch at `heard` the last time, told already.
     fn is_old_news(&self, path: PathId, heard: Option<Instant>) -> bool {
-        let knows = |by: &&PathId| {
-            let since = self.known_since.get(by);
-            let in_time = since.is_some_and(|since| heard.is_none_or(|heard| *since <= heard));
-            **by != path && in_time
+        let told = |by: &PathId| {
+            let told = self.told.get(by);
+            told.is_some_and(|told| heard.is_none_or(|heard| heard <= *told))
         };
-        self.in_use.iter().any(|by| knows(&by))
+        self.in_use.iter().any(|by| *by != path && told(by))
     }
 
     /// An io was acknowledged.
@@ -114,8 +111,10 @@ impl Volume {
     }
 
     /// The unit was without power, says `path`, which was in touch with it at `heard` the last time.
-    pub(super) fn on_power_lost(&mut self, path: PathId, heard: Option<Instant>) {
-        if self.durability.is_old_news(path, heard) {
+    pub(super) fn on_power_lost(&mut self, now: Instant, path: PathId, heard: Option<Instant>) {
+        let old = self.durability.is_old_news(path, heard);
+        self.durability.told.insert(path, now);
+        if old {
             return;
         }
         for io in self.ios.values_mut() {

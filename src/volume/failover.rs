@@ -53,7 +53,7 @@ impl Volume {
             }
             self.ready.insert(attempt.command);
         }
-        self.durability.on_session(now, path, false);
+        self.durability.on_session(path, false);
         let route = self.roster.route_mut(path);
         assert_eq!(
             route.in_flight, 0,

@@ -282,13 +282,13 @@ impl Volume {
                 route.incarnation = incarnation;
                 route.standing = standing;
                 if standing.is_usable() {
-                    self.durability.on_session(now, path, true);
+                    self.durability.on_session(path, true);
                 }
                 route.used |= standing.is_usable();
                 self.on_roster(now);
             }
             Message::Lost { incarnation, tasks } => self.on_lost(now, path, incarnation, tasks),
-            Message::PowerLost { heard } => self.on_power_lost(path, heard),
+            Message::PowerLost { heard } => self.on_power_lost(now, path, heard),
             Message::Fenced { upto, by } => self.on_fenced(now, path, upto, by),
             Message::Completed {
                 incarnation,

@@ -126,7 +126,7 @@ impl Volume {
                         .sense
                         .is_some_and(|sense| sense.says_power_was_lost())
                 {
-                    self.on_power_lost(attempt.path, Some(now));
+                    self.on_power_lost(now, attempt.path, Some(now));
                 }
                 if what == Recheck::CacheLost {
                     self.durability.lose();

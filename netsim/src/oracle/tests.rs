@@ -252,3 +252,86 @@ fn a_write_that_is_sent_again_may_come_and_go_until_it_is_answered() {
     assert_eq!(read(&mut oracle, &newer), 0);
     assert_eq!(read(&mut oracle, &first), 1, "a ghost of the first time");
 }
+
+// ---- durability
+
+fn flush(oracle: &mut Oracle, good: bool) {
+    let ticket = oracle.flush_begins();
+    oracle.flush_ends(ticket, good);
+}
+
+#[test]
+fn a_crash_may_take_what_was_not_flushed_and_nothing_that_was() {
+    let mut oracle = Oracle::of_volatile(7, 1);
+    let oldest = write(&mut oracle);
+    let flushed = write(&mut oracle);
+    flush(&mut oracle, true);
+    write(&mut oracle);
+    oracle.crashes();
+    assert_eq!(read(&mut oracle, &flushed), 0, "the last durable one");
+    assert_eq!(read(&mut oracle, &oldest), 1, "an older one");
+}
+
+#[test]
+fn what_was_seen_after_a_crash_stays() {
+    let mut oracle = Oracle::of_volatile(7, 1);
+    let one = write(&mut oracle);
+    let two = write(&mut oracle);
+    oracle.crashes();
+    assert_eq!(read(&mut oracle, &one), 0, "two is lost");
+    assert_eq!(read(&mut oracle, &two), 1, "and does not come back");
+}
+
+#[test]
+fn without_a_crash_nothing_is_lost() {
+    let mut oracle = Oracle::of_volatile(7, 1);
+    let one = write(&mut oracle);
+    write(&mut oracle);
+    assert_eq!(read(&mut oracle, &one), 1);
+}
+
+#[test]
+fn a_flush_that_succeeds_after_a_crash_promises_that_nothing_was_lost() {
+    let mut oracle = Oracle::of_volatile(7, 1);
+    let one = write(&mut oracle);
+    write(&mut oracle);
+    oracle.crashes();
+    flush(&mut oracle, true);
+    assert_eq!(read(&mut oracle, &one), 1, "a silent loss");
+}
+
+#[test]
+fn a_flush_that_fails_takes_the_promise_back() {
+    let mut oracle = Oracle::of_volatile(7, 1);
+    let one = write(&mut oracle);
+    write(&mut oracle);
+    oracle.crashes();
+    flush(&mut oracle, false);
+    flush(&mut oracle, true);
+    assert_eq!(read(&mut oracle, &one), 0, "the client was told");
+}
+
+#[test]
+fn a_write_with_fua_survives_a_crash() {
+    let mut oracle = Oracle::of_volatile(7, 1);
+    let old = write(&mut oracle);
+    let ticket = oracle.write_begins(0, 0, 1);
+    oracle.durable_write_ends(ticket);
+    oracle.crashes();
+    assert_eq!(read(&mut oracle, &old), 1);
+}
+
+#[test]
+fn a_write_that_is_under_way_during_a_crash_may_be_there_before_and_gone_after_until_it_is_acknowledged()
+ {
+    let mut oracle = Oracle::of_volatile(7, 1);
+    let old = write(&mut oracle);
+    let ticket = oracle.write_begins(0, 0, 1);
+    let new = block(&oracle, &ticket);
+    assert_eq!(read(&mut oracle, &new), 0, "carried out");
+    oracle.crashes();
+    assert_eq!(read(&mut oracle, &old), 0, "lost");
+    assert_eq!(read(&mut oracle, &new), 0, "carried out again");
+    oracle.write_ends(ticket, true);
+    assert_eq!(read(&mut oracle, &old), 1);
+}

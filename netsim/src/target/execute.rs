@@ -74,13 +74,13 @@ impl Target {
         let misdeed = self.take_misdeed(connection.portal, &task);
         if misdeed == Some(Misdeed::Reject) {
             let nothing = Response::default();
-            return self.answer_badly(connection, &mut task, nothing, Misdeed::Reject);
+            return Self::answer_badly(connection, &mut task, nothing, Misdeed::Reject);
         }
         self.statistics.executed += 1;
         let response = self.carry_out(nexus, task.lun, &task.cdb, &task.data_out());
         let aborts = response.aborts.clone();
         match (misdeed, &mut connection.phase) {
-            (Some(how), _) => self.answer_badly(connection, &mut task, response, how),
+            (Some(how), _) => Self::answer_badly(connection, &mut task, response, how),
             (None, Phase::Full(session)) => session.respond(&task, response, &mut connection.out),
             (None, _) => {}
         }

@@ -99,7 +99,7 @@ impl Task {
             numbered: !command.immediate,
             ordered: command.attribute == TaskAttribute::Ordered,
             direction: command.direction,
-            header: header.clone(),
+            header: *header,
             lies: false,
             first_data_sn: 0,
             data: immediate,

@@ -206,7 +206,6 @@ impl Target {
 
     /// Answers a task that was carried out, or not, in a way that breaks the protocol.
     pub(super) fn answer_badly(
-        &mut self,
         connection: &mut Connection,
         task: &mut Task,
         mut response: Response,

@@ -53,6 +53,7 @@ pub(super) fn draw(rng: &mut Rng, knobs: &Knobs) -> Vec<Planned> {
 
 /// What a daemon does not know any more once it was killed: that the unit was smaller, and that a session was
 /// with another process than its portal's.
+#[expect(clippy::wildcard_enum_match_arm, reason = "two faults of many")]
 fn is_forgotten(fault: &Fault, knobs: &Knobs) -> bool {
     match fault {
         Fault::Capacity { .. } => true,
@@ -64,6 +65,10 @@ fn is_forgotten(fault: &Fault, knobs: &Knobs) -> bool {
 }
 
 /// One episode of what a target, a unit or a sick network does besides breaking.
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table: one row per kind of episode"
+)]
 fn further(rng: &mut Rng, knobs: &Knobs, planned: &mut Vec<Planned>) {
     let at = rng.duration_below(knobs.trouble);
     let end = at + rng.duration_below(knobs.trouble - at);

@@ -82,6 +82,7 @@ impl World {
             | Fault::Redirect { .. }
             | Fault::Misbehave { .. } => self.inflict_on_target(fault),
             Fault::Status { .. }
+            | Fault::Reset
             | Fault::Attention { .. }
             | Fault::Reserve { .. }
             | Fault::Access { .. }
@@ -101,6 +102,10 @@ impl World {
         debug_assert!(self.now == now, "a fault takes no time");
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the others are no faults of the net"
+    )]
     fn inflict_on_net(&mut self, fault: &Fault) {
         let now = self.now;
         let net = &mut self.net;
@@ -178,6 +183,10 @@ impl World {
         faults.insert(index, Planned { at, fault });
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the others are no faults of the world"
+    )]
     fn inflict_on_target(&mut self, fault: &Fault) {
         let now = self.now;
         match *fault {

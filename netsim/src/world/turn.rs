@@ -233,7 +233,7 @@ impl World {
     fn portal_of(&self, via: PathId, to: &PortalAddr) -> usize {
         let (mut portals, to) = (0..self.knobs.groups.len(), to.to_string());
         let named = portals.find(|path| setup::portal(*path) == to);
-        named.unwrap_or(route(via))
+        named.unwrap_or_else(|| route(via))
     }
 
     fn act(&mut self) -> bool {

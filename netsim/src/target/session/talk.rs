@@ -66,7 +66,7 @@ impl Session {
     }
 
     /// Tells the initiator of the command window, without asking for an answer.
-    pub(in crate::target) fn tell_window(&mut self, out: &mut Outbox) {
+    pub(in crate::target) fn tell_window(&self, out: &mut Outbox) {
         let pdu = NopIn {
             lun: LunAddress::from_wire([0; 8]),
             itt: None,
