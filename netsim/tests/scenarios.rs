@@ -17,11 +17,11 @@ fn folder() -> PathBuf {
 }
 
 fn files() -> Vec<PathBuf> {
-    scenario::find(&folder()).unwrap()
+    scenario::find(&folder()).expect("the folder of scenarios")
 }
 
 fn load(name: &str) -> Scenario {
-    scenario::load(&folder().join(name).with_extension("toml")).unwrap()
+    scenario::load(&folder().join(name).with_extension("toml")).expect("a scenario")
 }
 
 /// The demands that were not met.
@@ -212,7 +212,7 @@ async fn what_makes_no_sense_over_real_sockets_is_refused_and_named() {
 
 fn documentation() -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scenarios.md");
-    std::fs::read_to_string(file).unwrap()
+    std::fs::read_to_string(file).expect("the documentation")
 }
 
 #[test]
