@@ -59,6 +59,9 @@ impl Path {
             }
             Event::Completed(task, completion) => {
                 self.aborting.remove(&task);
+                if unit_attention(&completion).is_some_and(|sense| sense.says_reset()) {
+                    self.abort_what_a_reset_ended(now);
+                }
                 self.messages.push_back(Message::Completed {
                     incarnation,
                     task,
@@ -114,6 +117,9 @@ impl Path {
             };
             self.report_power_lost(heard);
         }
+        if sense.is_some_and(|sense| sense.says_reset()) {
+            self.abort_what_a_reset_ended(now);
+        }
         if self.own.take_if(|own| *own == task).is_some() {
             self.on_own_answer(now, completion);
         }
@@ -124,6 +130,27 @@ impl Path {
             self.drive_probe(now, Some(completion));
         } else {
             self.on_probation_answer(now, completion.as_ref());
+        }
+    }
+
+    /// A reset ends the commands of everybody, and without the TAS bit (SPC-5 8.4.6) nobody is told of each.
+    /// Which ones only the target knows: those that have no answer yet are aborted and come back.
+    fn abort_what_a_reset_ended(&mut self, now: Instant) {
+        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else {
+            return;
+        };
+        let tasks: Vec<TaskId> = session.tasks().map(|(task, _)| task).collect();
+        for task in tasks {
+            if self.aborting.contains_key(&task) {
+                continue;
+            }
+            tracing::debug!(path = %self.config.name, ?task, "the unit was reset: ABORT TASK");
+            session.manage(now, TaskFunction::AbortTask(task));
+            self.aborting.insert(task, now);
+        }
+        if !self.aborting.is_empty() {
+            let due = now + ABORT_TIMEOUT;
+            self.stale_check = self.stale_check.into_iter().chain([due]).min();
         }
     }
 

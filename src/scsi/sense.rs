@@ -128,6 +128,13 @@ impl Sense {
         self.key == SenseKey::UnitAttention && !self.deferred && code
     }
 
+    /// Whether a unit attention says that the unit was reset, by whomever: commands ended without an answer
+    /// (SAM-5 6.3; the codes of SPC-5 annex F below ASC 29h).
+    #[must_use]
+    pub fn says_reset(&self) -> bool {
+        self.key == SenseKey::UnitAttention && !self.deferred && self.asc == 0x29
+    }
+
     /// Sense with nothing but its codes.
     #[must_use]
     pub fn new(key: SenseKey, asc: u8, ascq: u8) -> Self {

@@ -63,6 +63,7 @@ pub fn impossible(scenario: &Scenario) -> Vec<String> {
         | Order::Impostor
         | Order::Freeze
         | Order::Status { .. }
+        | Order::ResetUnit
         | Order::Attention { .. } => None,
     };
     let faults = scenario.faults.iter();

@@ -60,6 +60,8 @@ pub enum Order {
         /// How many.
         times: u32,
     },
+    /// Another initiator resets the unit.
+    ResetUnit,
     /// Every nexus gets a unit attention.
     Attention {
         /// Additional sense code.
@@ -78,8 +80,8 @@ pub enum OrderError {
          latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, loss ONE-IN, reset, close, half-open, \
          half-close [to-initiator|to-target]; on a path's portal: freeze, hang COUNT, closed-window, ask-logout TIME, \
          drop-connection TIME, drop-session TIME, redirect PATH, misbehave HOW, access STATE, impostor, \
-         capacity SIZE, vanish; on the target: crash, busy COUNT, task-set-full COUNT, attention ASC/ASCQ, \
-         reserve writes|all; on the daemon and its clients: kill-daemon, replace-client NUMBER"
+         capacity SIZE, vanish; on the target: crash, busy COUNT, task-set-full COUNT, reset-unit, \
+         attention ASC/ASCQ, reserve writes|all; on the daemon and its clients: kill-daemon, replace-client NUMBER"
     )]
     Unknown(String),
     /// A word's value is not understood.
@@ -124,6 +126,7 @@ impl Order {
             | Self::KillDaemon
             | Self::ReplaceClient(_)
             | Self::Status { .. }
+            | Self::ResetUnit
             | Self::Attention { .. }
             | Self::Reserve { .. } => false,
         }
@@ -142,6 +145,7 @@ impl Order {
             | Self::KillDaemon
             | Self::ReplaceClient(_)
             | Self::Status { .. }
+            | Self::ResetUnit
             | Self::Attention { .. } => true,
             Self::Network(_)
             | Self::Freeze
@@ -173,6 +177,7 @@ impl FromStr for Order {
             "impostor" => Self::Impostor,
             "vanish" => Self::Vanish,
             "crash" => Self::Crash,
+            "reset-unit" => Self::ResetUnit,
             "kill-daemon" => Self::KillDaemon,
             _ => {
                 return match with_value(first, value) {
@@ -356,6 +361,7 @@ impl fmt::Display for Order {
                 times,
             } => write!(f, "busy {times}"),
             Self::Status { times, .. } => write!(f, "task-set-full {times}"),
+            Self::ResetUnit => f.write_str("reset-unit"),
             Self::Attention { asc, ascq } => write!(f, "attention {asc:02x}/{ascq:02x}"),
         }
     }
@@ -396,6 +402,7 @@ mod tests {
             "busy 5",
             "task-set-full 7",
             "attention 29/00",
+            "reset-unit",
         ] {
             let order: Order = text.parse().unwrap();
             assert_eq!(order.to_string(), text);

@@ -135,6 +135,7 @@ impl Scenario {
             Order::KillDaemon => plan(Some(begin), Fault::Kill),
             Order::ReplaceClient(client) => plan(Some(begin), Fault::Replace { client }),
             Order::Status { status, times } => plan(Some(begin), Fault::Status { status, times }),
+            Order::ResetUnit => plan(Some(begin), Fault::Reset),
             Order::Attention { asc, ascq } => plan(Some(begin), Fault::Attention { asc, ascq }),
             Order::Reserve { exclusive } => {
                 let on = true;
@@ -192,6 +193,7 @@ impl Scenario {
             | Order::KillDaemon
             | Order::ReplaceClient(_)
             | Order::Status { .. }
+            | Order::ResetUnit
             | Order::Attention { .. }
             | Order::Reserve { .. } => return None,
         })

@@ -122,6 +122,21 @@ impl Target {
         }
     }
 
+    /// Another initiator resets the units: what sessions had asked for is gone without an answer, and each of
+    /// them is told with its next command.
+    pub fn reset_units(&mut self) {
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            if let Some(mut connection) = self.connections.remove(&id) {
+                self.abort_tasks(&mut connection, |session| session.tasks_on(None));
+                self.connections.insert(id, connection);
+            }
+        }
+        for unit in self.units.values_mut() {
+            unit.reset();
+        }
+    }
+
     fn has_orphans(&self, lun: Option<LunAddress>) -> bool {
         let on = |orphan: &super::Orphan| lun.is_none_or(|lun| orphan.lun == lun);
         self.orphans.values().any(on)

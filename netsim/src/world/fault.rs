@@ -190,6 +190,8 @@ pub enum Fault {
         /// How many.
         times: u32,
     },
+    /// Another initiator resets the unit: what was asked for is gone without an answer.
+    Reset,
     /// Every nexus gets a unit attention.
     Attention {
         /// Additional sense code.
@@ -337,6 +339,7 @@ impl fmt::Display for Fault {
             Self::Status { status, times } => {
                 write!(f, "the next {times} commands get status {status:02x}h")
             }
+            Self::Reset => f.write_str("another initiator resets the unit"),
             Self::Attention { asc, ascq } => write!(f, "unit attention {asc:02x}/{ascq:02x}"),
             Self::Reserve {
                 exclusive,

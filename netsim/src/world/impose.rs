@@ -18,6 +18,7 @@ pub fn impose(target: &mut Target, now: Instant, fault: &Fault) {
         Fault::Window { path, closed } => target.close_window(path, closed),
         Fault::Notice { path, notice } => give_notice(target, now, path, notice),
         Fault::Misbehave { path, how } => target.misbehave(path, how),
+        Fault::Reset => target.reset_units(),
         Fault::Impostor { path, on } => {
             target.set_impostor(path, on.then_some(setup::IMPOSTOR));
         }

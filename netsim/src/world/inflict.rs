@@ -82,6 +82,7 @@ impl World {
             | Fault::Redirect { .. }
             | Fault::Misbehave { .. } => self.inflict_on_target(fault),
             Fault::Status { .. }
+            | Fault::Reset
             | Fault::Attention { .. }
             | Fault::Reserve { .. }
             | Fault::Access { .. }

@@ -232,3 +232,25 @@ fn a_login_that_meets_a_power_on_tells_the_volume_and_one_that_meets_tgts_or_lio
         assert_eq!(bench.messages.iter().any(tells), told, "29/{ascq:02x}");
     }
 }
+
+#[test]
+fn commands_that_a_reset_ended_without_an_answer_are_asked_for_at_once() {
+    let mut bench = Bench::new();
+    bench.up();
+    bench.disk = Box::new(|_, _| None);
+    let unanswered = bench.write();
+    bench.serve(Link::Main);
+    bench.disk = Box::new(|_, _| Some(Answer::check(6, 0x29, 0x03)));
+    bench.write();
+    bench.serve(Link::Main);
+    bench.turn();
+    bench.disk = Box::new(|cdb, _| Some(disk(cdb)));
+    bench.pass(ms(4_500));
+    assert_eq!(bench.state(), PathState::Ready);
+    assert!(bench.lost().is_empty());
+    // This target does not answer ABORT TASK either.
+    bench.pass(ms(1_000));
+    let lost = bench.lost();
+    let tasks: Vec<TaskId> = lost.iter().flatten().map(|(task, _)| *task).collect();
+    assert_eq!(tasks, [unanswered], "long before the command timeout");
+}
