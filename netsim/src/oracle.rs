@@ -22,11 +22,11 @@
 //!
 //! What a block held before the run is a value too; the first read learns it.
 //!
-//! **Durability.** Where the disk may lose what it acknowledged ([`Oracle::of_volatile`]), a value is durable
-//! once its write was acknowledged with FUA, or before the beginning of a flush that succeeded. A crash leaves
-//! each block with one of the values that were there since the last durable one; which one it is shows the
-//! first read after it. From then on that one was *there by the crash*, and none of the others comes back. A
-//! flush that fails takes the promise back for what was acknowledged before its end.
+//! **Durability.** Where the disk may lose what it acknowledged ([`Oracle::of_volatile`]), a value is
+//! durable once its write was acknowledged with FUA, or before the beginning of a flush that succeeded. A
+//! crash leaves each block with one of the values that were there since the last durable one; which one it
+//! is shows the first read after it. From then on that one was *there by the crash*, and none of the others
+//! comes back. A flush that fails takes the promise back for what was acknowledged before its end.
 //!
 //! Zeroes do not say which write they are from. A read that returns zeroes is judged as the oldest of the
 //! zeroing writes (or the content from before the run) that it may be from, and is remembered only where

@@ -117,15 +117,15 @@ fn found(defect: Sabotage, seeds: impl IntoIterator<Item = u64>) -> Option<(u64,
 #[test]
 fn every_defect_is_found() {
     let known = [
-        (Sabotage::GhostRuleOff, 33),
+        (Sabotage::GhostRuleOff, 76),
         (Sabotage::FenceAtLogin, 142),
-        (Sabotage::SentCalledUnsent, 70),
+        (Sabotage::SentCalledUnsent, 76),
         (Sabotage::LostWriteAcknowledged, 13),
-        (Sabotage::QuiesceTooShort, 33),
-        (Sabotage::StaleFence, 0),
-        (Sabotage::FlushNotWaiting, 0),
-        (Sabotage::IdentityUnchecked, 0),
-        (Sabotage::ForeignFence, 146),
+        (Sabotage::QuiesceTooShort, 76),
+        (Sabotage::StaleFence, 31),
+        (Sabotage::FlushNotWaiting, 43),
+        (Sabotage::IdentityUnchecked, 2),
+        (Sabotage::ForeignFence, 225),
     ];
     assert_eq!(known.map(|(defect, _)| defect), Sabotage::ALL);
     for (defect, first) in known {

@@ -11,11 +11,11 @@ use crate::task::Completion;
 
 use super::advice::advice;
 use super::fencer::{self, Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose, Turn};
-use super::message::{FenceKind, Message};
+use super::message::Message;
 use super::probe::{self, Probe};
 use super::{
-    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, Path, Place,
-    State, Surroundings,
+    Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, Path, State,
+    Surroundings,
 };
 
 /// Probes that a path which was lost must answer before it is `Ready` again.
@@ -356,20 +356,6 @@ impl Path {
         }
     }
 
-    /// The login of this session and its barrier were a fence.
-    fn report_barrier(&mut self, now: Instant) {
-        if std::mem::take(&mut self.passed_barrier) {
-            self.fence_owed = false;
-            let before = Incarnation(self.incarnation.0 - 1);
-            let group = self.place();
-            self.fenced(now, before, group);
-        }
-    }
-
-    pub(super) fn report_power_lost(&mut self, heard: Option<Instant>) {
-        self.messages.push_back(Message::PowerLost { heard });
-    }
-
     fn go_into_use(&mut self, now: Instant) {
         self.report_barrier(now);
         let first = !std::mem::replace(&mut self.admitted, true);
@@ -502,33 +488,6 @@ impl Path {
         if let State::Down { retry_at } = &mut self.state {
             *retry_at = (*retry_at).min(now);
         }
-    }
-
-    /// Everything up to this session has ended at the target, as far as it was in this place.
-    pub(super) fn fenced(&mut self, now: Instant, upto: Incarnation, place: Place) {
-        let elsewhere = |(_, other): &(&Incarnation, &Place)| **other != place;
-        let first = self.groups.range(..=upto).find(elsewhere);
-        let upto = match first {
-            Some((&Incarnation(session), _)) => {
-                tracing::warn!(
-                    path = %self.config.name, incarnation = session,
-                    "a lost session was in another portal group, or redirected elsewhere, than this login, which does not fence it"
-                );
-                // Sessions in use count from 1.
-                Incarnation(session - 1)
-            }
-            None => upto,
-        };
-        let before = self.groups.len();
-        self.groups.retain(|&session, _| session > upto);
-        if self.groups.len() < before {
-            let why = "nothing of the lost sessions can execute any more";
-            self.journal.note(now, upto, "fenced", why);
-        }
-        self.messages.push_back(Message::Fenced {
-            upto,
-            by: FenceKind::Reinstatement,
-        });
     }
 
     /// Acts on what is due at `now`.

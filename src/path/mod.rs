@@ -25,6 +25,7 @@
 mod advice;
 mod backoff;
 mod fencer;
+mod fencing;
 mod health;
 mod journal;
 mod lifecycle;
@@ -55,6 +56,7 @@ use crate::units::Geometry;
 
 use backoff::Backoff;
 use fencer::{Fencer, Proof};
+use fencing::Place;
 pub use health::{Detect, Peers};
 use journal::Journal;
 pub use journal::PathEvent;
@@ -141,10 +143,6 @@ pub struct Surroundings {
     /// A usable path of the same target and portal group, of which it is not known yet whether it is one.
     pub proof_route: Option<PathId>,
 }
-
-/// Where a session is: its portal group, and the address that its login was redirected to. Portals that
-/// redirect may belong to machines that know nothing of each other's sessions.
-type Place = (Option<u16>, Option<PortalAddr>);
 
 #[derive(Debug)]
 enum State {
@@ -331,13 +329,6 @@ impl Path {
     #[must_use]
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
-    }
-
-    /// Where the session is; the portal group only if the target told.
-    fn place(&mut self) -> Place {
-        let session = self.session.as_mut().and_then(Session::full_feature);
-        let group = session.and_then(|session| session.negotiated().target_portal_group_tag);
-        (group, self.redirected.clone())
     }
 
     /// When the target was last heard in this session.

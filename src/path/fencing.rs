@@ -1,0 +1,64 @@
+//! What a session's login did to the sessions before it, and what the target told on that occasion.
+
+use std::time::Instant;
+
+use crate::ids::Incarnation;
+use crate::iscsi::name::PortalAddr;
+use crate::iscsi::session::Session;
+
+use super::Path;
+use super::message::{FenceKind, Message};
+
+/// Where a session is: its portal group, and the address that its login was redirected to. Portals that
+/// redirect may belong to machines that know nothing of each other's sessions.
+pub(super) type Place = (Option<u16>, Option<PortalAddr>);
+
+impl Path {
+    /// Where the session is; the portal group only if the target told.
+    pub(super) fn place(&mut self) -> Place {
+        let session = self.session.as_mut().and_then(Session::full_feature);
+        let group = session.and_then(|session| session.negotiated().target_portal_group_tag);
+        (group, self.redirected.clone())
+    }
+
+    /// The login of this session and its barrier were a fence.
+    pub(super) fn report_barrier(&mut self, now: Instant) {
+        if std::mem::take(&mut self.passed_barrier) {
+            self.fence_owed = false;
+            let before = Incarnation(self.incarnation.0 - 1);
+            let group = self.place();
+            self.fenced(now, before, group);
+        }
+    }
+
+    pub(super) fn report_power_lost(&mut self, heard: Option<Instant>) {
+        self.messages.push_back(Message::PowerLost { heard });
+    }
+
+    /// Everything up to this session has ended at the target, as far as it was in this place.
+    pub(super) fn fenced(&mut self, now: Instant, upto: Incarnation, place: Place) {
+        let elsewhere = |(_, other): &(&Incarnation, &Place)| **other != place;
+        let first = self.groups.range(..=upto).find(elsewhere);
+        let upto = match first {
+            Some((&Incarnation(session), _)) => {
+                tracing::warn!(
+                    path = %self.config.name, incarnation = session,
+                    "a lost session was in another portal group, or redirected elsewhere, than this login, which does not fence it"
+                );
+                // Sessions in use count from 1.
+                Incarnation(session - 1)
+            }
+            None => upto,
+        };
+        let before = self.groups.len();
+        self.groups.retain(|&session, _| session > upto);
+        if self.groups.len() < before {
+            let why = "nothing of the lost sessions can execute any more";
+            self.journal.note(now, upto, "fenced", why);
+        }
+        self.messages.push_back(Message::Fenced {
+            upto,
+            by: FenceKind::Reinstatement,
+        });
+    }
+}
