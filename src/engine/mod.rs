@@ -9,6 +9,7 @@
 //! holds, and wait for input or [`Engine::poll_timeout`]. A client is read only while
 //! [`Engine::client_wants_input`]. Time never goes backwards.
 
+mod action;
 mod groups;
 mod status;
 mod stop;
@@ -20,17 +21,17 @@ use bytes::BytesMut;
 
 use crate::deadline::Deadline;
 use crate::ids::{IoId, PathId, PathNames};
-use crate::iscsi::name::PortalAddr;
 use crate::iscsi::session::config::Entropy;
 use crate::nbd::{
     self, BlockSizes, Command, ExportFlags, ExportInfo, RequestFailure, RequestToken,
 };
 use crate::out_queue::OutQueue;
 use crate::path::message::{Message, TrimMethod, Unit};
-use crate::path::{self, Link, Path, PathConfig, Peers, Surroundings};
+use crate::path::{self, Path, PathConfig, Peers, Surroundings};
 use crate::units::Geometry;
 use crate::volume::{Request, Volume, VolumeConfig};
 
+pub use action::{Action, LinkId};
 use groups::SessionGroups;
 pub use status::EngineStatus;
 use stop::LastFlush;
@@ -38,44 +39,6 @@ use stop::LastFlush;
 /// One NBD client; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClientId(pub u64);
-
-/// One TCP connection of one path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LinkId {
-    /// The path.
-    pub path: PathId,
-    /// Which of its two connections.
-    pub link: Link,
-}
-
-/// What the engine wants done.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// Connect; answer with [`Engine::on_connected`] or [`Engine::on_closed`]. Replaces what the link
-    /// was before.
-    Dial {
-        /// The link.
-        link: LinkId,
-        /// The path whose NIC and source address are used.
-        via: PathId,
-        /// Where to.
-        to: PortalAddr,
-    },
-    /// Drop the link's connection or the attempt to make one, abortively; nothing more is told of it.
-    Hangup {
-        /// The link.
-        link: LinkId,
-    },
-    /// Close the client's connection; what it was promised has been written, or it broke the protocol.
-    CloseClient {
-        /// The client.
-        client: ClientId,
-    },
-    /// The volume's unit was identified for the first time in this run: export it.
-    Online,
-    /// One more path than before was used in this run ([`Engine::used_paths`]): remember it.
-    PathsUsed,
-}
 
 /// How a volume is exported.
 #[derive(Clone, Debug)]

@@ -106,13 +106,13 @@ impl World {
                 Dialed::Waits => {}
                 Dialed::Refused => {
                     wire.link = None;
-                    self.note(|| format!("{link:?} refused over path {path}"));
+                    self.note(|| format!("{link} is refused at the portal of path {path}"));
                     self.engine.on_closed(now, link, "connection refused");
                 }
                 Dialed::Connected => {
                     let connection = self.target.connect(now, portal);
                     wire.connection = Some(connection);
-                    self.note(|| format!("{link:?} connected over path {path}, {connection:?}"));
+                    self.note(|| format!("{link} is connected: connection {}", connection.0));
                     let mut random = [0; 32];
                     self.rng.fill(&mut random);
                     self.engine.on_connected(now, link, Entropy::new(random));
@@ -173,7 +173,12 @@ impl World {
             self.target.disconnect(now, connection);
             // Its kernel says so, if there is anyone to be told.
             wire.pipes.to_initiator().push_end(now, End::Fin);
-            self.note(|| format!("{connection:?} ended at the target"));
+            self.note(|| {
+                format!(
+                    "connection {} has ended, says the network to the target",
+                    connection.0
+                )
+            });
         }
         any
     }
@@ -204,7 +209,7 @@ impl World {
         }
         if let Some(end) = over {
             wire.link = None;
-            self.note(|| format!("{link:?} ended at the initiator with {end:?}"));
+            self.note(|| format!("{link} has ended ({end:?}), says the network to the daemon"));
             let why = match end {
                 End::Fin => "closed by the target",
                 End::Reset => "connection reset",
@@ -241,7 +246,7 @@ impl World {
         while let Some(action) = self.engine.poll_action() {
             any = true;
             if self.detail != Detail::Nothing {
-                self.note(|| format!("{action:?}"));
+                self.note(|| action.to_string());
             }
             match action {
                 Action::Dial { link, via, to } => {

@@ -1,0 +1,69 @@
+//! What an engine wants done.
+
+use std::fmt;
+
+use crate::ids::PathId;
+use crate::iscsi::name::PortalAddr;
+use crate::path::Link;
+
+use super::ClientId;
+
+/// One TCP connection of one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkId {
+    /// The path.
+    pub path: PathId,
+    /// Which of its two connections.
+    pub link: Link,
+}
+
+/// What the engine wants done.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Connect; answer with [`Engine::on_connected`] or [`Engine::on_closed`]. Replaces what the link
+    /// was before.
+    Dial {
+        /// The link.
+        link: LinkId,
+        /// The path whose NIC and source address are used.
+        via: PathId,
+        /// Where to.
+        to: PortalAddr,
+    },
+    /// Drop the link's connection or the attempt to make one, abortively; nothing more is told of it.
+    Hangup {
+        /// The link.
+        link: LinkId,
+    },
+    /// Close the client's connection; what it was promised has been written, or it broke the protocol.
+    CloseClient {
+        /// The client.
+        client: ClientId,
+    },
+    /// The volume's unit was identified for the first time in this run: export it.
+    Online,
+    /// One more path than before was used in this run ([`Engine::used_paths`]): remember it.
+    PathsUsed,
+}
+
+impl fmt::Display for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.link {
+            Link::Main => write!(f, "path {}", self.path),
+            Link::Fencer => write!(f, "fencer of path {}", self.path),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dial { link, via, to } if link.path == *via => write!(f, "{link} dials {to}"),
+            Self::Dial { link, via, to } => write!(f, "{link} dials {to} over path {via}"),
+            Self::Hangup { link } => write!(f, "{link} hangs up"),
+            Self::CloseClient { client } => write!(f, "client {} is closed", client.0),
+            Self::Online => f.write_str("the unit is exported"),
+            Self::PathsUsed => f.write_str("one more path is in use"),
+        }
+    }
+}
