@@ -1,12 +1,12 @@
 //! What the daemon logs inside a world: for the timeline, and to find errors.
 
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 use super::Detail;
 
@@ -18,8 +18,20 @@ pub(super) struct Log {
     lines: Arc<Mutex<Vec<(Level, String)>>>,
 }
 
+/// While there is one subscriber in all, `tracing` asks the one of the thread that comes first to a line of
+/// code whether anybody wants what is said there, and remembers the answer for all threads. A second one,
+/// that wants nothing and stays, makes it ask all.
+static BYSTANDER: OnceLock<Dispatch> = OnceLock::new();
+
 impl Log {
     pub(super) fn new(level: LevelFilter, detail: Detail) -> Self {
+        BYSTANDER.get_or_init(|| {
+            Dispatch::new(Self {
+                level: LevelFilter::OFF,
+                detail: Detail::Nothing,
+                lines: Arc::default(),
+            })
+        });
         Self {
             level,
             detail,
