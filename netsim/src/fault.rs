@@ -19,6 +19,9 @@ pub enum Fault {
     Cut,
     /// Close all connections (FIN); new ones are refused.
     CutFin,
+    /// Reset the initiator's side of all connections; the target is not told, as by a middlebox that was
+    /// restarted. Over at once: new connections are carried.
+    HalfOpen,
     /// Swallow everything in a direction; connections stay open, new ones open and carry nothing.
     BlackHole(Direction),
     /// Swallow pieces larger than so many bytes, both ways: a path MTU black hole.
@@ -56,6 +59,7 @@ impl PathState {
         match *fault {
             Fault::Cut => self.cut = Some(End::Reset),
             Fault::CutFin => self.cut = Some(End::Fin),
+            Fault::HalfOpen => {}
             Fault::BlackHole(direction) => {
                 if direction.includes_to_target() {
                     self.to_target.hole = Hole::All;
@@ -146,7 +150,7 @@ fn describe(conditions: &Conditions) -> Vec<String> {
 pub enum FaultError {
     /// The first word is no fault.
     #[error(
-        "{0:?} is no fault; there are: cut, cut-fin, blackhole [both|to-target|to-initiator], \
+        "{0:?} is no fault; there are: cut, cut-fin, half-open, blackhole [both|to-target|to-initiator], \
              large-hole SIZE, latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, \
              loss ONE-IN, heal [release|drop]"
     )]
@@ -194,6 +198,7 @@ impl FromStr for Fault {
         let fault = match name {
             "cut" => Self::Cut,
             "cut-fin" => Self::CutFin,
+            "half-open" => Self::HalfOpen,
             "blackhole" => Self::BlackHole(direction(value)?),
             "large-hole" => {
                 let size = parse_size(need("large-hole", "a size")?)?;
@@ -232,7 +237,7 @@ impl FromStr for Fault {
 
 impl Fault {
     fn takes_no_value(&self) -> bool {
-        matches!(self, Self::Cut | Self::CutFin)
+        matches!(self, Self::Cut | Self::CutFin | Self::HalfOpen)
     }
 }
 
@@ -266,6 +271,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Cut => f.write_str("cut"),
             Self::CutFin => f.write_str("cut-fin"),
+            Self::HalfOpen => f.write_str("half-open"),
             Self::BlackHole(Direction::Both) => f.write_str("blackhole both"),
             Self::BlackHole(Direction::ToTarget) => f.write_str("blackhole to-target"),
             Self::BlackHole(Direction::ToInitiator) => f.write_str("blackhole to-initiator"),
@@ -291,6 +297,7 @@ mod tests {
         let all = [
             Fault::Cut,
             Fault::CutFin,
+            Fault::HalfOpen,
             Fault::BlackHole(Direction::Both),
             Fault::BlackHole(Direction::ToTarget),
             Fault::BlackHole(Direction::ToInitiator),

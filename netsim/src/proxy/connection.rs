@@ -39,6 +39,14 @@ pub(super) struct Carrier {
 /// The connection is over, abruptly.
 struct Aborted;
 
+/// How a connection that was carried is over.
+enum Over {
+    Ended,
+    Aborted,
+    Cut(End),
+    HalfOpen,
+}
+
 enum Unreached {
     Failed,
     Cut(End),
@@ -49,8 +57,11 @@ impl Carrier {
     /// the future resets it.
     pub(super) async fn carry(self, client: TcpStream, link: Link) {
         close_with_reset(&client, true);
-        let cuts = self.network.borrow().cuts;
-        let mut network = self.network.clone();
+        let (cuts, halved) = {
+            let network = self.network.borrow();
+            (network.cuts, network.halved)
+        };
+        let (mut network, mut middlebox) = (self.network.clone(), self.network.clone());
         let mut server = match self.reach_target(&client, cuts).await {
             Ok(server) => server,
             Err(Unreached::Failed) => return self.statistics.reset(),
@@ -61,17 +72,29 @@ impl Carrier {
         };
         let mut client = client;
         let over = tokio::select! { biased;
-            end = cut_after(&mut network, cuts) => Err(end),
-            ended = self.pump_both(&mut client, &mut server, link) => Ok(ended),
+            end = cut_after(&mut network, cuts) => Over::Cut(end),
+            _ = middlebox.wait_for(|network| network.halved > halved) => Over::HalfOpen,
+            ended = self.pump_both(&mut client, &mut server, link) => match ended {
+                Ok(()) => Over::Ended,
+                Err(Aborted) => Over::Aborted,
+            },
         };
         match over {
-            Ok(Ok(())) => {
+            Over::Ended => {
                 self.statistics.closed();
                 close_with_reset(&client, false);
                 close_with_reset(&server, false);
             }
-            Ok(Err(Aborted)) => self.statistics.reset(),
-            Err(end) => {
+            Over::Aborted => self.statistics.reset(),
+            Over::HalfOpen => {
+                self.statistics.cut();
+                drop(client);
+                tokio::select! { biased;
+                    _ = cut_after(&mut network, cuts) => {}
+                    () = swallow(&mut server) => {}
+                }
+            }
+            Over::Cut(end) => {
                 self.statistics.cut();
                 tokio::join!(finish(client, end), finish(server, end));
             }
@@ -336,6 +359,12 @@ impl<'a> Pump<'a> {
         self.statistics.add(self.counted, counters);
         self.counted = counters;
     }
+}
+
+/// Takes what comes until the other side ends it.
+async fn swallow(stream: &mut TcpStream) {
+    let mut bytes = vec![0; READ_LEN_MIN];
+    while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
 }
 
 /// Waits until the path is cut once more than `cuts` times.

@@ -72,6 +72,8 @@ struct Network {
     path: PathState,
     cuts: u64,
     cut_with: Option<End>,
+    /// How often connections were left half open.
+    halved: u64,
 }
 
 /// The handle of a running proxy. Dropping the last clone ends it and resets its connections.
@@ -149,6 +151,7 @@ impl ProxyHandle {
                 network.cuts += 1;
                 network.cut_with = network.path.cut;
             }
+            network.halved += u64::from(*fault == Fault::HalfOpen);
         });
     }
 

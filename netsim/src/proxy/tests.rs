@@ -102,6 +102,20 @@ async fn a_cut_that_is_healed_at_once_still_ends_the_connections() {
 }
 
 #[tokio::test]
+async fn half_open_resets_the_initiators_side_alone_and_new_connections_are_carried() {
+    let (proxy, server, mut client, mut far) = connected().await;
+    proxy.set(&Fault::HalfOpen);
+    let error = timeout(LONG, client.read(&mut [0; 1])).await.unwrap();
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    far.write_all(b"answer to nobody").await.unwrap();
+    assert!(is_silent(&mut far).await, "the target is not told");
+    let mut client = TcpStream::connect(proxy.local_addr()).await.unwrap();
+    let (mut new, _) = server.accept().await.unwrap();
+    client.write_all(b"new").await.unwrap();
+    assert_eq!(read(&mut new, 3).await, b"new");
+}
+
+#[tokio::test]
 async fn a_cut_with_fin_ends_both_sides_cleanly() {
     let (proxy, _server, mut client, mut far) = connected().await;
     proxy.set(&Fault::CutFin);
