@@ -541,6 +541,7 @@ impl Path {
             | State::Suspect
             | State::Stopped => {}
         }
+        self.repeat_step(now);
         if self
             .probe
             .as_ref()

@@ -568,7 +568,7 @@ impl Path {
         let probe = self
             .probe
             .as_ref()
-            .map(|probe| Deadline::new(probe.deadline(), "probe"));
+            .map(|probe| Deadline::new(probe.next_at(), "probe"));
         let fencer = self.fencer.as_ref().and_then(Fencer::poll_timeout);
         let proof = self.proof.as_ref().and_then(|proof| proof.deadline);
         let proof = proof.map(|at| Deadline::new(at, "proof of a session group"));

@@ -31,6 +31,9 @@ use super::{Path, State};
 /// All steps together may take so long.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Before a unit that is not ready is asked again.
+const NOT_READY_PAUSE: Duration = Duration::from_millis(200);
+
 /// Repeats of one step for unit attentions or BUSY.
 const REPEATS_MAX: u32 = 16;
 
@@ -91,12 +94,16 @@ pub(super) struct Probe {
     findings: Findings,
     /// It has to be made once more.
     outdated: bool,
+    /// Its step is to be made again then.
+    again_at: Option<Instant>,
 }
 
 /// What a probe wants next.
 enum Next {
     Send(Step),
     Fenced(Step),
+    /// The unit says that it is not ready here: the step is made again in a while, in this session.
+    Wait(String),
     Done,
     Fail(String),
     /// Nothing but an administrator can mend it.
@@ -112,6 +119,7 @@ impl Probe {
             repeats: 0,
             findings: Findings::default(),
             outdated: false,
+            again_at: None,
         }
     }
 
@@ -132,6 +140,12 @@ impl Probe {
         self.deadline
     }
 
+    /// When it has to be looked after.
+    pub(super) fn next_at(&self) -> Instant {
+        self.again_at
+            .map_or(self.deadline, |at| at.min(self.deadline))
+    }
+
     fn on_answer(&mut self, completion: Option<&Completion>) -> Next {
         let Some(completion) = completion else {
             return self.repeat("a probe failed without a SCSI status");
@@ -149,6 +163,11 @@ impl Probe {
         }
         if !is_settled(completion) {
             return self.repeat("only unit attentions or BUSY");
+        }
+        if matches!(self.step, Step::Capacity16 | Step::Capacity10)
+            && let Some(why) = not_ready(completion)
+        {
+            return Next::Wait(why);
         }
         self.repeats = 0;
         let good = completion.status == status::GOOD;
@@ -343,6 +362,14 @@ fn not_there(completion: &Completion) -> Option<String> {
     })
 }
 
+/// NOT READY with LOGICAL UNIT NOT READY, in words: an access state in transition, standby or unavailable,
+/// or a unit that is starting (SPC-5 annex F).
+fn not_ready(completion: &Completion) -> Option<String> {
+    let sense =
+        Sense::parse(&completion.sense).filter(|_| completion.status == status::CHECK_CONDITION)?;
+    (sense.key == SenseKey::NotReady && sense.asc == 0x04).then(|| sense.to_string())
+}
+
 /// An answer in words, for messages.
 fn describe(completion: &Completion) -> String {
     match Sense::parse(&completion.sense) {
@@ -395,9 +422,30 @@ impl Path {
                 self.passed_barrier = true;
                 self.send_step(now, step);
             }
+            Next::Wait(why) => {
+                probe.again_at = Some(now + NOT_READY_PAUSE);
+                // A path that was in use in this session counts as lost after a while, so that I/O which waits
+                // for it is not without a limit. Another one may wait where it is.
+                if !self.admitted {
+                    probe.deadline = now + PROBE_TIMEOUT;
+                }
+                if self.why != why {
+                    self.enter(now, State::Probing, &why);
+                }
+            }
             Next::Done => self.on_probed(now),
             Next::Fail(why) => self.lose(now, &why),
             Next::Hopeless(why) => self.give_up(now, &why),
+        }
+    }
+
+    /// Makes the step again that met a unit which was not ready.
+    pub(super) fn repeat_step(&mut self, now: Instant) {
+        if let Some(probe) = &mut self.probe
+            && probe.again_at.take_if(|at| *at <= now).is_some()
+        {
+            let step = probe.step;
+            self.send_step(now, step);
         }
     }
 

@@ -254,3 +254,29 @@ fn commands_that_a_reset_ended_without_an_answer_are_asked_for_at_once() {
     let tasks: Vec<TaskId> = lost.iter().flatten().map(|(task, _)| *task).collect();
     assert_eq!(tasks, [unanswered], "long before the command timeout");
 }
+
+#[test]
+fn a_unit_that_is_not_ready_here_is_asked_again_in_the_same_session() {
+    let mut bench = Bench::new();
+    let began = bench.now;
+    let transition = move |cdb: &[u8; 16], ready: bool| match cdb[0] {
+        0x25 | 0x9e if !ready => Answer::check(2, 0x04, 0x0a),
+        _ => disk(cdb),
+    };
+    bench.disk = Box::new(move |cdb, _| Some(transition(cdb, false)));
+    bench.connect(Link::Main);
+    bench.serve(Link::Main);
+    bench.pass(ms(3_000));
+    assert_eq!(bench.state(), PathState::Probing);
+    assert_eq!(bench.path.incarnation(), Incarnation(1));
+    bench.disk = Box::new(move |cdb, _| Some(transition(cdb, true)));
+    bench.pass(ms(250));
+    assert!(bench.now - began < ms(3_300));
+    assert!(
+        bench
+            .messages
+            .iter()
+            .any(|message| matches!(message, Message::Identified { .. })),
+        "identified at once"
+    );
+}
