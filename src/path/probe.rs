@@ -424,8 +424,8 @@ impl Path {
             }
             Next::Wait(why) => {
                 probe.again_at = Some(now + NOT_READY_PAUSE);
-                // A path that was in use in this session counts as lost after a while, so that I/O which waits
-                // for it is not without a limit. Another one may wait where it is.
+                // A path that was in use in this session counts as lost after a while, so that I/O
+                // which waits for it is not without a limit. Another one may wait where it is.
                 if !self.admitted {
                     probe.deadline = now + PROBE_TIMEOUT;
                 }
