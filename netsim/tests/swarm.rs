@@ -87,6 +87,14 @@ fn seeds_that_found_defects_pass() {
         ),
         (4278, "the same after an unclean start"),
         (
+            15312,
+            "the same, when a unit attention interrupted the probation",
+        ),
+        (
+            12458,
+            "what one path could not do was taken from clients that had been told of it",
+        ),
+        (
             14548,
             "a cut during a proof passed for the proof: a false fence, a lost write",
         ),

@@ -20,7 +20,7 @@ pub struct LinkId {
 /// What the engine wants done.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Connect; answer with [`Engine::on_connected`] or [`Engine::on_closed`]. Replaces what the link
+    /// Connect; answer with [`super::Engine::on_connected`] or [`super::Engine::on_closed`]. Replaces what the link
     /// was before.
     Dial {
         /// The link.
@@ -42,7 +42,7 @@ pub enum Action {
     },
     /// The volume's unit was identified for the first time in this run: export it.
     Online,
-    /// One more path than before was used in this run ([`Engine::used_paths`]): remember it.
+    /// One more path than before was used in this run ([`super::Engine::used_paths`]): remember it.
     PathsUsed,
 }
 

@@ -368,8 +368,9 @@ impl Path {
         }
         let interrupted = self.probation_left.take();
         // A barrier that was refused at the door is tried again while it proves itself.
-        let owed = first && self.fence_owed && self.surroundings.wants_fence;
-        if (!first && interrupted.is_none()) || (self.last_loss.is_none() && !owed) {
+        let owed = self.fence_owed && self.surroundings.wants_fence;
+        let proven = !first || self.last_loss.is_none();
+        if proven && interrupted.is_none() && !owed {
             return self.enter(now, State::Ready, "identified");
         }
         let left = interrupted.unwrap_or_else(|| {

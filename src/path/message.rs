@@ -50,7 +50,8 @@ pub struct Features {
 }
 
 impl Features {
-    /// What holds over both paths: another port of the same unit may have other limits.
+    /// What holds over both paths: another port of the same unit may have other limits. What clients were
+    /// told that there is stays.
     #[must_use]
     pub fn common(&self, other: &Self) -> Self {
         Self {
@@ -70,8 +71,8 @@ impl Features {
                     granularity,
                     alignment,
                 },
-                (a, b) if a == b => a,
-                _ => TrimMethod::None,
+                // A command that a path does not know is noticed when it is tried.
+                (method, _) => method,
             },
             write_same_blocks_max: self.write_same_blocks_max.min(other.write_same_blocks_max),
             unmapped_reads_zero: self.unmapped_reads_zero && other.unmapped_reads_zero,
