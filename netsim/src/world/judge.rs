@@ -228,11 +228,11 @@ impl World {
                 self.target.outstanding()
             ));
         }
-        if self.net.wires.len() > paths {
-            return leaks(format!(
-                "{} connections for {paths} paths",
-                self.net.wires.len()
-            ));
+        // A target's end alone, without a session over it, is its kernel's to end one day.
+        let wires = self.net.wires.values().filter(|wire| wire.link.is_some());
+        let wires: Vec<_> = wires.map(|wire| (wire.link, wire.connection)).collect();
+        if wires.len() > paths {
+            return leaks(format!("connections for {paths} paths: {wires:?}"));
         }
         match self.target.breaches().first() {
             Some(breach) => Err(self.broken(Rule::Breaches, breach.to_string())),
