@@ -20,8 +20,8 @@ pub struct LinkId {
 /// What the engine wants done.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Connect; answer with [`super::Engine::on_connected`] or [`super::Engine::on_closed`]. Replaces what the link
-    /// was before.
+    /// Connect; answer with [`super::Engine::on_connected`] or [`super::Engine::on_closed`]. Replaces what
+    /// the link was before.
     Dial {
         /// The link.
         link: LinkId,
