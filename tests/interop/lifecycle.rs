@@ -101,7 +101,7 @@ fn a_client_that_vanishes_in_mid_write_harms_nobody() {
     let fio = crate::support::tools::Fio::start(lab.folder(), &lab.uri(), "64k", 8, 30);
     crate::support::pause(Duration::from_secs(2));
     drop(fio);
-    // fio's job is a process of its own, and goes on writing until it notices.
+    // What it had asked for is carried out first.
     let gone = || (lab.daemon.status()["volumes"][0]["clients"] == 0).then_some(());
     wait_for("the client gone", Duration::from_secs(10), gone);
     qemu_io(&lab.uri(), &["write -P 9 0 1M", "read -P 9 0 1M"]);

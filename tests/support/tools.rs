@@ -94,6 +94,8 @@ impl Fio {
             .current_dir(folder)
             .args([
                 "--name=verify",
+                // Else the job is a process of its own, which outlives a killed fio.
+                "--thread",
                 "--ioengine=nbd",
                 "--rw=randwrite",
                 "--size=64M",
