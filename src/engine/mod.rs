@@ -15,7 +15,7 @@ mod status;
 mod stop;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
@@ -70,6 +70,8 @@ pub struct Engine {
     used: usize,
     stopping: bool,
     last_flush: LastFlush,
+    /// What requests took of late.
+    usual: Duration,
     actions: VecDeque<Action>,
 }
 
@@ -113,6 +115,7 @@ impl Engine {
             used: 0,
             stopping: false,
             last_flush: LastFlush::default(),
+            usual: Duration::ZERO,
             actions: VecDeque::new(),
         }
     }
@@ -234,6 +237,18 @@ impl Engine {
         self.path_mut(link.path).outgoing(link.link)
     }
 
+    /// What a request took of late, a mean that forgets.
+    #[must_use]
+    pub fn usual_latency(&self) -> Duration {
+        self.usual
+    }
+
+    /// Requests of clients that are not answered yet.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.owners.len()
+    }
+
     /// Acts on what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         // What the paths decide depends on what was lost: news come first.
@@ -263,11 +278,6 @@ impl Engine {
     /// The next action.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
-    }
-
-    fn new_io(&mut self) -> IoId {
-        self.next_io += 1;
-        IoId(self.next_io)
     }
 
     fn path_mut(&mut self, path: PathId) -> &mut Path {
@@ -377,19 +387,15 @@ impl Engine {
             return false;
         };
         let mut news = false;
-        let ids: Vec<ClientId> = self.clients.keys().copied().collect();
-        for client in ids {
+        for (&client, entry) in &mut self.clients {
             while self.volume.accepts() {
-                let Some(entry) = self.clients.get_mut(&client) else {
-                    break;
-                };
                 let Some(request) = entry.connection.poll_request() else {
                     break;
                 };
                 news = true;
                 match convert(request.command, geometry) {
                     Ok(asked) => {
-                        let io = self.new_io();
+                        let io = next_id(&mut self.next_io);
                         self.owners.insert(io, (client, request.token));
                         self.volume.request(now, io, asked);
                     }
@@ -423,6 +429,7 @@ impl Engine {
         let mut news = false;
         while let Some(reply) = self.volume.poll_reply() {
             news = true;
+            self.usual = self.usual * 15 / 16 + reply.latency / 16;
             let Some((client, token)) = self.owners.remove(&reply.io) else {
                 self.last_flush.on_reply(&reply);
                 continue;
@@ -487,6 +494,11 @@ impl Engine {
 
 fn path_id(index: usize) -> PathId {
     PathId(u16::try_from(index).expect("paths are bounded by PATHS_MAX"))
+}
+
+fn next_id(last: &mut u64) -> IoId {
+    *last += 1;
+    IoId(*last)
 }
 
 /// A request in blocks. The NBD side checked alignment and end already.

@@ -7,6 +7,7 @@ use crate::path::Path;
 use crate::volume::{Reply, Request};
 
 use super::Engine;
+use super::next_id;
 
 /// The flush that a stop makes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Engine {
     /// Asks for one flush, if a path can take it.
     pub fn flush_for_stop(&mut self, now: Instant) {
         if self.online && self.paths.iter().any(Path::is_ready) {
-            let io = self.new_io();
+            let io = next_id(&mut self.next_io);
             self.last_flush = LastFlush::Asked(io);
             self.volume.request(now, io, Request::Flush);
         }

@@ -23,6 +23,7 @@ use crate::nbd::ExportInfo;
 use super::clock;
 use super::control_task::{ControlError, ControlSocket};
 use super::dial::Source;
+use super::moderation;
 use super::nbd_bind::{BindError, BoundListener, ListenAddress};
 use super::nbd_listen::{NbdListener, ReadyClient};
 use super::state::{StateDir, StateError, VolumeState};
@@ -198,10 +199,12 @@ impl Daemon {
 fn spawn(index: usize, jobs: Vec<Job>) -> std::io::Result<thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(moderation::hold)
         .build()?;
     thread::Builder::new()
         .name(format!("volumes-{index}"))
         .spawn(move || {
+            moderation::sharpen_timers();
             let local = LocalSet::new();
             let _guard = runtime.enter();
             for job in jobs {

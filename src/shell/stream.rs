@@ -16,13 +16,6 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::limits::NBD_SOCKET_BUFFER;
 use crate::out_queue::OutQueue;
 
-/// Room that a read is offered; large reads need few system calls, and a buffer is given back when its
-/// last slice is.
-const READ_ROOM: usize = 256 << 10;
-
-/// Less room than this, and a new buffer is taken.
-const READ_ROOM_MIN: usize = 16 << 10;
-
 /// Slices of one vectored write; the kernel takes no more than 1024 (`UIO_MAXIOV`).
 const SLICES_MAX: usize = 64;
 
@@ -58,15 +51,12 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Reads once into `input`. Ready with 0 is the end of the stream.
+    /// Reads once into the spare room of `input`. Ready with 0 is the end of the stream.
     pub fn poll_read(
         &mut self,
         context: &mut Context<'_>,
         input: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        if input.capacity() - input.len() < READ_ROOM_MIN {
-            input.reserve(READ_ROOM);
-        }
         match self {
             Self::Tcp(stream) => poll_read_into(stream, context, input),
             Self::Unix(stream) => poll_read_into(stream, context, input),

@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use smallvec::SmallVec;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Sleep;
@@ -30,7 +31,9 @@ use crate::out_queue::OutQueue;
 
 use super::clock;
 use super::dial::{self, DialError, Source};
+use super::moderation::Moderation;
 use super::nbd_listen::ReadyClient;
+use super::room::Rooms;
 use super::stream::Stream;
 
 pub use handle::{Ask, Found, Inbox, Stopped, VolumeHandle, channel};
@@ -65,6 +68,7 @@ pub struct VolumeTask {
     sources: Vec<Source>,
     links: BTreeMap<LinkId, (u64, Connection)>,
     clients: BTreeMap<ClientId, Client>,
+    rooms: Rooms,
     dials: JoinSet<Dialed>,
     next_dial: u64,
     asks: mpsc::Receiver<Ask>,
@@ -77,8 +81,8 @@ pub struct VolumeTask {
 /// What a turn found ready.
 #[derive(Default)]
 struct Ready {
-    links: Vec<(LinkId, io::Result<usize>)>,
-    clients: Vec<(ClientId, io::Result<usize>)>,
+    links: SmallVec<[(LinkId, io::Result<usize>); 4]>,
+    clients: SmallVec<[(ClientId, io::Result<usize>); 4]>,
     dialed: Vec<Dialed>,
     asks: Vec<Ask>,
     writable: bool,
@@ -109,6 +113,7 @@ impl VolumeTask {
             sources,
             links: BTreeMap::new(),
             clients: BTreeMap::new(),
+            rooms: Rooms::default(),
             dials: JoinSet::new(),
             next_dial: 0,
             asks,
@@ -121,11 +126,12 @@ impl VolumeTask {
 
     /// Runs until it was asked to stop, or every [`VolumeHandle`] is gone.
     pub async fn run(mut self) {
+        let mut moderation = Moderation::new();
         loop {
             let ready = poll_fn(|context| self.poll_ready(context)).await;
             let _entered = self.span.clone().entered();
             let now = clock::now();
-            let orphaned = ready.orphaned;
+            let (orphaned, timer) = (ready.orphaned, ready.timer);
             self.apply(now, ready);
             self.engine.pump(now);
             self.settle(now);
@@ -133,6 +139,10 @@ impl VolumeTask {
                 return;
             }
             self.set_timer();
+            if timer && self.engine.in_flight() == 0 {
+                self.rooms.relax();
+            }
+            moderation.tell(self.engine.in_flight(), self.engine.usual_latency());
         }
     }
 
@@ -142,6 +152,7 @@ impl VolumeTask {
             let Connection::Open { stream, input } = connection else {
                 continue;
             };
+            self.rooms.make(input);
             if let Poll::Ready(read) = stream.poll_read(context, input) {
                 ready.links.push((id, read));
             }
@@ -150,10 +161,11 @@ impl VolumeTask {
             }
         }
         for (&id, client) in &mut self.clients {
-            if self.engine.client_wants_input(id)
-                && let Poll::Ready(read) = client.stream.poll_read(context, &mut client.input)
-            {
-                ready.clients.push((id, read));
+            if self.engine.client_wants_input(id) {
+                self.rooms.make(&mut client.input);
+                if let Poll::Ready(read) = client.stream.poll_read(context, &mut client.input) {
+                    ready.clients.push((id, read));
+                }
             }
             if self
                 .engine
