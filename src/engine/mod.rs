@@ -11,6 +11,7 @@
 
 mod action;
 mod groups;
+mod network;
 mod status;
 mod stop;
 
@@ -27,7 +28,7 @@ use crate::nbd::{
 };
 use crate::out_queue::OutQueue;
 use crate::path::message::{Message, TrimMethod, Unit};
-use crate::path::{self, Path, PathConfig, Peers, Surroundings};
+use crate::path::{self, Link, Path, PathConfig, Peers, Surroundings};
 use crate::units::Geometry;
 use crate::volume::{Request, Volume, VolumeConfig};
 
@@ -69,6 +70,8 @@ pub struct Engine {
     /// How many paths were used in this run.
     used: usize,
     stopping: bool,
+    /// Some path may carry I/O.
+    served: bool,
     last_flush: LastFlush,
     actions: VecDeque<Action>,
 }
@@ -112,6 +115,7 @@ impl Engine {
             online: false,
             used: 0,
             stopping: false,
+            served: false,
             last_flush: LastFlush::default(),
             actions: VecDeque::new(),
         }
@@ -293,8 +297,9 @@ impl Engine {
         let ready = |path: &Path| path.is_ready();
         Surroundings {
             peers: Peers {
-                heard: others().filter_map(|(_, path)| path.heard()).max(),
+                answered: others().filter_map(|(_, path)| path.pong()).max(),
                 usable: others().any(|(_, path)| ready(path)),
+                any: others().any(|(_, path)| ready(path) || path.is_on_probation()),
             },
             wants_fence: self.volume.wants_fence(own),
             fencer_stranded: self.paths[index].fencer_via().is_some_and(|via| {
@@ -333,6 +338,7 @@ impl Engine {
                 self.paths[index].fence_early(now, surroundings);
             }
         }
+        self.hurry_if_none_serves(now);
         self.carry_actions();
         self.close_finished();
         if self.volume.unit().is_some() {
@@ -468,6 +474,12 @@ impl Engine {
                     }
                     path::Action::Hangup { link } => Action::Hangup {
                         link: LinkId { path: own, link },
+                    },
+                    path::Action::Observe => Action::Observe {
+                        link: LinkId {
+                            path: own,
+                            link: Link::Main,
+                        },
                     },
                 });
             }

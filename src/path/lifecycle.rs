@@ -196,7 +196,8 @@ impl Path {
                 tasks,
             });
         }
-        self.backoff.on_down(now)
+        let alone = !self.surroundings.peers.any;
+        self.backoff.on_down(now, alone)
     }
 
     /// Hands on what the session has reported of the volume's tasks: those are no longer its to lose.
@@ -551,8 +552,11 @@ impl Path {
             return self.lose(now, "a probe was not answered in time");
         }
         self.check_health(now);
+        self.check_uplink(now);
+        self.check_network(now);
         self.check_stale(now);
         self.check_draining(now);
+        self.watch_network(now);
     }
 
     /// A new task id for a command of the path itself.

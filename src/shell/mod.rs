@@ -11,4 +11,6 @@ pub mod nbd_bind;
 pub mod nbd_listen;
 pub mod state;
 pub mod stream;
+pub mod sys;
+pub mod uplink;
 pub mod volume_task;
