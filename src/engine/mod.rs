@@ -247,7 +247,7 @@ impl Engine {
             self.paths[index].set_surroundings(surroundings);
             self.paths[index].handle_timeout(now);
         }
-        if self.paths.iter().any(Path::is_suspect) {
+        if self.paths.iter().any(|path| path.wants_witness(now)) {
             for path in self.paths.iter_mut().filter(|path| path.is_ready()) {
                 path.ping_if_quiet(now);
             }

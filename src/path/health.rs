@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 
+use super::{Path, State};
+
 /// A path's detection times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Detect {
@@ -87,13 +89,10 @@ impl Detect {
         if silent < self.suspect_after() {
             return Judgement::Well;
         }
-        let contradicted = peers
-            .answered
-            .is_some_and(|(asked, _)| asked >= last + self.suspect_after());
         let slower = peers
             .answered
             .is_none_or(|(_, took)| silent >= took.saturating_mul(SLOWER));
-        if silent >= self.network && contradicted && slower && peers.usable {
+        if self.is_contradicted(now, last, peers) {
             return Judgement::Lost("silent while another path answers");
         }
         if silent >= self.target && slower && peers.usable {
@@ -103,6 +102,22 @@ impl Detect {
             return Judgement::Lost("silent for the command timeout");
         }
         Judgement::Suspect
+    }
+
+    /// Whether another path answers, and what this one was asked at `last` is unanswered for long enough.
+    pub(super) fn is_contradicted(&self, now: Instant, last: Instant, peers: Peers) -> bool {
+        let silent = now.saturating_duration_since(last);
+        peers.usable
+            && silent >= self.network
+            && peers.answered.is_some_and(|(asked, took)| {
+                asked >= last + self.suspect_after() && silent >= took.saturating_mul(SLOWER)
+            })
+    }
+
+    /// When to look next after a probe that was sent at `asked`.
+    pub(super) fn next_probe_check(&self, checked: Instant, asked: Instant) -> Instant {
+        let first = asked + self.suspect_after();
+        first.max(checked + self.watch_interval())
     }
 
     /// When the judgement may change next after the one at `checked`, or a ping is due.
@@ -135,6 +150,33 @@ impl Detect {
             Some(at) if !suspect || at < watch => Deadline::new(at, "unanswered ping"),
             Some(_) | None => Deadline::new(watch, "silent path"),
         }
+    }
+}
+
+impl Path {
+    /// Whether others are to be pinged, to see whether it is this path that is silent.
+    #[must_use]
+    pub fn wants_witness(&self, now: Instant) -> bool {
+        match self.state {
+            State::Suspect => true,
+            State::Probation {
+                asked: Some(asked), ..
+            } => asked + self.config.detect.suspect_after() <= now,
+            State::Down { .. }
+            | State::Connecting { .. }
+            | State::LoggingIn
+            | State::Probing
+            | State::Probation { asked: None, .. }
+            | State::Ready
+            | State::Disabled { .. }
+            | State::Stopped => false,
+        }
+    }
+
+    /// Whether a probe of the probation that was sent at `asked` will not be answered.
+    pub(super) fn probe_is_lost(&self, now: Instant, asked: Instant) -> bool {
+        let detect = &self.config.detect;
+        asked + detect.command <= now || detect.is_contradicted(now, asked, self.surroundings.peers)
     }
 }
 

@@ -156,6 +156,7 @@ impl Path {
         self.actions.push_back(Action::Hangup { link: Link::Main });
         self.probe = None;
         self.passed_barrier = false;
+        self.large_pings.on_lost();
         // A login hears the target, but takes no unit attention off it.
         if self.admitted {
             self.heard_before = self.heard();
@@ -532,7 +533,7 @@ impl Path {
             }
             State::Probation {
                 asked: Some(asked), ..
-            } if asked + self.config.detect.command <= now => {
+            } if self.probe_is_lost(now, asked) => {
                 self.lose(now, "a probe of the probation was not answered in time");
             }
             State::Probation { .. } => self.drive_probation(now),

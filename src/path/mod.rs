@@ -66,11 +66,11 @@ use message::{Message, Order};
 use network::NetClock;
 pub use network::NetworkView;
 use patience::Patience;
-use probe::Probe;
+use probe::{LargePings, Probe};
 pub use status::{PathState, PathStatus};
 use transition::Trouble;
 pub use uplink::Uplink;
-use uplink::UplinkDown;
+use uplink::UplinkClock;
 
 /// A TCP connection is given up after so long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -239,12 +239,14 @@ pub struct Path {
     logging_out: bool,
     messages: VecDeque<Message>,
     actions: VecDeque<Action>,
+    /// Pings of full size.
+    large_pings: LargePings,
     /// When the newest ping was sent that the target answered, and how long that took.
     pong: Option<(Instant, Duration)>,
     /// Whether the network carries what is sent.
     network: NetClock,
-    /// Its own end of the network is down.
-    uplink_down: Option<UplinkDown>,
+    /// Whether its own end of the network is there.
+    uplink: UplinkClock,
     /// When the session's silence was judged last.
     health_checked: Instant,
     /// Of the unit as last identified.
@@ -308,9 +310,10 @@ impl Path {
             logging_out: false,
             messages: VecDeque::new(),
             actions: VecDeque::new(),
+            large_pings: LargePings::default(),
             pong: None,
             network: NetClock::default(),
-            uplink_down: None,
+            uplink: UplinkClock::default(),
             health_checked: now,
             geometry: None,
             groups: BTreeMap::new(),
@@ -448,6 +451,7 @@ impl Path {
         match link {
             Link::Main => {
                 self.ended_by_target();
+                self.large_pings.on_closed();
                 let error = self.session.as_ref().and_then(Session::on_closed);
                 if self.proof.as_ref().is_some_and(|proof| proof.main_closed) {
                     self.lose_quietly(

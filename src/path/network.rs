@@ -169,7 +169,7 @@ impl Path {
     pub(super) fn is_reached(&self, now: Instant) -> bool {
         let stalled = self.network.stalled_for(now);
         stalled.is_none_or(|stalled| stalled < self.config.detect.suspect_after())
-            && self.uplink_down.is_none()
+            && !self.uplink.is_down()
     }
 
     /// Looks at the network from now on, if something may be under way.

@@ -101,7 +101,8 @@ impl Path {
                 }
             }
             Event::PingAnswered { rtt } => {
-                self.pong = now.checked_sub(rtt).map(|asked| (asked, rtt))
+                self.large_pings.answered();
+                self.pong = now.checked_sub(rtt).map(|asked| (asked, rtt));
             }
             Event::Async(event) => self.on_async(now, event),
             Event::LoggedOut { time2wait } => {

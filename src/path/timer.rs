@@ -30,7 +30,9 @@ impl Path {
             State::Probation {
                 asked: Some(asked), ..
             } => Some(Deadline::new(
-                asked + self.config.detect.command,
+                self.config
+                    .detect
+                    .next_probe_check(self.health_checked, asked),
                 "answer to a probe of the probation",
             )),
             State::Disabled { retry_at } if self.fencer.is_none() => {

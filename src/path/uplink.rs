@@ -4,14 +4,22 @@
 //! lost at the same moment, if another one may carry I/O. The last path waits `detect.network` first: a
 //! carrier that comes back within that time costs nothing, and there is nothing better meanwhile.
 //!
-//! When all is well again the path connects at once, whatever its backoff says. A connection attempt whose
-//! packets went nowhere is begun anew: TCP would repeat its SYN only after a second, and later.
+//! When all is well again the path connects at once, whatever its backoff says; one that goes down again and
+//! again waits a moment longer each time, unless everything waits for it. A connection attempt whose packets
+//! went nowhere is begun anew: TCP would repeat its SYN only after a second, and later.
 
 use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
 
-use super::{Path, State};
+use super::{FLAP_WINDOW, Path, State};
+
+/// A path whose own end of the network went down twice within [`FLAP_WINDOW`] is connected so long after it
+/// came back; doubles each time.
+const HOLD: Duration = Duration::from_millis(250);
+
+/// No longer than this.
+const HOLD_MAX: Duration = Duration::from_secs(5);
 
 /// What the system says of a path's own end of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,27 +32,65 @@ pub enum Uplink {
 
 /// What is down.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct UplinkDown {
+struct Down {
     since: Instant,
     why: &'static str,
+}
+
+/// Whether the path's own end of the network is there, and how often it was not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct UplinkClock {
+    down: Option<Down>,
+    last: Option<Instant>,
+    /// Times in a row that it went down within [`FLAP_WINDOW`] of the time before.
+    flaps: u32,
+}
+
+impl UplinkClock {
+    pub(super) fn is_down(&self) -> bool {
+        self.down.is_some()
+    }
+
+    fn go_down(&mut self, now: Instant, why: &'static str) {
+        if let Some(down) = &mut self.down {
+            down.why = why;
+            return;
+        }
+        let again = self
+            .last
+            .is_some_and(|last| now.saturating_duration_since(last) < FLAP_WINDOW);
+        self.flaps = if again {
+            self.flaps.saturating_add(1)
+        } else {
+            0
+        };
+        (self.down, self.last) = (Some(Down { since: now, why }), Some(now));
+    }
+
+    /// How long to hold a path back that is back.
+    fn hold(&self) -> Duration {
+        match self.flaps {
+            0 => Duration::ZERO,
+            n => HOLD.saturating_mul(1 << (n - 1).min(8)).min(HOLD_MAX),
+        }
+    }
 }
 
 impl Path {
     /// The state of the path's own end of the network; the same state may be told again.
     pub fn on_uplink(&mut self, now: Instant, uplink: Uplink) {
-        match (uplink, self.uplink_down) {
+        match (uplink, self.uplink.down) {
             (Uplink::Up, None) => {}
             (Uplink::Down(why), Some(down)) if down.why == why => {}
-            (Uplink::Down(why), before) => {
+            (Uplink::Down(why), _) => {
                 self.journal.note(now, self.incarnation, "uplink", why);
                 tracing::info!(path = %self.config.name, why, "the path's own end of the network is down");
-                let since = before.map_or(now, |before| before.since);
-                self.uplink_down = Some(UplinkDown { since, why });
+                self.uplink.go_down(now, why);
                 self.check_uplink(now);
             }
             (Uplink::Up, Some(down)) => {
                 let lasted = now.saturating_duration_since(down.since);
-                self.uplink_down = None;
+                self.uplink.down = None;
                 self.on_uplink_back(now, lasted);
             }
         }
@@ -57,14 +103,18 @@ impl Path {
         if matches!(self.state, State::Connecting { .. } | State::LoggingIn) {
             self.lose_quietly(now, "the network is back: connecting anew");
         }
+        let hold = match self.surroundings.peers.any {
+            true => self.uplink.hold(),
+            false => Duration::ZERO,
+        };
         if let State::Down { retry_at } = &mut self.state {
-            *retry_at = now;
+            *retry_at = now + hold;
         }
     }
 
     /// Gives the path up if its own end of the network is down, and there is another path or none came back.
     pub(super) fn check_uplink(&mut self, now: Instant) {
-        let Some(down) = self.uplink_down else {
+        let Some(down) = self.uplink.down else {
             return;
         };
         match self.state {
@@ -87,7 +137,7 @@ impl Path {
     }
 
     pub(super) fn uplink_deadline(&self) -> Option<Deadline> {
-        let down = self.uplink_down?;
+        let down = self.uplink.down?;
         let at = down.since + self.config.detect.network;
         let waits = matches!(
             self.state,

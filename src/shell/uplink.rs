@@ -22,7 +22,7 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::path::Uplink;
 
@@ -50,8 +50,11 @@ struct Interface {
 }
 
 /// The host's network interfaces at one time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Interfaces(Vec<Interface>);
+#[derive(Clone, Debug, Default)]
+pub struct Interfaces {
+    all: Vec<Interface>,
+    doubts: Arc<Notify>,
+}
 
 /// Where a path's packets leave, as far as is known.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,20 +92,29 @@ impl Interfaces {
             });
             interfaces[index].addresses.extend(address);
         }
-        Ok(Self(interfaces))
+        Ok(Self {
+            all: interfaces,
+            doubts: Arc::default(),
+        })
+    }
+
+    /// Something does not look well: they are read anew, without waiting for the system to tell. Linux tells
+    /// of a carrier once a second if other links of the host change as well.
+    pub fn doubt(&self) {
+        self.doubts.notify_one();
     }
 
     /// Whether anything is in the way of packets that leave there.
     #[must_use]
     pub fn judge(&self, way: Way<'_>) -> Uplink {
         let nic = match way.nic {
-            Some(name) => match self.0.iter().find(|known| known.name == name) {
+            Some(name) => match self.all.iter().find(|known| known.name == name) {
                 Some(nic) => Some(nic),
                 None => return Uplink::Down("its NIC is gone"),
             },
             None => way.local.and_then(|local| {
                 let has = |known: &&Interface| known.addresses.contains(&local.ip());
-                self.0.iter().find(has)
+                self.all.iter().find(has)
             }),
         };
         match nic {
@@ -199,14 +211,30 @@ pub async fn watch(news: watch::Sender<Option<Arc<Interfaces>>>) {
 async fn publish(news: &watch::Sender<Option<Arc<Interfaces>>>) -> io::Result<()> {
     // First the messages, then the picture: what changes meanwhile is not missed.
     let changes = Changes::open()?;
+    let doubts = Arc::<Notify>::default();
     loop {
-        let interfaces = Interfaces::read()?;
-        news.send_replace(Some(Arc::new(interfaces)));
-        changes.next().await?;
-        let interfaces = Interfaces::read()?;
-        news.send_replace(Some(Arc::new(interfaces)));
+        read(news, &doubts).await?;
+        tokio::select! {
+            biased;
+            changed = changes.next() => changed?,
+            () = doubts.notified() => {}
+        }
+        read(news, &doubts).await?;
         tokio::time::sleep(QUIET).await;
     }
+}
+
+async fn read(
+    news: &watch::Sender<Option<Arc<Interfaces>>>,
+    doubts: &Arc<Notify>,
+) -> io::Result<()> {
+    // The kernel may let it wait for its lock on the network's configuration.
+    let interfaces = tokio::task::spawn_blocking(Interfaces::read).await??;
+    news.send_replace(Some(Arc::new(Interfaces {
+        all: interfaces.all,
+        doubts: Arc::clone(doubts),
+    })));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -231,11 +259,15 @@ mod tests {
 
     #[test]
     fn what_is_down_is_named() {
-        let host = Interfaces(vec![
+        let all = vec![
             nic("well", true, true, "127.0.0.1"),
             nic("off", false, false, "127.0.0.2"),
             nic("unplugged", true, false, "127.0.0.3"),
-        ]);
+        ];
+        let host = Interfaces {
+            all,
+            ..Interfaces::default()
+        };
         for (name, expected) in [
             ("gone", "its NIC is gone"),
             ("off", "its NIC is switched off"),

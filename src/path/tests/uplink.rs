@@ -92,6 +92,25 @@ fn when_the_carrier_is_back_the_path_connects_at_once() {
 }
 
 #[test]
+fn a_path_whose_carrier_comes_and_goes_is_held_back_unless_everything_waits_for_it() {
+    let mut bench = Bench::new();
+    bench.up();
+    others(&mut bench, true);
+    for held in [0, 250, 500, 1_000] {
+        tell(&mut bench, NO_CARRIER);
+        bench.pass(ms(10));
+        tell(&mut bench, Uplink::Up);
+        let due = bench.path.poll_timeout().expect("it is tried again").at;
+        assert_eq!(due - bench.now, ms(held));
+    }
+    others(&mut bench, false);
+    tell(&mut bench, NO_CARRIER);
+    tell(&mut bench, Uplink::Up);
+    bench.pass(ms(0));
+    assert_eq!(bench.state(), PathState::Connecting);
+}
+
+#[test]
 fn an_attempt_whose_packets_went_nowhere_is_begun_anew() {
     let mut bench = Bench::new();
     bench.up();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
@@ -15,6 +15,9 @@ use super::super::stream::Stream;
 use super::super::sys;
 use super::super::uplink::{Interfaces, Way};
 use super::{Connection, VolumeTask};
+
+/// Bytes on their way for so long, and for four round trips, without an acknowledgement of anything.
+const DOUBT: Duration = Duration::from_millis(10);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -70,6 +73,12 @@ impl VolumeTask {
             Some(_) | None => None,
         };
         if let Some(view) = view {
+            if view.in_flight > 0
+                && view.since_ack > DOUBT.max(view.round_trip.0 * 4)
+                && let Some(interfaces) = &self.network.interfaces
+            {
+                interfaces.doubt();
+            }
             self.engine.on_network(now, link, view);
         }
     }
