@@ -222,6 +222,7 @@ fn discover(arguments: &DiscoverArguments) -> Result<ExitCode> {
         source: Source {
             nic: arguments.nic.clone(),
             address: arguments.source,
+            patience: None,
         },
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

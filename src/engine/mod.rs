@@ -11,6 +11,7 @@
 
 mod action;
 mod groups;
+mod network;
 mod status;
 mod stop;
 
@@ -27,7 +28,7 @@ use crate::nbd::{
 };
 use crate::out_queue::OutQueue;
 use crate::path::message::{Message, TrimMethod, Unit};
-use crate::path::{self, Path, PathConfig, Peers, Surroundings};
+use crate::path::{self, Link, Path, PathConfig, Peers, Surroundings};
 use crate::units::Geometry;
 use crate::volume::{Request, Volume, VolumeConfig};
 
@@ -69,6 +70,8 @@ pub struct Engine {
     /// How many paths were used in this run.
     used: usize,
     stopping: bool,
+    /// Some path may carry I/O.
+    served: bool,
     last_flush: LastFlush,
     /// What requests took of late.
     usual: Duration,
@@ -114,6 +117,7 @@ impl Engine {
             online: false,
             used: 0,
             stopping: false,
+            served: false,
             last_flush: LastFlush::default(),
             usual: Duration::ZERO,
             actions: VecDeque::new(),
@@ -258,7 +262,7 @@ impl Engine {
             self.paths[index].set_surroundings(surroundings);
             self.paths[index].handle_timeout(now);
         }
-        if self.paths.iter().any(Path::is_suspect) {
+        if self.paths.iter().any(|path| path.wants_witness(now)) {
             for path in self.paths.iter_mut().filter(|path| path.is_ready()) {
                 path.ping_if_quiet(now);
             }
@@ -303,8 +307,9 @@ impl Engine {
         let ready = |path: &Path| path.is_ready();
         Surroundings {
             peers: Peers {
-                heard: others().filter_map(|(_, path)| path.heard()).max(),
+                answered: others().filter_map(|(_, path)| path.pong()).max(),
                 usable: others().any(|(_, path)| ready(path)),
+                any: others().any(|(_, path)| ready(path) || path.is_on_probation()),
             },
             wants_fence: self.volume.wants_fence(own),
             fencer_stranded: self.paths[index].fencer_via().is_some_and(|via| {
@@ -343,6 +348,7 @@ impl Engine {
                 self.paths[index].fence_early(now, surroundings);
             }
         }
+        self.hurry_if_none_serves(now);
         self.carry_actions();
         self.close_finished();
         if self.volume.unit().is_some() {
@@ -475,6 +481,12 @@ impl Engine {
                     }
                     path::Action::Hangup { link } => Action::Hangup {
                         link: LinkId { path: own, link },
+                    },
+                    path::Action::Observe => Action::Observe {
+                        link: LinkId {
+                            path: own,
+                            link: Link::Main,
+                        },
                     },
                 });
             }

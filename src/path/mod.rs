@@ -30,6 +30,7 @@ mod health;
 mod journal;
 mod lifecycle;
 pub mod message;
+mod network;
 mod patience;
 mod probe;
 mod proof;
@@ -37,7 +38,9 @@ mod status;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod transition;
+mod uplink;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -45,7 +48,6 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use crate::deadline::Deadline;
 use crate::ids::{Incarnation, Lun, PathId, PathNames, TaskId};
 use crate::iscsi::name::PortalAddr;
 use crate::iscsi::session::Session;
@@ -61,10 +63,14 @@ pub use health::{Detect, Peers};
 use journal::Journal;
 pub use journal::PathEvent;
 use message::{Message, Order};
+use network::NetClock;
+pub use network::NetworkView;
 use patience::Patience;
-use probe::Probe;
+use probe::{LargePings, Probe};
 pub use status::{PathState, PathStatus};
 use transition::Trouble;
+pub use uplink::Uplink;
+use uplink::UplinkClock;
 
 /// A TCP connection is given up after so long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -124,6 +130,8 @@ pub enum Action {
         /// Which connection.
         link: Link,
     },
+    /// Tell what the kernel knows of the main connection, with [`Path::on_network`].
+    Observe,
 }
 
 /// What the engine knows of the volume's other paths.
@@ -231,7 +239,14 @@ pub struct Path {
     logging_out: bool,
     messages: VecDeque<Message>,
     actions: VecDeque<Action>,
-    last_rtt: Option<Duration>,
+    /// Pings of full size.
+    large_pings: LargePings,
+    /// When the newest ping was sent that the target answered, and how long that took.
+    pong: Option<(Instant, Duration)>,
+    /// Whether the network carries what is sent.
+    network: NetClock,
+    /// Whether its own end of the network is there.
+    uplink: UplinkClock,
     /// When the session's silence was judged last.
     health_checked: Instant,
     /// Of the unit as last identified.
@@ -295,7 +310,10 @@ impl Path {
             logging_out: false,
             messages: VecDeque::new(),
             actions: VecDeque::new(),
-            last_rtt: None,
+            large_pings: LargePings::default(),
+            pong: None,
+            network: NetClock::default(),
+            uplink: UplinkClock::default(),
             health_checked: now,
             geometry: None,
             groups: BTreeMap::new(),
@@ -349,6 +367,12 @@ impl Path {
         matches!(self.state, State::Ready)
     }
 
+    /// Whether it may carry commands where no path is ready.
+    #[must_use]
+    pub fn is_on_probation(&self) -> bool {
+        matches!(self.state, State::Probation { .. })
+    }
+
     /// Whether the path waits for an answer that others can confirm to be missing.
     #[must_use]
     pub fn is_suspect(&self) -> bool {
@@ -389,7 +413,9 @@ impl Path {
         match link {
             Link::Main if matches!(self.state, State::Connecting { .. }) => {
                 self.session = Some(session);
+                self.network = NetClock::default();
                 self.enter(now, State::LoggingIn, "connected");
+                self.watch_network(now);
             }
             Link::Main => self.actions.push_back(Action::Hangup { link }),
             Link::Fencer => match &mut self.fencer {
@@ -425,6 +451,7 @@ impl Path {
         match link {
             Link::Main => {
                 self.ended_by_target();
+                self.large_pings.on_closed();
                 let error = self.session.as_ref().and_then(Session::on_closed);
                 if self.proof.as_ref().is_some_and(|proof| proof.main_closed) {
                     self.lose_quietly(
@@ -474,6 +501,7 @@ impl Path {
         let session = session.expect("commands go to paths with free slots");
         session.submit(now, task);
         self.watch_progress(now);
+        self.watch_network(now);
     }
 
     /// A command went out: it is looked at when it could have made no progress for too long.
@@ -494,6 +522,7 @@ impl Path {
             Order::GiveUp => {}
             Order::Recheck => self.recheck(now, "the target says that the unit may have changed"),
         }
+        self.watch_network(now);
     }
 
     /// Asks the target for a sign of life unless one is due already.
@@ -502,7 +531,14 @@ impl Path {
             && session.oldest_ping().is_none()
         {
             session.ping(now);
+            self.watch_network(now);
         }
+    }
+
+    /// The newest ping that the target answered: when it was sent, and how long the answer took.
+    #[must_use]
+    pub fn pong(&self) -> Option<(Instant, Duration)> {
+        self.pong
     }
 
     /// Logs out; no new connection is made.
@@ -526,72 +562,5 @@ impl Path {
     /// The next news for the volume.
     pub fn poll_message(&mut self) -> Option<Message> {
         self.messages.pop_front()
-    }
-
-    /// When [`Path::handle_timeout`] is due.
-    #[must_use]
-    pub fn poll_timeout(&mut self) -> Option<Deadline> {
-        let state = match self.state {
-            State::Down { retry_at } if self.fencer.is_none() => {
-                Some(Deadline::new(retry_at, "reconnect"))
-            }
-            State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
-            State::LoggingIn => {
-                let fence = self.would_rather_fence().map(|at| {
-                    let at = at.max(self.attempted + self.patience.before_fence());
-                    Deadline::new(at, "login before a fence")
-                });
-                let silent = self
-                    .login_silent_at()
-                    .map(|at| Deadline::new(at, "answer to the login"));
-                Deadline::earlier(fence, silent)
-            }
-            State::Probation {
-                next, asked: None, ..
-            } => Some(Deadline::new(next, "probation")),
-            State::Probation {
-                asked: Some(asked), ..
-            } => Some(Deadline::new(
-                asked + self.config.detect.command,
-                "answer to a probe of the probation",
-            )),
-            State::Disabled { retry_at } if self.fencer.is_none() => {
-                Some(Deadline::new(retry_at, "disabled path retry"))
-            }
-            State::Down { .. }
-            | State::Probing
-            | State::Ready
-            | State::Suspect
-            | State::Disabled { .. }
-            | State::Stopped => None,
-        };
-        let probe = self
-            .probe
-            .as_ref()
-            .map(|probe| Deadline::new(probe.next_at(), "probe"));
-        let fencer = self.fencer.as_ref().and_then(Fencer::poll_timeout);
-        let proof = self.proof.as_ref().and_then(|proof| proof.deadline);
-        let proof = proof.map(|at| Deadline::new(at, "proof of a session group"));
-        let stale = self
-            .stale_check
-            .map(|at| Deadline::new(at, "command deadline"));
-        let drain = self
-            .draining
-            .map(|at| Deadline::new(at, "logout asked for by the target"));
-        let session = self.session.as_ref().and_then(Session::poll_timeout);
-        let health = self.health_deadline();
-        [state, probe, fencer, proof, stale, drain, session, health]
-            .into_iter()
-            .fold(None, Deadline::earlier)
-    }
-
-    fn health_deadline(&mut self) -> Option<Deadline> {
-        let (detect, checked) = (self.config.detect, self.health_checked);
-        let session = self.session.as_mut()?;
-        let heard = session.last_received()?;
-        let session = session.full_feature()?;
-        let busy = session.outstanding() > 0;
-        let pinged = session.oldest_ping().map(|pinged| pinged.max(heard));
-        Some(detect.next_check(checked, pinged, heard, busy))
     }
 }

@@ -70,7 +70,7 @@ impl Path {
             since: now.saturating_duration_since(since),
             incarnation: self.incarnation,
             fencing: self.fencer.is_some(),
-            last_rtt: self.last_rtt,
+            last_rtt: self.pong.map(|(_, rtt)| rtt),
         }
     }
 }

@@ -28,11 +28,15 @@ impl Path {
         }
         self.send_unsent(now);
         self.check_draining(now);
+        self.trust_again(now);
+        self.watch_network(now);
+    }
+
+    /// A suspect path was heard since, and what it is sent arrives.
+    pub(super) fn trust_again(&mut self, now: Instant) {
         let leaving = self.logging_out || self.draining.is_some();
-        if matches!(self.state, State::Suspect)
-            && !leaving
-            && self.heard().is_some_and(|heard| heard >= now)
-        {
+        let heard = self.heard().is_some_and(|heard| heard >= self.since);
+        if matches!(self.state, State::Suspect) && !leaving && heard && self.is_reached(now) {
             self.enter(now, State::Ready, "answers again");
         }
     }
@@ -96,7 +100,10 @@ impl Path {
                     self.lose(now, "the target refused ABORT TASK");
                 }
             }
-            Event::PingAnswered { rtt } => self.last_rtt = Some(rtt),
+            Event::PingAnswered { rtt } => {
+                self.large_pings.answered();
+                self.pong = now.checked_sub(rtt).map(|asked| (asked, rtt));
+            }
             Event::Async(event) => self.on_async(now, event),
             Event::LoggedOut { time2wait } => {
                 self.not_before = Some(now + time2wait.min(TIME2WAIT_MAX));

@@ -13,4 +13,6 @@ pub mod nbd_listen;
 pub mod room;
 pub mod state;
 pub mod stream;
+pub mod sys;
+pub mod uplink;
 pub mod volume_task;

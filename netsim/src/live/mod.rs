@@ -49,6 +49,8 @@ pub fn impossible(scenario: &Scenario) -> Vec<String> {
         }
         Order::Crash => None,
         Order::HalfClose(_) => Some("a proxy cannot close one side alone"),
+        Order::NoCarrier => Some("a proxy has no NIC; cut comes near"),
+        Order::Late(_) => Some("a proxy acknowledges everything itself; latency comes near"),
         Order::Redirect(_) => Some("a redirect would lead past the proxies"),
         Order::Network(_)
         | Order::Ends(_)

@@ -22,6 +22,10 @@ pub enum Order {
     HalfOpen,
     /// One side of a path's connections gets a FIN, the other hears nothing.
     HalfClose(Direction),
+    /// A path's NIC has no carrier, and the daemon is told.
+    NoCarrier,
+    /// Whatever a portal sends comes so much later.
+    Late(Duration),
     /// A portal reads, executes and answers nothing.
     Freeze,
     /// The next commands that come in through a portal are never carried out and never answered.
@@ -78,7 +82,7 @@ pub enum OrderError {
     #[error(
         "\"{0}\" is no fault; on a path: cut, cut-fin, blackhole [both|to-target|to-initiator], large-hole SIZE, \
          latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, loss ONE-IN, reset, close, half-open, \
-         half-close [to-initiator|to-target]; on a path's portal: freeze, hang COUNT, closed-window, ask-logout TIME, \
+         half-close [to-initiator|to-target], no-carrier; on a path's portal: freeze, late TIME, hang COUNT, closed-window, ask-logout TIME, \
          drop-connection TIME, drop-session TIME, redirect PATH, misbehave HOW, access STATE, impostor, \
          capacity SIZE, vanish; on the target: crash, busy COUNT, task-set-full COUNT, reset-unit, \
          attention ASC/ASCQ, reserve writes|all; on the daemon and its clients: kill-daemon, replace-client NUMBER"
@@ -112,6 +116,8 @@ impl Order {
             | Self::Ends(_)
             | Self::HalfOpen
             | Self::HalfClose(_)
+            | Self::NoCarrier
+            | Self::Late(_)
             | Self::Freeze
             | Self::Hang(_)
             | Self::ClosedWindow
@@ -148,6 +154,8 @@ impl Order {
             | Self::ResetUnit
             | Self::Attention { .. } => true,
             Self::Network(_)
+            | Self::NoCarrier
+            | Self::Late(_)
             | Self::Freeze
             | Self::ClosedWindow
             | Self::Redirect(_)
@@ -172,6 +180,7 @@ impl FromStr for Order {
             "reset" => Self::Ends(End::Reset),
             "close" => Self::Ends(End::Fin),
             "half-open" => Self::HalfOpen,
+            "no-carrier" => Self::NoCarrier,
             "freeze" => Self::Freeze,
             "closed-window" => Self::ClosedWindow,
             "impostor" => Self::Impostor,
@@ -207,6 +216,10 @@ fn with_value(first: &str, value: Option<&str>) -> Option<Result<Order, OrderErr
     let status = |status| move |times| Order::Status { status, times };
     let order = match first {
         "hang" => need(number(value).map(Order::Hang), commands),
+        "late" => {
+            let time = value.and_then(|value| parse_duration(value).ok());
+            need(time.map(Order::Late), "a time, e.g. 3s")
+        }
         "busy" => need(number(value).map(status(BUSY)), commands),
         "task-set-full" => need(number(value).map(status(TASK_SET_FULL)), commands),
         "replace-client" => {
@@ -352,6 +365,8 @@ impl fmt::Display for Order {
             Self::Vanish => f.write_str("vanish"),
             Self::Reserve { exclusive: true } => f.write_str("reserve all"),
             Self::Reserve { exclusive: false } => f.write_str("reserve writes"),
+            Self::NoCarrier => f.write_str("no-carrier"),
+            Self::Late(by) => write!(f, "late {}ms", by.as_millis()),
             Self::Freeze => f.write_str("freeze"),
             Self::Crash => f.write_str("crash"),
             Self::KillDaemon => f.write_str("kill-daemon"),

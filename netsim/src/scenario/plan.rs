@@ -91,7 +91,9 @@ impl Scenario {
         };
         match fault.order {
             Order::Network(_) => {}
-            Order::Freeze
+            Order::NoCarrier
+            | Order::Late(_)
+            | Order::Freeze
             | Order::Hang(_)
             | Order::ClosedWindow
             | Order::Notice(_)
@@ -146,10 +148,15 @@ impl Scenario {
         }
     }
 
-    /// What is done to a portal, if anything is, and what ends it.
+    /// What is done to a NIC or a portal, if anything is, and what ends it.
     fn on_portal(&self, path: usize, order: &Order) -> Option<(Fault, Option<Fault>)> {
         let switch = |fault: &dyn Fn(bool) -> Fault| (fault(true), Some(fault(false)));
         Some(match order {
+            Order::NoCarrier => switch(&|lost| Fault::Carrier { path, lost }),
+            Order::Late(by) => {
+                let late = |by| Fault::Late { path, by };
+                (late(*by), Some(late(Duration::ZERO)))
+            }
             Order::Freeze => switch(&|on| Fault::Freeze { path, on }),
             Order::ClosedWindow => switch(&|closed| Fault::Window { path, closed }),
             Order::Impostor => switch(&|on| Fault::Impostor { path, on }),

@@ -88,6 +88,13 @@ pub enum Fault {
         /// Pieces longer than so many bytes.
         larger_than: usize,
     },
+    /// A path's NIC has no carrier, or has it again: nothing passes, and the daemon is told.
+    Carrier {
+        /// The path.
+        path: usize,
+        /// Whether it is lost.
+        lost: bool,
+    },
     /// A path swallows nothing any more, and is as fast and as faithful as at the beginning.
     Heal {
         /// The path.
@@ -136,6 +143,13 @@ pub enum Fault {
         path: usize,
         /// Whether it is frozen.
         on: bool,
+    },
+    /// Whatever a portal sends comes so much later; its kernel acknowledges as before.
+    Late {
+        /// The path whose portal it is.
+        path: usize,
+        /// Zero: not any more.
+        by: Duration,
     },
     /// The target crashes, and is away for so long. Its unit's volatile cache, if it has one, is lost.
     Crash {
@@ -278,6 +292,10 @@ impl fmt::Display for Fault {
                 f,
                 "path {path} swallows what is larger than {larger_than} bytes, {direction:?}"
             ),
+            Self::Carrier { path, lost: true } => write!(f, "NIC of path {path} loses its carrier"),
+            Self::Carrier { path, lost: false } => {
+                write!(f, "NIC of path {path} has its carrier again")
+            }
             Self::Heal { path, held } => write!(f, "path {path} heals: held bytes {held:?}"),
             Self::Slow { path, by } => write!(f, "path {path} slower by {by:?}"),
             Self::Bandwidth {
@@ -303,6 +321,7 @@ impl fmt::Display for Fault {
             ),
             Self::Freeze { path, on: true } => write!(f, "portal of path {path} freezes"),
             Self::Freeze { path, on: false } => write!(f, "portal of path {path} thaws"),
+            Self::Late { path, by } => write!(f, "portal of path {path} answers {by:?} late"),
             Self::Crash { away } => write!(f, "target crashes, away for {away:?}"),
             Self::Boot => f.write_str("target is back"),
             Self::Hang { path, times } => {

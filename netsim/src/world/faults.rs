@@ -45,10 +45,41 @@ pub(super) fn draw(rng: &mut Rng, knobs: &Knobs) -> Vec<Planned> {
             further(&mut more, knobs, &mut planned);
         }
     }
+    let mut uplinks = Rng::new(knobs.seed).stream("uplinks");
+    if uplinks.chance(2, 5) {
+        for _ in 0..uplinks.between(1, 4) {
+            uplink(&mut uplinks, knobs, &mut planned);
+        }
+    }
     let kills = planned.iter().any(|p| p.fault == Fault::Kill);
     planned.retain(|planned| !kills || !is_forgotten(&planned.fault, knobs));
     planned.sort_by_key(|planned| planned.at);
     planned
+}
+
+/// A carrier that is lost, or a target that answers late: through one path, or through all that may be broken.
+fn uplink(rng: &mut Rng, knobs: &Knobs, planned: &mut Vec<Planned>) {
+    let at = rng.duration_below(knobs.trouble);
+    let end = at + rng.duration_below(knobs.trouble - at);
+    let first = usize::from(knobs.spared.is_some());
+    let paths = first..knobs.groups.len();
+    let only = first + rng.index(paths.len());
+    let late = rng.duration_below(Duration::from_secs(4));
+    let (all, carrier) = (rng.chance(1, 4), rng.chance(1, 2));
+    for path in paths.filter(|path| all || *path == only) {
+        let (begins, ends) = if carrier {
+            let lost = |lost| Fault::Carrier { path, lost };
+            (lost(true), lost(false))
+        } else {
+            let late_by = |by| Fault::Late { path, by };
+            (late_by(late), late_by(Duration::ZERO))
+        };
+        planned.push(Planned { at, fault: begins });
+        planned.push(Planned {
+            at: end,
+            fault: ends,
+        });
+    }
 }
 
 /// What a daemon does not know any more once it was killed: that the unit was smaller, and that a session was

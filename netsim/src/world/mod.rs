@@ -10,7 +10,7 @@
 //! within a bound: all requests answered, all paths ready, no ghost, no session or task left over.
 //!
 //! - `knobs`, `fault`, `faults`: what a seed stands for; `inflict`, `impose`: what faults do;
-//! - `net`: connections over routes that can be broken;
+//! - `net`, `receipts`: connections over routes that can be broken, and what their kernels know of them;
 //! - `client`: the NBD clients; `log`: what the daemon logs;
 //! - `record`: what was seen, for reports and pass criteria;
 //! - `turn`: one turn of everything; `judge`: what is demanded.
@@ -24,6 +24,7 @@ mod judge;
 mod knobs;
 mod log;
 mod net;
+mod receipts;
 mod record;
 mod setup;
 #[cfg(test)]

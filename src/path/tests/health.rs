@@ -4,8 +4,9 @@ use super::*;
 
 fn peers(bench: &mut Bench, usable: bool) {
     let peers = Peers {
-        heard: Some(bench.now + ms(3_600_000)),
+        answered: Some((bench.now + ms(3_600_000), ms(1))),
         usable,
+        any: usable,
     };
     bench.path.set_surroundings(Surroundings {
         peers,

@@ -1,5 +1,6 @@
 //! How the rest of the program speaks to a volume.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,6 +12,7 @@ use crate::path::PathEvent;
 use crate::units::Geometry;
 
 use super::super::nbd_listen::ReadyClient;
+use super::super::uplink::Interfaces;
 
 /// Messages to a volume task that may wait.
 const ASKS_MAX: usize = 64;
@@ -24,6 +26,8 @@ pub enum Ask {
     Status(oneshot::Sender<EngineStatus>),
     /// Tell what happened to each path.
     Events(oneshot::Sender<Vec<Vec<PathEvent>>>),
+    /// The host's network interfaces are these now.
+    Interfaces(Arc<Interfaces>),
     /// Take no new requests, drain, flush, log out; tell whether all of that was done in time.
     Stop {
         /// For all of it.

@@ -9,6 +9,8 @@ fn every_order_is_read_back_from_its_own_text() {
         "close",
         "half-open",
         "freeze",
+        "no-carrier",
+        "late 10000ms",
         "crash",
         "kill-daemon",
         "half-close to-initiator",
