@@ -102,6 +102,10 @@ fn seeds_that_found_defects_pass() {
             16470,
             "a proof through a dead sibling kept the only good path out of use",
         ),
+        (
+            8184,
+            "a second power loss passed for the first, of which a session had told that was dead: no flush failed",
+        ),
     ];
     for (seed, _) in regressions {
         must_pass(seed);

@@ -307,7 +307,10 @@ impl Engine {
         let ready = |path: &Path| path.is_ready();
         Surroundings {
             peers: Peers {
-                answered: others().filter_map(|(_, path)| path.pong()).max(),
+                witness: others()
+                    .filter(|(_, path)| ready(path))
+                    .filter_map(|(_, path)| path.witness())
+                    .max(),
                 usable: others().any(|(_, path)| ready(path)),
                 any: others().any(|(_, path)| ready(path) || path.is_on_probation()),
             },

@@ -59,7 +59,8 @@ use crate::units::Geometry;
 use backoff::Backoff;
 use fencer::{Fencer, Proof};
 use fencing::Place;
-pub use health::{Detect, Peers};
+use health::Silence;
+pub use health::{Detect, Peers, Witness};
 use journal::Journal;
 pub use journal::PathEvent;
 use message::{Message, Order};
@@ -247,8 +248,7 @@ pub struct Path {
     network: NetClock,
     /// Whether its own end of the network is there.
     uplink: UplinkClock,
-    /// When the session's silence was judged last.
-    health_checked: Instant,
+    silence: Silence,
     /// Of the unit as last identified.
     geometry: Option<Geometry>,
     /// Portal group of each session that was in use and may not be fenced yet: only a login in the same group
@@ -314,7 +314,7 @@ impl Path {
             pong: None,
             network: NetClock::default(),
             uplink: UplinkClock::default(),
-            health_checked: now,
+            silence: Silence::new(now),
             geometry: None,
             groups: BTreeMap::new(),
             redirected: None,
@@ -533,12 +533,6 @@ impl Path {
             session.ping(now);
             self.watch_network(now);
         }
-    }
-
-    /// The newest ping that the target answered: when it was sent, and how long the answer took.
-    #[must_use]
-    pub fn pong(&self) -> Option<(Instant, Duration)> {
-        self.pong
     }
 
     /// Logs out; no new connection is made.

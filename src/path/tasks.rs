@@ -9,7 +9,6 @@ use crate::limits;
 use crate::task::Completion;
 
 use super::fencer::unit_attention;
-use super::health::Judgement;
 use super::message::Message;
 use super::probe;
 use super::{Path, State};
@@ -201,36 +200,6 @@ impl Path {
             self.draining = None;
             session.logout(now);
             self.logging_out = true;
-        }
-    }
-
-    pub(super) fn check_health(&mut self, now: Instant) {
-        let (detect, peers) = (self.config.detect, self.surroundings.peers);
-        self.health_checked = now;
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        let Some(heard) = session.last_received() else {
-            return;
-        };
-        let Some(session) = session.full_feature() else {
-            return;
-        };
-        let Some(pinged) = session.oldest_ping() else {
-            if detect.ping_due(now, heard, session.outstanding() > 0) {
-                session.ping(now);
-            }
-            return;
-        };
-        // What arrives is a sign of life as well: an answer may stand in line behind a lot of data.
-        match detect.judge(now, pinged.max(heard), peers) {
-            Judgement::Well => {}
-            Judgement::Suspect => {
-                if matches!(self.state, State::Ready) {
-                    self.enter(now, State::Suspect, "silent");
-                }
-            }
-            Judgement::Lost(why) => self.lose(now, why),
         }
     }
 

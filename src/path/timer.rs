@@ -32,7 +32,7 @@ impl Path {
             } => Some(Deadline::new(
                 self.config
                     .detect
-                    .next_probe_check(self.health_checked, asked),
+                    .next_probe_check(self.silence.checked, asked),
                 "answer to a probe of the probation",
             )),
             State::Disabled { retry_at } if self.fencer.is_none() => {
@@ -70,7 +70,7 @@ impl Path {
     }
 
     fn health_deadline(&mut self) -> Option<Deadline> {
-        let (detect, checked) = (self.config.detect, self.health_checked);
+        let (detect, checked) = (self.config.detect, self.silence.checked);
         let session = self.session.as_mut()?;
         let heard = session.last_received()?;
         let session = session.full_feature()?;

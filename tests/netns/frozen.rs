@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::lab::{Controllers, NetLab, SECOND, possible, until_ready};
 use crate::support::{now, pause};
-use crate::table::{note, within};
+use crate::table::{explain, note, within};
 
 #[test]
 fn one_controller_of_two_frozen() {
@@ -26,6 +26,7 @@ fn one_controller_of_two_frozen() {
         until_ready(&lab.daemon, &lab.volume, path);
         probe.finish();
         lab.daemon.assert_well();
+        explain(longest, SECOND, &lab.daemon);
         longest
     });
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::lab::{Controllers, HERE, NetLab, SECOND, THERE, possible, until_ready};
 use crate::namespace::Drops;
 use crate::support::pause;
-use crate::table::{note, within};
+use crate::table::{explain, note, within};
 
 const LOST: Duration = SECOND;
 const TOLD: Duration = Duration::from_millis(100);
@@ -15,7 +15,7 @@ const BACK: Duration = Duration::from_secs(8);
 
 /// Breaks the busy path under the probe and mends it; the longest stall.
 fn stall(
-    what: &str,
+    (what, bound): (&str, Duration),
     break_it: impl Fn(&NetLab, usize),
     mend: impl Fn(&NetLab, usize),
     cause: &str,
@@ -36,6 +36,7 @@ fn stall(
     assert!(back <= BACK, "{back:?}");
     probe.finish();
     lab.daemon.assert_well();
+    explain(longest, bound, &lab.daemon);
     longest
 }
 
@@ -55,7 +56,7 @@ fn packets_lost_both_ways() {
             lab.here.heal(HERE[path]);
             lab.there.heal(THERE[path]);
         };
-        stall(what, break_it, mend, "not acknowledged")
+        stall((what, LOST), break_it, mend, "not acknowledged")
     });
 }
 
@@ -71,7 +72,7 @@ fn packets_lost_on_their_way_to_the_target() {
             assert!(lab.there.dropped(THERE[path]) > 0, "nothing was lost");
             lab.there.heal(THERE[path]);
         };
-        stall(what, break_it, mend, "not acknowledged")
+        stall((what, LOST), break_it, mend, "not acknowledged")
     });
 }
 
@@ -87,7 +88,7 @@ fn packets_lost_on_their_way_from_the_target() {
             assert!(lab.here.dropped(HERE[path]) > 0, "nothing was lost");
             lab.here.heal(HERE[path]);
         };
-        stall(what, break_it, mend, "path out of use")
+        stall((what, LOST), break_it, mend, "path out of use")
     });
 }
 
@@ -107,7 +108,7 @@ fn large_packets_lost_on_their_way_to_the_target() {
             lab.there.heal(THERE[path]);
             lab.here.heal(HERE[path]);
         };
-        stall(what, break_it, mend, "path out of use")
+        stall((what, LOST), break_it, mend, "path out of use")
     });
 }
 
@@ -124,7 +125,7 @@ fn carrier_lost() {
         let mend = |lab: &NetLab, path: usize| {
             lab.there.ip(&format!("link set {} up", THERE[path].name));
         };
-        stall(what, break_it, mend, "its NIC has no carrier")
+        stall((what, TOLD), break_it, mend, "its NIC has no carrier")
     });
 }
 
@@ -141,7 +142,7 @@ fn address_removed() {
                 .ip(&format!("addr del {} dev {}", nic.address, nic.name));
         };
         let mend = |lab: &NetLab, path: usize| lab.here.add_address(HERE[path]);
-        stall(what, break_it, mend, "its source address is gone")
+        stall((what, TOLD), break_it, mend, "its source address is gone")
     });
 }
 
@@ -155,6 +156,6 @@ fn nic_removed() {
         let break_it =
             |lab: &NetLab, path: usize| lab.here.ip(&format!("link del {}", HERE[path].name));
         let mend = |lab: &NetLab, path: usize| lab.here.join(HERE[path], &lab.there, THERE[path]);
-        stall(what, break_it, mend, "its NIC is gone")
+        stall((what, TOLD), break_it, mend, "its NIC is gone")
     });
 }

@@ -7,7 +7,7 @@ use crate::lab::{SECOND, busy_path, until_ready};
 use crate::probe::Probe;
 use crate::support::lab::Lab;
 use crate::support::pause;
-use crate::table::{note, within};
+use crate::table::{explain, note, within};
 
 fn probe(lab: &Lab) -> Probe {
     let socket = lab.volume.socket(lab.folder());
@@ -17,7 +17,7 @@ fn probe(lab: &Lab) -> Probe {
 }
 
 /// Gives the order to the proxy of the busy path, and heals it; the longest stall.
-fn stall(order: &str) -> Duration {
+fn stall(order: &str, bound: Duration) -> Duration {
     let mut lab = Lab::two_paths(512, &[]);
     let probe = probe(&lab);
     let path = busy_path(&lab.daemon, &lab.volume);
@@ -30,14 +30,15 @@ fn stall(order: &str) -> Duration {
     until_ready(&lab.daemon, &lab.volume, path);
     probe.finish();
     lab.daemon.assert_well();
+    explain(longest, bound, &lab.daemon);
     longest
 }
 
 #[test]
 fn connections_that_end() {
     let bound = Duration::from_millis(50);
-    within("connection reset (RST)", bound, || stall("cut"));
-    within("connection closed (FIN)", bound, || stall("cut-fin"));
+    within("connection reset (RST)", bound, || stall("cut", bound));
+    within("connection closed (FIN)", bound, || stall("cut-fin", bound));
 }
 
 #[test]
@@ -53,7 +54,7 @@ fn bytes_that_stall() {
             "blackhole to-initiator",
         ),
     ] {
-        within(what, SECOND, || stall(order));
+        within(what, SECOND, || stall(order, SECOND));
     }
 }
 

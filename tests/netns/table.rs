@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use crate::support::daemon::Daemon;
 use crate::support::program;
 
 /// A busy machine makes everybody late: so often a figure may be too large.
@@ -23,6 +24,13 @@ pub(crate) fn within(what: &str, bound: Duration, mut measure: impl FnMut() -> D
         seen.push(stall);
     }
     panic!("{what}: {seen:?}, at most {bound:?} was expected");
+}
+
+/// What the daemon said, where it took longer than it should.
+pub(crate) fn explain(stall: Duration, bound: Duration, daemon: &Daemon) {
+    if stall > bound {
+        println!("{stall:?} is too long; the daemon said:\n{}", daemon.log());
+    }
 }
 
 /// Keeps a figure beyond the test's own output.

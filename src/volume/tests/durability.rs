@@ -93,6 +93,25 @@ fn what_a_path_with_a_session_told_already_is_no_news_from_another() {
 }
 
 #[test]
+fn what_was_taken_for_old_news_hides_no_later_loss() {
+    let mut bench = Bench::new(2, |_| {});
+    let start = bench.now;
+    let at = |seconds| start + Duration::from_secs(seconds);
+    bench.up(0);
+    bench.up(1);
+    bench.now = at(10);
+    bench.power_lost(0, Some(at(5)));
+    bench.written(false);
+    assert_eq!(bench.flush(), Some(IoErrno::Io));
+    bench.written(false);
+    // The unit loses its power again at second 15, and nobody has told path 0 that its session is dead.
+    bench.now = at(20);
+    bench.power_lost(1, Some(at(1)));
+    bench.power_lost(0, Some(at(14)));
+    assert_eq!(bench.flush(), Some(IoErrno::Io), "path 1 told of the first");
+}
+
+#[test]
 fn flushes_under_way_fail_together() {
     let mut bench = Bench::new(1, |_| {});
     bench.up(0);
