@@ -100,8 +100,8 @@ fn what_was_taken_for_old_news_hides_no_later_loss() {
     bench.up(0);
     bench.up(1);
     bench.now = at(10);
-    bench.power_lost(0, Some(at(5)));
     bench.written(false);
+    bench.power_lost(0, Some(at(5)));
     assert_eq!(bench.flush(), Some(IoErrno::Io));
     bench.written(false);
     // The unit loses its power again at second 15, and nobody has told path 0 that its session is dead.
