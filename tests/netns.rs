@@ -2,7 +2,7 @@
 //! joined by two pairs of virtual NICs, with faults that a proxy cannot make: packets that are really lost, a
 //! carrier, an address, a whole NIC that is gone; and, for comparison, those that it can.
 //!
-//! These tests need root and what `tests/interop.rs` needs. They wait on the wall clock, and they measure: run
+//! These tests need root and what `tests/interop.rs` needs. They wait on the wall clock, and measure: run
 //! them with `--test-threads=1`, on a machine that has nothing else to do. The table of what they saw is
 //! `failover-stalls.txt` beside the programs.
 

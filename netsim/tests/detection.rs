@@ -30,23 +30,6 @@ fn judge(text: &str) {
 }
 
 #[test]
-fn a_target_that_answers_everything_ten_seconds_late_costs_no_session() {
-    play(
-        r#"
-        [workload]
-        lasts = "60s"
-        [[fault]]
-        at = "3s"
-        what = "late 10s"
-        path = "all"
-        for = "40s"
-        [pass]
-        failovers_max = 0
-        "#,
-    );
-}
-
-#[test]
 fn one_path_that_answers_ten_seconds_late_is_lost_within_a_second() {
     play(
         r#"
@@ -201,6 +184,8 @@ fn when_all_carriers_are_lost_and_come_back_nothing_waits_for_a_backoff() {
 fn a_target_that_is_away_for_five_seconds_is_found_again_within_another_one() {
     play(
         r#"
+        [unit]
+        cache = "off"
         [workload]
         lasts = "30s"
         [[fault]]

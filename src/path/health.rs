@@ -1,7 +1,7 @@
 //! Is the target there? Its silence on one path, judged with the other paths as the control group.
 //!
-//! Whether the network is there is asked apart from that (`network.rs`): a target that takes long to answer is
-//! no dead path. A ping (NOP-Out) goes out when the session has been quiet for a while, sooner when
+//! Whether the network is there is asked apart from that (`network.rs`): a target that takes long to answer
+//! is no dead path. A ping (NOP-Out) goes out when the session has been quiet for a while, sooner when
 //! answers are due. While it is unanswered:
 //!
 //! | for | and | verdict |
@@ -12,8 +12,8 @@
 //! | less than `command` | no other path is usable, or all are silent or slow | `Suspect`: the target is what is sick, or there is nothing better |
 //! | `command` | | `Lost`: what waits for the path must not wait for ever |
 //!
-//! When a ping was *sent* counts, not when its answer came: where all answers come ten seconds late, the first
-//! path to be answered says nothing about the others.
+//! When a ping was *sent* counts, not when its answer came: where all answers come ten seconds late, the
+//! first path to be answered says nothing about the others.
 //!
 //! Any byte that arrives ends the silence: a ping may wait a while behind a long transfer.
 

@@ -10,7 +10,7 @@
 //! | `network` | another path may carry I/O | path lost |
 //! | `target` | this path is the last one | path lost: a connection made anew finds the network when it is back, sooner than a retransmission does whose pauses have doubled to many seconds |
 //!
-//! Progress is that the number of acknowledged bytes grows. Acknowledgements that come without it do not count:
+//! Progress is that the number of acknowledged bytes grows. Acknowledgements without it do not count:
 //! a path whose MTU shrank swallows large segments and carries small ones, which the peer confirms with SACK
 //! (RFC 2018). A window that the peer has closed is no loss: nothing is under way then, and the probes of the
 //! window are answered.
@@ -18,7 +18,7 @@
 //! On a long line, where a round trip takes a good part of `network`, that is stretched to two
 //! retransmission timeouts (RFC 6298).
 //!
-//! The kernel is asked only while an answer is due or bytes are under way. A silent path that has nothing under
+//! The kernel is asked only while an answer is due or bytes are under way. A silent path with nothing under
 //! way is given something: the ping (`health.rs`), whose bytes must be acknowledged.
 
 use std::time::{Duration, Instant};

@@ -75,12 +75,12 @@ fn a_target_that_answers_ten_seconds_late_on_all_paths_costs_no_session() {
     }
     pause(25 * SECOND);
     let longest = probe.longest();
+    assert_eq!(losses(&lab), lost, "a path was given up");
+    assert_eq!(lab.tgtd.sessions(), before);
+    // What a proxy still holds comes late on one path longer than on the other: that may cost a session.
     for proxy in &lab.proxies {
         proxy.fault("heal");
     }
-    pause(12 * SECOND);
-    assert_eq!(losses(&lab), lost, "a path was given up");
-    assert_eq!(lab.tgtd.sessions(), before);
     assert!(longest >= 9 * SECOND, "nothing was late: {longest:?}");
     let bound = 22 * SECOND;
     note(
