@@ -1,8 +1,8 @@
 //! The host's own end of the paths' network: NICs, addresses, routes, and when they change.
 //!
 //! The kernel's routing socket (rtnetlink(7)) says *that* something has changed. *What* holds now is read
-//! anew each time, so that a message which got lost, or which a newer kernel words differently, leaves no wrong
-//! picture behind:
+//! anew each time, so that a message which got lost, or which a newer kernel words differently, leaves no
+//! wrong picture behind:
 //!
 //! - the interfaces with their flags: is the NIC there, is it up, does it have a carrier?
 //! - for each path, a datagram socket that is bound as the path's connections are, and connected to the

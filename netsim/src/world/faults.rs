@@ -57,7 +57,7 @@ pub(super) fn draw(rng: &mut Rng, knobs: &Knobs) -> Vec<Planned> {
     planned
 }
 
-/// A carrier that is lost, or a target that answers late: through one path, or through all that may be broken.
+/// A carrier that is lost, or a target that answers late: through one path, or all that may be broken.
 fn uplink(rng: &mut Rng, knobs: &Knobs, planned: &mut Vec<Planned>) {
     let at = rng.duration_below(knobs.trouble);
     let end = at + rng.duration_below(knobs.trouble - at);
