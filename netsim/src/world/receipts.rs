@@ -1,9 +1,9 @@
 //! What the initiator's kernel knows of a connection: which bytes the target's kernel acknowledged.
 //!
 //! Bytes are acknowledged when they arrive in the target's receive buffer, whether or not its process
-//! reads them, a way back later. A hole in that way swallows acknowledgements: at its end the retransmission of what
-//! was not acknowledged brings them all. A receiver that is not read closes its window, and what does not fit
-//! is not under way.
+//! reads them, a way back later. A hole in that way swallows acknowledgements: at its end the retransmission
+//! of what was not acknowledged brings them all. A receiver that is not read closes its window, and what
+//! does not fit is not under way.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
