@@ -95,6 +95,14 @@ fn seeds_that_found_defects_pass() {
             "what one path could not do was taken from clients that had been told of it",
         ),
         (
+            35898,
+            "a write that waited for a fence, lost with the unit's power meanwhile, was acknowledged and flushed",
+        ),
+        (
+            47375,
+            "a unit that would not tell whether it caches was taken for one that does, for ever: a flush failed",
+        ),
+        (
             14548,
             "a cut during a proof passed for the proof: a false fence, a lost write",
         ),

@@ -69,6 +69,11 @@ impl Durability {
         self.lost = true;
     }
 
+    /// A write was acknowledged whose data went with the unit's power: the next flush is to tell.
+    pub(super) fn darken(&mut self) {
+        self.dark = true;
+    }
+
     /// The session of that path is in use, or lost.
     pub(super) fn on_session(&mut self, path: PathId, in_use: bool) {
         if in_use {
@@ -131,6 +136,11 @@ impl Volume {
         }
         for io in self.ios.values_mut() {
             io.redo |= io.carried_out && io.request.written_range().is_some();
+        }
+        // Carried out, and only the fence of a ghost is waited for: newer data may have followed, so it cannot be
+        // done again.
+        for (_, io) in &mut self.unacknowledged {
+            io.redo |= io.request.written_range().is_some() && !io.request.fua();
         }
         let Durability {
             acknowledged,

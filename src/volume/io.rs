@@ -167,6 +167,9 @@ impl Volume {
         };
         if result.is_ok() {
             self.durability.on_acknowledged(&io.request);
+            if io.redo {
+                self.durability.darken();
+            }
         }
         let latency = now.saturating_duration_since(io.accepted);
         self.counters.on_reply(latency, result.is_err());

@@ -288,7 +288,7 @@ impl Volume {
         let command = self.commands.remove(&order).expect("a command ends once");
         let id = command.io;
         let io = self.ios.get_mut(&id).expect("commands belong to an io");
-        let cached = self.unit.as_deref().is_some_and(|u| u.features.write_cache);
+        let cached = self.unit.as_deref().is_some_and(|u| u.features.caches());
         let lost = matches!(io.request, Request::Flush)
             && self
                 .durability

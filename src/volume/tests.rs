@@ -41,7 +41,7 @@ pub(super) fn unit(serial: &str) -> Unit {
         geometry: geometry(),
         features: Features {
             fua: false,
-            write_cache: true,
+            write_cache: Some(true),
             write_protected: false,
             rotational: false,
             transfer_blocks_max: 256,

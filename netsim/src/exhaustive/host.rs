@@ -305,7 +305,7 @@ pub(super) fn unit() -> Unit {
         geometry,
         features: Features {
             fua: false,
-            write_cache: false,
+            write_cache: Some(false),
             write_protected: false,
             rotational: false,
             transfer_blocks_max: 8,

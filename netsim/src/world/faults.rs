@@ -53,6 +53,7 @@ pub(super) fn draw(rng: &mut Rng, knobs: &Knobs) -> Vec<Planned> {
     }
     let kills = planned.iter().any(|p| p.fault == Fault::Kill);
     planned.retain(|planned| !kills || !is_forgotten(&planned.fault, knobs));
+    planned.retain(|planned| !hits_spared(&planned.fault, knobs));
     planned.sort_by_key(|planned| planned.at);
     planned
 }
@@ -93,6 +94,19 @@ fn is_forgotten(fault: &Fault, knobs: &Knobs) -> bool {
         } => !knobs.share_sessions(*path, *to),
         _ => false,
     }
+}
+
+/// An access state is its whole portal group's, that of the path that is never broken too.
+fn hits_spared(fault: &Fault, knobs: &Knobs) -> bool {
+    let Fault::Access { path, access } = fault else {
+        return false;
+    };
+    let good = matches!(access, Access::Optimized | Access::NonOptimized);
+    let group = |path: usize| knobs.groups.get(path);
+    !good
+        && knobs
+            .spared
+            .is_some_and(|spared| group(spared) == group(*path))
 }
 
 /// One episode of what a target, a unit or a sick network does besides breaking.
