@@ -136,6 +136,11 @@ impl Gray {
         }
     }
 
+    /// Reads of the volume's own that are under way.
+    pub(super) fn errands(&self) -> usize {
+        self.errands.len()
+    }
+
     /// A command failed on the way, for which the unit is not to blame.
     pub(super) fn on_error(&mut self, path: PathId) {
         self.outlier.on_error(usize::from(path.0));

@@ -28,6 +28,9 @@ pub(super) const WINDOW: Duration = Duration::from_millis(250);
 /// So many windows in a row make a path gray.
 const ROW: u32 = 3;
 
+/// For a path that came back a moment ago one window is enough, with so many answers.
+const RELAPSE_MIN: u32 = 8;
+
 /// Windows without an answer or a command that break a row.
 const PAUSE: u32 = 8;
 
@@ -76,7 +79,7 @@ pub(super) struct Seen {
     pub(super) tier: Access,
     /// Command that has been out for longest.
     pub(super) oldest: Option<(Class, Instant)>,
-    /// It came back lately: one window is enough.
+    /// It came back a moment ago.
     pub(super) returning: bool,
 }
 
@@ -320,8 +323,12 @@ impl Outlier {
         for path in 0..self.records.len() {
             let accused = self.accuse(now, path, seen);
             let record = &self.records[path];
-            let row = if seen[path].returning { 1 } else { ROW };
-            let guilty = accused.filter(|_| record.row + 1 >= row);
+            let enough = |answers: u32| match seen[path].returning && answers >= RELAPSE_MIN {
+                true => 1,
+                false => ROW,
+            };
+            let guilty = accused.filter(|(_, answers)| record.row + 1 >= enough(*answers));
+            let guilty = guilty.map(|(finding, _)| finding);
             let guilty = guilty.or_else(|| self.errors(path, seen));
             if let Some(finding) = guilty
                 && !self.peers_are_slow(path, seen)
@@ -348,9 +355,10 @@ impl Outlier {
             .map(|(other, _)| other)
     }
 
-    fn accuse(&self, now: Instant, path: usize, seen: &[Seen]) -> Option<Finding> {
+    /// What is worst about the path in this window, and how many answers say so.
+    fn accuse(&self, now: Instant, path: usize, seen: &[Seen]) -> Option<(Finding, u32)> {
         let record = &self.records[path];
-        let mut worst: Option<(u128, Finding)> = None;
+        let mut worst: Option<(u128, Finding, u32)> = None;
         for class in Class::all() {
             let Some(took) = record.levels[class.index()] else {
                 continue;
@@ -363,16 +371,16 @@ impl Outlier {
                 continue;
             }
             let times = took.as_micros() / peer_took.as_micros().max(1);
-            if worst.is_none_or(|(most, _)| times > most) {
+            if worst.is_none_or(|(most, ..)| times > most) {
                 let finding = Finding::Slow {
                     took,
                     peer,
                     peer_took,
                 };
-                worst = Some((times, finding));
+                worst = Some((times, finding, record.fresh[class.index()].total()));
             }
         }
-        worst.map(|(_, finding)| finding)
+        worst.map(|(_, finding, answers)| (finding, answers))
     }
 
     /// It carries more than that peer, and nothing else speaks against it.

@@ -104,6 +104,8 @@ pub struct VolumeStatus {
     pub failing: bool,
     /// For how long all paths have been slower than they were.
     pub slow: Option<Duration>,
+    /// Reads of its own that are under way.
+    pub errands: usize,
 }
 
 impl Volume {
@@ -138,6 +140,7 @@ impl Volume {
                 .no_path_since
                 .map(|since| now.saturating_duration_since(since)),
             failing: self.no_path_expired && !self.roster.any_alive(),
+            errands: self.gray.errands(),
             slow: self
                 .gray
                 .slow_since
