@@ -66,22 +66,15 @@ impl Volume {
     ) -> Option<(PathId, IoView)> {
         let command = &self.commands[&order];
         self.roster.candidates(command.avoid, &mut self.views);
+        if self.gray.any_away() {
+            self.roster.hold_back(&mut self.views);
+        }
         let bytes = command.op.data_len(geometry);
         let io = io_view(&command.op, bytes);
-        loop {
-            let candidates = Candidates::new(&self.views)?;
-            let path = PathId(self.config.policy.choose(now, &io, candidates).path());
-            let route = self.roster.route(path);
-            if route.slots_free() > 0 {
-                return Some((path, io));
-            }
-            // A slow start is no reason to wait while another path has room.
-            let others = self.views.iter().any(|view| view.slots_free > 0);
-            if !route.is_held_back() || !others {
-                return None;
-            }
-            self.views.retain(|view| view.path != path.0);
-        }
+        let candidates = Candidates::new(&self.views)?;
+        let path = PathId(self.config.policy.choose(now, &io, candidates).path());
+        let room = self.roster.route(path).slots_free() > 0;
+        room.then_some((path, io))
     }
 
     /// Sends a command on a path that has room for it.
@@ -95,6 +88,9 @@ impl Volume {
     ) -> TaskId {
         self.config.policy.on_dispatch(now, path.0, &io);
         self.gray.on_dispatch(now);
+        if self.gray.any_away() {
+            self.roster.spend(path);
+        }
         let command = &self.commands[&order];
         let (cdb, data) = command.op.build(geometry);
         let id = TaskId(self.next_task);

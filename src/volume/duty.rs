@@ -33,14 +33,20 @@ const FORGIVEN: Duration = Duration::from_secs(300);
 /// From the first command to full use.
 const SLOW_START: Duration = Duration::from_secs(10);
 
-/// The part of a path's depth that a slow start begins with: one of so many.
-const FIRST_SHARE: u32 = 16;
+/// All commands, in the unit of [`Duty::share`].
+pub(super) const WHOLE: u32 = 10_000;
+
+/// What a slow start begins with: one of sixteen.
+const FIRST_SHARE: u32 = WHOLE / 16;
 
 const LOSS_PENALTY: f32 = 1000.0;
 const EJECTION_PENALTY: f32 = 500.0;
 const HALF_LIFE: Duration = Duration::from_secs(60);
 const SUPPRESS: f32 = 2500.0;
 const REUSE: f32 = 1000.0;
+
+/// Paths that are lost within so long of each other are lost together.
+const TOGETHER: Duration = Duration::from_secs(5);
 
 /// Ten half-lives above [`REUSE`]: ten minutes.
 const PENALTY_MAX: f32 = REUSE * 1024.0;
@@ -113,7 +119,7 @@ enum State {
     On,
     Rising { since: Instant },
     Out { until: Instant, cause: OutCause },
-    OnTrial(Trial),
+    OnTrial(Box<Trial>),
 }
 
 /// See the module's documentation.
@@ -127,6 +133,8 @@ pub(super) struct Duty {
     penalty: f32,
     /// When `penalty` was right.
     penalty_at: Option<Instant>,
+    /// When it was punished for a loss last.
+    lost_at: Option<Instant>,
 }
 
 impl Duty {
@@ -137,6 +145,7 @@ impl Duty {
             forgiven_at: None,
             penalty: 0.0,
             penalty_at: None,
+            lost_at: None,
         }
     }
 
@@ -178,12 +187,23 @@ impl Duty {
         time
     }
 
-    /// Its session was lost.
-    pub(super) fn on_loss(&mut self, now: Instant) {
-        self.punish(now, LOSS_PENALTY);
+    /// Its session was lost; whether it was in use then. What fails while it is out is no further loss.
+    pub(super) fn on_loss(&mut self, now: Instant, in_use: bool) {
+        if in_use {
+            self.punish(now, LOSS_PENALTY);
+            self.lost_at = Some(now);
+        }
         // What is left of an ejection stays.
         if !matches!(self.state, State::Out { .. }) {
             self.state = State::On;
+        }
+    }
+
+    /// All other paths are lost as well: it was not to blame, if it was lost just now.
+    pub(super) fn pardon(&mut self, now: Instant) {
+        let recent = |at: &mut Instant| now.saturating_duration_since(*at) <= TOGETHER;
+        if self.lost_at.take_if(recent).is_some() {
+            self.penalty = (self.penalty - LOSS_PENALTY).max(0.0);
         }
     }
 
@@ -201,7 +221,7 @@ impl Duty {
         self.state = if until > now {
             State::Out { until, cause }
         } else {
-            State::OnTrial(Trial::new(now))
+            State::OnTrial(Box::new(Trial::new(now)))
         };
     }
 
@@ -221,7 +241,7 @@ impl Duty {
         match self.state {
             State::Rising { since } if since + SLOW_START <= now => self.state = State::On,
             State::Out { until, .. } if until <= now => {
-                self.state = State::OnTrial(Trial::new(now));
+                self.state = State::OnTrial(Box::new(Trial::new(now)));
             }
             State::On | State::Rising { .. } | State::Out { .. } | State::OnTrial(_) => {
                 return false;
@@ -240,19 +260,15 @@ impl Duty {
         }
     }
 
-    /// Commands that may be in flight, of so many that the path has room for.
-    pub(super) fn ceiling(&self, now: Instant, depth: u32) -> u32 {
+    /// In its slow start: of ten thousand commands of all paths, and of its own room, so many.
+    pub(super) fn share(&self, now: Instant) -> Option<u32> {
         let State::Rising { since } = self.state else {
-            return u32::MAX;
+            return None;
         };
         let passed = now.saturating_duration_since(since).min(SLOW_START);
-        let part = |of: u32, time: Duration| {
-            u64::from(of) * u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-                / u64::try_from(SLOW_START.as_millis()).unwrap_or(1)
-        };
-        let first = (depth / FIRST_SHARE).max(1);
-        let more = part(depth.saturating_sub(first), passed);
-        first + u32::try_from(more).unwrap_or(u32::MAX)
+        let whole = u32::try_from(SLOW_START.as_millis()).unwrap_or(u32::MAX);
+        let passed = u32::try_from(passed.as_millis()).unwrap_or(whole);
+        Some(FIRST_SHARE + (WHOLE - FIRST_SHARE) / 100 * passed / (whole / 100))
     }
 
     pub(super) fn status(&self, now: Instant) -> DutyStatus {
@@ -327,11 +343,12 @@ mod tests {
         assert!(duty.is_out() && duty.trial_mut().is_some());
         duty.rise(t0 + secs(7));
         assert!(!duty.is_out());
-        assert_eq!(duty.ceiling(t0 + secs(7), 128), 8);
-        assert_eq!(duty.ceiling(t0 + secs(12), 128), 68);
-        assert_eq!(duty.ceiling(t0 + secs(7), 4), 1);
+        assert_eq!(duty.share(t0 + secs(7)), Some(WHOLE / 16));
+        let half = duty.share(t0 + secs(12)).unwrap();
+        assert!((5_200..5_400).contains(&half), "{half}");
+        assert!(duty.share(t0 + secs(16)).unwrap() < WHOLE);
         assert!(duty.advance(t0 + secs(17)));
-        assert_eq!(duty.ceiling(t0 + secs(17), 128), u32::MAX);
+        assert_eq!(duty.share(t0 + secs(17)), None);
     }
 
     #[test]
@@ -340,7 +357,7 @@ mod tests {
         let mut duty = Duty::new();
         let mut held = Vec::new();
         for _ in 0..20 {
-            duty.on_loss(now);
+            duty.on_loss(now, true);
             duty.on_return(now);
             held.push(match duty.status(now) {
                 DutyStatus::Out {
@@ -362,7 +379,7 @@ mod tests {
     fn no_hold_down_is_longer_than_ten_minutes() {
         let now = Instant::now();
         let mut duty = Duty::new();
-        (0..1_000_000).for_each(|_| duty.on_loss(now));
+        (0..1_000_000).for_each(|_| duty.on_loss(now, true));
         duty.on_return(now);
         let DutyStatus::Out { left, .. } = duty.status(now) else {
             panic!("held down");
@@ -371,11 +388,37 @@ mod tests {
     }
 
     #[test]
+    fn what_all_paths_lose_together_is_no_flapping() {
+        let mut now = Instant::now();
+        let mut duty = Duty::new();
+        for _ in 0..50 {
+            duty.on_loss(now, true);
+            duty.pardon(now + secs(1));
+            duty.pardon(now + secs(2));
+            duty.on_return(now + secs(2));
+            assert!(duty.trial_mut().is_some());
+            now += secs(3);
+        }
+    }
+
+    #[test]
+    fn what_fails_while_the_path_is_out_does_not_hold_it_down_longer() {
+        let mut now = Instant::now();
+        let mut duty = Duty::new();
+        for _ in 0..50 {
+            duty.on_loss(now, false);
+            duty.on_return(now);
+            assert!(duty.trial_mut().is_some());
+            now += secs(1);
+        }
+    }
+
+    #[test]
     fn losses_an_hour_apart_are_no_flapping() {
         let mut now = Instant::now();
         let mut duty = Duty::new();
         for _ in 0..50 {
-            duty.on_loss(now);
+            duty.on_loss(now, true);
             duty.on_return(now);
             assert!(duty.trial_mut().is_some());
             now += secs(3600);
@@ -387,7 +430,7 @@ mod tests {
         let t0 = Instant::now();
         let mut duty = Duty::new();
         duty.eject(t0);
-        duty.on_loss(t0 + secs(1));
+        duty.on_loss(t0 + secs(1), true);
         duty.on_return(t0 + secs(2));
         assert!(matches!(
             duty.status(t0 + secs(2)),

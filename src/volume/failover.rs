@@ -67,10 +67,11 @@ impl Volume {
             route.in_flight, 0,
             "every attempt of a lost session is resolved"
         );
+        let in_use = !route.out && matches!(route.standing, Standing::Ready | Standing::Suspect);
         route.standing = Standing::Unusable;
         route.incarnation = incarnation;
         route.counters.losses += 1;
-        self.on_loss(now, path);
+        self.on_loss(now, path, in_use);
         let route = self.roster.route_mut(path);
         if unsent + indeterminate > 0 {
             route.counters.retries += u64::from(unsent + indeterminate);

@@ -136,6 +136,11 @@ impl Gray {
         }
     }
 
+    /// Whether any path is not simply in use.
+    pub(super) fn any_away(&self) -> bool {
+        self.away > 0
+    }
+
     /// Reads of the volume's own that are under way.
     pub(super) fn errands(&self) -> usize {
         self.errands.len()
@@ -178,14 +183,26 @@ impl Volume {
         } else {
             self.gray.at(path).duty.release();
         }
-        self.apply_duty(path);
+        self.apply_duty(now, path);
     }
 
-    /// A session of the path was lost while in use.
-    pub(super) fn on_loss(&mut self, now: Instant, path: PathId) {
-        if !self.stopping {
-            self.gray.at(path).duty.on_loss(now);
-            self.apply_duty(path);
+    /// A session of the path was lost; whether clients' commands went there.
+    pub(super) fn on_loss(&mut self, now: Instant, path: PathId, in_use: bool) {
+        if self.stopping {
+            return;
+        }
+        self.gray.at(path).duty.on_loss(now, in_use);
+        self.apply_duty(now, path);
+        // What all paths lose together none of them is to blame for.
+        let standings = |standing| matches!(standing, Standing::Ready | Standing::Suspect);
+        if !self
+            .roster
+            .iter()
+            .any(|(_, route)| standings(route.standing))
+        {
+            for watched in &mut self.gray.paths {
+                watched.duty.pardon(now);
+            }
         }
     }
 
@@ -196,13 +213,11 @@ impl Volume {
     }
 
     /// The route heeds what was decided.
-    fn apply_duty(&mut self, path: PathId) {
+    fn apply_duty(&mut self, now: Instant, path: PathId) {
         let duty = &self.gray.paths[usize::from(path.0)].duty;
         let route = self.roster.route_mut(path);
         route.out = duty.is_out();
-        if !duty.is_rising() {
-            route.ceiling = u32::MAX;
-        }
+        route.set_share(duty.share(now));
         let away = |watched: &&Watched| watched.duty.is_out() || watched.duty.is_rising();
         self.gray.away = self.gray.paths.iter().filter(away).count();
     }
@@ -228,7 +243,7 @@ impl Volume {
             if watched.duty.advance(now) {
                 let path = path_id(number);
                 self.tell_duty(now, path, "its time is over");
-                self.apply_duty(path);
+                self.apply_duty(now, path);
             }
         }
     }
@@ -327,6 +342,9 @@ impl Volume {
                 let peer = self.names.of(path_id(peer));
                 format!("slower than its peers: {took:?}, and {peer} {peer_took:?}")
             }
+            Finding::Late { limit } => format!(
+                "more than three of a hundred commands took over {limit:?}, and no peer's did"
+            ),
             Finding::Errors { permille } => {
                 format!("{permille} of 1000 commands failed on the way")
             }
@@ -334,7 +352,7 @@ impl Volume {
         self.gray.at(path).duty.eject(now);
         self.gray.outlier.forget(usize::from(path.0));
         self.roster.route_mut(path).counters.ejections += 1;
-        self.apply_duty(path);
+        self.apply_duty(now, path);
         self.tell_duty(now, path, &why);
         self.on_roster(now);
     }
@@ -345,8 +363,8 @@ impl Volume {
             return;
         }
         for (watched, (_, route)) in self.gray.paths.iter().zip(self.roster.iter_mut()) {
-            if watched.duty.is_rising() {
-                route.ceiling = watched.duty.ceiling(now, route.depth());
+            if let Some(share) = watched.duty.share(now) {
+                route.set_share(Some(share));
             }
         }
     }
@@ -374,7 +392,7 @@ impl Volume {
         }
         if !self.is_in_use_beside(path) {
             self.gray.at(path).duty.release();
-            self.apply_duty(path);
+            self.apply_duty(now, path);
             self.tell_duty(now, path, "no other path is in use");
             return self.on_roster(now);
         }
@@ -455,7 +473,7 @@ impl Volume {
         };
         if progress == Progress::Passed {
             duty.rise(now);
-            self.apply_duty(errand.of);
+            self.apply_duty(now, errand.of);
             self.tell_duty(now, errand.of, "as fast as its peers");
             self.on_roster(now);
         }
@@ -472,7 +490,7 @@ fn place(read: &Read, geometry: Geometry, transfer_max: u32) -> BlockRange {
     let size = geometry.block_size();
     let blocks = u64::from((read.bytes / size).clamp(1, transfer_max.max(1)));
     let blocks = blocks.min(geometry.blocks());
-    let first = u128::from(geometry.blocks() - blocks + 1) * u128::from(read.place) >> 32;
+    let first = (u128::from(geometry.blocks() - blocks + 1) * u128::from(read.place)) >> 32;
     let bytes = |blocks: u64| blocks * u64::from(size);
     let first = u64::try_from(first).unwrap_or(0);
     let range = geometry.range(bytes(first), bytes(blocks));

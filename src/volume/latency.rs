@@ -115,6 +115,11 @@ impl Histogram {
         None
     }
 
+    /// Answers that took longer, as far as the buckets tell.
+    pub(super) fn above(&self, time: Duration) -> u32 {
+        self.counts[bucket(time) + 1..].iter().sum()
+    }
+
     /// Adds what `fresh` counted, and empties that. What is old comes to count less the more comes after.
     pub(super) fn absorb(&mut self, fresh: &mut Self) {
         if fresh.total == 0 {
@@ -165,6 +170,16 @@ mod tests {
         assert!(histogram.quantile(950).unwrap() < micros(1_300));
         assert!(histogram.quantile(960).unwrap() >= micros(300_000));
         assert!(histogram.quantile(500).unwrap() < micros(1_300));
+    }
+
+    #[test]
+    fn answers_above_a_time_are_counted() {
+        let mut histogram = Histogram::default();
+        for took in [100, 1_000, 10_000, 100_000_000] {
+            histogram.add(micros(took));
+        }
+        let above = [50, 5_000, 50_000, 1_000_000_000].map(|time| histogram.above(micros(time)));
+        assert_eq!(above, [4, 2, 1, 0]);
     }
 
     #[test]

@@ -7,6 +7,10 @@
 //! command that is still out speaks for the path, unless a later one was answered: that is a matter of that
 //! command. Accused three windows in a row, or failing more than one of a hundred commands, it is found gray.
 //!
+//! Answers that are late by the same measure, but too few for that, add up (`Record::lateness`): a path of which
+//! more than three of a hundred stay late is found gray within some seconds, whatever the others take. That is
+//! what a path with packet loss looks like.
+//!
 //! Two excuses:
 //!
 //! - *Load.* A path that carries more than twice what that peer does may be slow for that alone. It is accused
@@ -55,14 +59,23 @@ const REFERENCE_AGE: Duration = Duration::from_secs(10);
 /// After so long without an answer a path is asked for one.
 const STALE: Duration = Duration::from_secs(1);
 
+/// So many percent of late answers are bearable.
+const LATE_SHARE: f32 = 3.0;
+
+/// More than so many count as so many: one moment is not all.
+const LATE_SHARE_MAX: f32 = 6.0;
+
+/// Lateness, in percent × windows, that makes a path gray.
+const LATENESS: f32 = 15.0;
+
 /// Windows that make a past: a second.
 const PAST_MIN: u32 = 4;
 
 /// Windows over which a past is a mean: ten minutes.
 const PAST_MAX: u32 = 2400;
 
-/// Failures within [`ERROR_TIME`] that may make a path gray.
-const ERRORS_MIN: f32 = 3.0;
+/// Failures within [`ERROR_TIME`] that may make a path gray: three, of which the first counts less by now.
+const ERRORS_MIN: f32 = 2.5;
 
 /// And their share.
 const ERRORS_SHARE: f32 = 0.01;
@@ -94,6 +107,8 @@ pub(super) enum Finding {
     },
     /// So many of a thousand commands failed on the way.
     Errors { permille: u32 },
+    /// More than three of a hundred answers took longer than this.
+    Late { limit: Duration },
 }
 
 /// A running mean of windows, in microseconds.
@@ -143,6 +158,8 @@ struct Record {
     last_answer: Option<Instant>,
     answers: f32,
     errors: f32,
+    /// Percent of late answers beyond [`LATE_SHARE`], summed up over windows, never negative.
+    lateness: f32,
     /// Windows in a row in which it was accused.
     row: u32,
     /// Windows since then that said nothing.
@@ -329,7 +346,8 @@ impl Outlier {
             };
             let guilty = accused.filter(|(_, answers)| record.row + 1 >= enough(*answers));
             let guilty = guilty.map(|(finding, _)| finding);
-            let guilty = guilty.or_else(|| self.errors(path, seen));
+            let late = self.add_lateness(now, path, seen);
+            let guilty = guilty.or(late).or_else(|| self.errors(path, seen));
             if let Some(finding) = guilty
                 && !self.peers_are_slow(path, seen)
             {
@@ -381,6 +399,33 @@ impl Outlier {
             }
         }
         worst.map(|(_, finding, answers)| (finding, answers))
+    }
+
+    /// Counts the window's late answers; are there too many by now?
+    fn add_lateness(&mut self, now: Instant, path: usize, seen: &[Seen]) -> Option<Finding> {
+        let (mut late, mut all) = (0, 0);
+        let (mut longest, mut excused) = (None, false);
+        let mut others_late = f32::MAX;
+        for class in Class::all() {
+            let fresh = &self.records[path].fresh[class.index()];
+            let reference = |peer: usize| Some((self.records[peer].reference(now, class)?, peer));
+            let best = self.peers(path, seen).filter_map(reference).min();
+            let Some((peer_took, peer)) = best.filter(|_| fresh.total() > 0) else {
+                continue;
+            };
+            let limit = peer_took * FACTOR + SLACK;
+            late += fresh.above(limit);
+            all += fresh.total();
+            longest = longest.max(Some(limit));
+            excused |= self.is_excused(path, peer);
+            others_late = others_late.min(self.records[peer].lateness);
+        }
+        let limit = longest?;
+        let percent = (late as f32 * 100.0 / all as f32).min(LATE_SHARE_MAX);
+        let record = &mut self.records[path];
+        record.lateness = (record.lateness + percent - LATE_SHARE).clamp(0.0, LATENESS);
+        let gray = record.lateness >= LATENESS && others_late < LATENESS / 3.0 && !excused;
+        gray.then_some(Finding::Late { limit })
     }
 
     /// It carries more than that peer, and nothing else speaks against it.

@@ -9,6 +9,7 @@ use policies::{Access, IoView, PathView};
 use crate::ids::{Incarnation, PathId, TaskId};
 use crate::path::message::{Standing, Unit};
 
+use super::duty::WHOLE;
 use super::latency::Class;
 use super::window::Window;
 
@@ -40,6 +41,23 @@ pub(super) struct Flight {
     pub(super) ended: bool,
 }
 
+/// A path's slow start.
+#[derive(Clone, Copy, Debug)]
+struct SlowStart {
+    /// Of [`WHOLE`] commands of all paths so many.
+    share: u32,
+    /// What it has of that; a command costs [`WHOLE`].
+    credit: u32,
+}
+
+impl SlowStart {
+    /// Commands that may be in flight, of so many that there is room for.
+    fn ceiling(self, depth: u32) -> u32 {
+        let part = u64::from(depth) * u64::from(self.share) / u64::from(WHOLE);
+        u32::try_from(part).unwrap_or(u32::MAX).max(1)
+    }
+}
+
 /// One path.
 #[derive(Debug)]
 pub(super) struct Route {
@@ -60,8 +78,8 @@ pub(super) struct Route {
     pub(super) window: Window,
     /// It may be used, but not while another path is (`duty.rs`).
     pub(super) out: bool,
-    /// Commands that may be in flight during its slow start.
-    pub(super) ceiling: u32,
+    /// Its slow start, while that goes on.
+    start: Option<SlowStart>,
 }
 
 impl Route {
@@ -79,7 +97,7 @@ impl Route {
             slots: 0,
             window: Window::default(),
             out: false,
-            ceiling: u32::MAX,
+            start: None,
         }
     }
 
@@ -99,21 +117,33 @@ impl Route {
     }
 
     pub(super) fn slots_free(&self) -> u32 {
-        let limit = self.window.limit().min(self.ceiling);
+        let start = self
+            .start
+            .map_or(u32::MAX, |start| start.ceiling(self.depth()));
+        let limit = self.window.limit().min(start);
         self.slots.min(limit.saturating_sub(self.in_flight))
     }
 
-    /// Whether it is full for no other reason than its slow start.
-    pub(super) fn is_held_back(&self) -> bool {
-        let room = self.window.limit().saturating_sub(self.in_flight);
-        self.slots.min(room) > 0 && self.ceiling <= self.in_flight
+    /// Whether it had its share, as long as its slow start goes on.
+    fn had_its_share(&self) -> bool {
+        let had = |start: SlowStart| start.credit < WHOLE || self.slots_free() == 0;
+        self.start.is_some_and(had)
+    }
+
+    /// Its slow start is at that share of all commands; `None`: it is over.
+    pub(super) fn set_share(&mut self, share: Option<u32>) {
+        let credit = self.start.map_or(WHOLE, |start| start.credit);
+        self.start = share.map(|share| SlowStart { share, credit });
     }
 
     /// What it is good for: its standing, but that one which is out comes after those that are not.
     pub(super) fn rank(&self) -> Standing {
         match self.standing {
             Standing::Ready if self.out => Standing::Probation,
-            standing => standing,
+            standing @ (Standing::Unusable
+            | Standing::Suspect
+            | Standing::Probation
+            | Standing::Ready) => standing,
         }
     }
 
@@ -229,6 +259,25 @@ impl Roster {
         self.routes
             .iter()
             .any(|route| route.standing != Standing::Unusable)
+    }
+
+    /// A command is sent on that path: paths in their slow start earn their share of it.
+    pub(super) fn spend(&mut self, path: PathId) {
+        for (other, route) in self.iter_mut() {
+            if let Some(start) = &mut route.start {
+                let price = if other == path { WHOLE } else { 0 };
+                start.credit = (start.credit + start.share).min(2 * WHOLE);
+                start.credit = start.credit.saturating_sub(price);
+            }
+        }
+    }
+
+    /// Leaves out paths that had their share of their slow start, if others have room.
+    pub(super) fn hold_back(&self, views: &mut Vec<PathView>) {
+        let had = |view: &PathView| self.route(PathId(view.path)).had_its_share();
+        if views.iter().any(|view| view.slots_free > 0 && !had(view)) {
+            views.retain(|view| !had(view));
+        }
     }
 
     /// The usable paths in order, those without a free slot too. `avoid` is left out if another one is
