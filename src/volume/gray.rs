@@ -342,11 +342,8 @@ impl Volume {
                 let peer = self.names.of(path_id(peer));
                 format!("slower than its peers: {took:?}, and {peer} {peer_took:?}")
             }
-            Finding::Late { limit } => format!(
-                "more than three of a hundred commands took over {limit:?}, and no peer's did"
-            ),
             Finding::Errors { permille } => {
-                format!("{permille} of 1000 commands failed on the way")
+                format!("{permille} of 1000 commands failed on the way or were far too late")
             }
         };
         self.gray.at(path).duty.eject(now);

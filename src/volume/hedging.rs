@@ -17,7 +17,6 @@ use crate::path::message::Standing;
 use crate::sabotage::{self, Sabotage};
 use crate::units::Geometry;
 
-use super::command::Op;
 use super::dispatch::io_view;
 use super::{Command, CommandOrder, Volume};
 
@@ -98,7 +97,7 @@ impl Volume {
                 let Some(to) = self.second_path(now, path) else {
                     continue;
                 };
-                if !self.is_read(order) || !self.gray.hedge.take() {
+                if !self.gray.hedge.take() {
                     break;
                 }
                 self.send_again(now, order, (task, path), to, geometry);
@@ -109,10 +108,6 @@ impl Volume {
         let again = (left > 0).then(|| now + soonest.max(LOOK));
         let next = next.map(|next| next.max(now + LOOK));
         self.gray.hedge_due = next.into_iter().chain(again).min();
-    }
-
-    fn is_read(&self, order: CommandOrder) -> bool {
-        matches!(self.commands[&order].op, Op::Read(_)) || sabotage::is(Sabotage::HedgedWrites)
     }
 
     /// Where a read that is late on `path` may go: to a path in use with room and without a late read, and

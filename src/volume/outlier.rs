@@ -7,9 +7,8 @@
 //! command that is still out speaks for the path, unless a later one was answered: that is a matter of that
 //! command. Accused three windows in a row, or failing more than one of a hundred commands, it is found gray.
 //!
-//! Answers that are late by the same measure, but too few for that, add up (`Record::lateness`): a path of which
-//! more than three of a hundred stay late is found gray within some seconds, whatever the others take. That is
-//! what a path with packet loss looks like.
+//! An answer that came later than the best peer's by the time that TCP takes at least to send something again
+//! counts as a failure: that is what a path with packet loss looks like.
 //!
 //! Two excuses:
 //!
@@ -59,23 +58,24 @@ const REFERENCE_AGE: Duration = Duration::from_secs(10);
 /// After so long without an answer a path is asked for one.
 const STALE: Duration = Duration::from_secs(1);
 
-/// So many percent of late answers are bearable.
-const LATE_SHARE: f32 = 3.0;
-
-/// More than so many count as so many: one moment is not all.
-const LATE_SHARE_MAX: f32 = 6.0;
-
-/// Lateness, in percent × windows, that makes a path gray.
-const LATENESS: f32 = 15.0;
+/// Later than three times the best peer's time by this, and an answer counts as a failure: TCP sends a lost
+/// segment again after 200 ms at least (`TCP_RTO_MIN` in Linux).
+const LOST: Duration = Duration::from_millis(180);
 
 /// Windows that make a past: a second.
 const PAST_MIN: u32 = 4;
+
+/// It does not rise any faster than a mean over so many windows does: half a minute.
+const RISE_MIN: u32 = 120;
 
 /// Windows over which a past is a mean: ten minutes.
 const PAST_MAX: u32 = 2400;
 
 /// Failures within [`ERROR_TIME`] that may make a path gray: three, of which the first counts less by now.
 const ERRORS_MIN: f32 = 2.5;
+
+/// One is enough for a path that came back a moment ago.
+const ERRORS_RELAPSE: f32 = 0.9;
 
 /// And their share.
 const ERRORS_SHARE: f32 = 0.01;
@@ -105,10 +105,8 @@ pub(super) enum Finding {
         peer: usize,
         peer_took: Duration,
     },
-    /// So many of a thousand commands failed on the way.
+    /// So many of a thousand commands failed on the way, or took as long as if they had.
     Errors { permille: u32 },
-    /// More than three of a hundred answers took longer than this.
-    Late { limit: Duration },
 }
 
 /// A running mean of windows, in microseconds.
@@ -121,7 +119,10 @@ struct Past {
 impl Past {
     fn add(&mut self, value: f32) {
         self.windows = (self.windows + 1).min(PAST_MAX);
-        self.mean += (value - self.mean) / self.windows as f32;
+        // A past that is short yet must not follow a target at once that has become slow.
+        let rises = value > self.mean && self.windows > PAST_MIN;
+        let least = if rises { RISE_MIN } else { 1 };
+        self.mean += (value - self.mean) / self.windows.max(least) as f32;
     }
 
     fn get(self) -> Option<f32> {
@@ -158,8 +159,6 @@ struct Record {
     last_answer: Option<Instant>,
     answers: f32,
     errors: f32,
-    /// Percent of late answers beyond [`LATE_SHARE`], summed up over windows, never negative.
-    lateness: f32,
     /// Windows in a row in which it was accused.
     row: u32,
     /// Windows since then that said nothing.
@@ -167,6 +166,8 @@ struct Record {
     /// Of the window that is being looked at.
     levels: [Option<Duration>; CLASSES],
     accused: bool,
+    /// It was slower than it used to be in the window before.
+    was_slow: bool,
 }
 
 impl Record {
@@ -227,6 +228,7 @@ impl Record {
     /// The window is over.
     fn close(&mut self, now: Instant) {
         let accused = std::mem::take(&mut self.accused);
+        self.was_slow = self.is_slower_than_it_was(PAST_FACTOR);
         for at in 0..CLASSES {
             if self.fresh[at].total() > 0 {
                 self.recent_at[at] = Some(now);
@@ -338,6 +340,9 @@ impl Outlier {
         }
         let mut findings = Vec::new();
         for path in 0..self.records.len() {
+            self.count_late(now, path, seen);
+        }
+        for path in 0..self.records.len() {
             let accused = self.accuse(now, path, seen);
             let record = &self.records[path];
             let enough = |answers: u32| match seen[path].returning && answers >= RELAPSE_MIN {
@@ -346,8 +351,7 @@ impl Outlier {
             };
             let guilty = accused.filter(|(_, answers)| record.row + 1 >= enough(*answers));
             let guilty = guilty.map(|(finding, _)| finding);
-            let late = self.add_lateness(now, path, seen);
-            let guilty = guilty.or(late).or_else(|| self.errors(path, seen));
+            let guilty = guilty.or_else(|| self.errors(path, seen));
             if let Some(finding) = guilty
                 && !self.peers_are_slow(path, seen)
             {
@@ -401,31 +405,23 @@ impl Outlier {
         worst.map(|(_, finding, answers)| (finding, answers))
     }
 
-    /// Counts the window's late answers; are there too many by now?
-    fn add_lateness(&mut self, now: Instant, path: usize, seen: &[Seen]) -> Option<Finding> {
-        let (mut late, mut all) = (0, 0);
-        let (mut longest, mut excused) = (None, false);
-        let mut others_late = f32::MAX;
-        for class in Class::all() {
-            let fresh = &self.records[path].fresh[class.index()];
-            let reference = |peer: usize| Some((self.records[peer].reference(now, class)?, peer));
-            let best = self.peers(path, seen).filter_map(reference).min();
-            let Some((peer_took, peer)) = best.filter(|_| fresh.total() > 0) else {
-                continue;
-            };
-            let limit = peer_took * FACTOR + SLACK;
-            late += fresh.above(limit);
-            all += fresh.total();
-            longest = longest.max(Some(limit));
-            excused |= self.is_excused(path, peer);
-            others_late = others_late.min(self.records[peer].lateness);
+    /// Answers of the window that came far too late count as failures, unless the peers were late as well.
+    fn count_late(&mut self, now: Instant, path: usize, seen: &[Seen]) {
+        let slow = |peer: usize| {
+            let peer = &self.records[peer];
+            peer.was_slow || peer.is_slower_than_it_was(PAST_FACTOR)
+        };
+        if self.all_slow || self.peers(path, seen).all(slow) {
+            return;
         }
-        let limit = longest?;
-        let percent = (late as f32 * 100.0 / all as f32).min(LATE_SHARE_MAX);
-        let record = &mut self.records[path];
-        record.lateness = (record.lateness + percent - LATE_SHARE).clamp(0.0, LATENESS);
-        let gray = record.lateness >= LATENESS && others_late < LATENESS / 3.0 && !excused;
-        gray.then_some(Finding::Late { limit })
+        let mut late = 0;
+        for class in Class::all() {
+            let reference = |peer: usize| self.records[peer].reference(now, class);
+            if let Some(best) = self.peers(path, seen).filter_map(reference).min() {
+                late += self.records[path].fresh[class.index()].above(best * FACTOR + LOST);
+            }
+        }
+        self.records[path].errors += late as f32;
     }
 
     /// It carries more than that peer, and nothing else speaks against it.
@@ -442,8 +438,12 @@ impl Outlier {
         let best = peers
             .map(|peer| self.records[peer].error_share())
             .reduce(f32::min)?;
-        let gray =
-            record.errors >= ERRORS_MIN && share > ERRORS_SHARE && share > best * FACTOR as f32;
+        let least = match seen[path].returning {
+            true => ERRORS_RELAPSE,
+            false => ERRORS_MIN,
+        };
+        let worse = share > ERRORS_SHARE && share > best * FACTOR as f32;
+        let gray = worse && record.errors >= least;
         let permille = (share * 1000.0).round();
         #[expect(
             clippy::cast_possible_truncation,
