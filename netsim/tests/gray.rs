@@ -31,7 +31,8 @@ fn needs(text: &str, on: &str, off: &str, demands: &[&str]) {
 /// The text of a drill, its policy left open.
 fn drill(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let text = std::fs::read_to_string(folder.join(name).with_extension("toml")).unwrap();
+    let file = folder.join(name).with_extension("toml");
+    let text = std::fs::read_to_string(file).expect("a drill");
     let line = |line: &str| match line.starts_with("policy") {
         true => "POLICY\n".to_owned(),
         false => format!("{line}\n"),

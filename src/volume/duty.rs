@@ -365,7 +365,9 @@ mod tests {
                     left,
                 } => left.as_secs(),
                 DutyStatus::OnTrial { .. } => 0,
-                other => panic!("{other:?}"),
+                status @ (DutyStatus::On | DutyStatus::Rising | DutyStatus::Out { .. }) => {
+                    panic!("{status:?}")
+                }
             });
             now += secs(2);
         }

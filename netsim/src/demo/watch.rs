@@ -131,9 +131,10 @@ impl Seen {
         }
         // The answer was some time under way.
         let changed = asked_before.is_none_or(|before| since > before + PERIOD);
-        let state = match path.state {
-            PathState::Ready => duty(path.duty),
-            other => other.name(),
+        let state = if path.state == PathState::Ready {
+            duty(path.duty)
+        } else {
+            path.state.name()
         };
         if let Some(last) = self.states.last_mut()
             && last.1 == state

@@ -56,9 +56,10 @@ impl World {
             if record.name.is_empty() {
                 record.name.clone_from(&path.name);
             }
-            let state = match path.state {
-                PathState::Ready => duty(route.duty),
-                other => name(other),
+            let state = if path.state == PathState::Ready {
+                duty(route.duty)
+            } else {
+                name(path.state)
             };
             let state = state.to_owned();
             let last = record.states.last();
