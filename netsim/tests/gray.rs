@@ -1,5 +1,5 @@
-//! Paths that are slow and not dead: put out of use, hedged, taken back. Each demand is shown to fail with the
-//! feature switched off.
+//! Paths that are slow and not dead: put out of use, hedged, taken back. Each demand is shown to fail with
+//! the feature switched off.
 
 use std::path::Path;
 

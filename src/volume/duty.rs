@@ -1,5 +1,5 @@
-//! Is a path that could be used in use? What the volume itself decides of it: ejection, hold-down, trial, slow
-//! start.
+//! Is a path that could be used in use? What the volume itself decides of it: ejection, hold-down, trial,
+//! slow start.
 //!
 //! ```text
 //!            found gray: 5 s, doubling to 5 min
@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A path that is back from a loss goes on trial as well. A flapping one is held down first: each loss is a
-//! penalty of 1000, each ejection one of 500, with a half-life of a minute; from 2500 on the path is out until
-//! it is below 1000, for ten minutes at most (the shape of RFC 2439). Whatever is out is still the last
+//! penalty of 1000, each ejection one of 500, with a half-life of a minute; from 2500 on the path is out
+//! until it is below 1000, for ten minutes at most (the shape of RFC 2439). Whatever is out is still the last
 //! resort: it is used while no other path is, and at once.
 
 use std::fmt;

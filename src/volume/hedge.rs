@@ -2,8 +2,8 @@
 //!
 //! A read is late after three times what 99 of 100 of its class take on the path that is best at it, and no
 //! sooner than a millisecond. The budget is a share of the reads that clients ask for, saved up for
-//! [`BURST`] of them: what is spent on one bad moment is earned again by good ones only, so that a target that
-//! is slow as a whole is never asked for everything twice.
+//! [`BURST`] of them: what is spent on one bad moment is earned again by good ones only, so that a target
+//! that is slow as a whole is never asked for everything twice.
 
 use std::time::Duration;
 

@@ -7,8 +7,8 @@
 //! command that is still out speaks for the path, unless a later one was answered: that is a matter of that
 //! command. Accused three windows in a row, or failing more than one of a hundred commands, it is found gray.
 //!
-//! An answer that came later than the best peer's by the time that TCP takes at least to send something again
-//! counts as a failure: that is what a path with packet loss looks like.
+//! An answer that came later than the best peer's by the time that TCP takes to send something again counts
+//! as a failure: that is what a path with packet loss looks like.
 //!
 //! Two excuses:
 //!
