@@ -12,8 +12,8 @@
 //!
 //! Two excuses:
 //!
-//! - *Load.* A path that carries more than twice what that peer does may be slow for that alone. It is accused
-//!   only if it has also become slower than it was, without having more to do than it had.
+//! - *Load.* A path that carries more than twice what that peer does may be slow for that alone. It is
+//!   accused only if it has also become slower than it was, without having more to do than it had.
 //! - *The target.* If all peers are slow as well, compared with their own past, the target is what is slow.
 //!   Nothing is done then.
 //!
