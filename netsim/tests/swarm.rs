@@ -146,6 +146,7 @@ fn every_defect_is_found() {
         (Sabotage::FlushNotWaiting, 43),
         (Sabotage::IdentityUnchecked, 2),
         (Sabotage::ForeignFence, 225),
+        (Sabotage::HedgedWrites, 77),
     ];
     assert_eq!(known.map(|(defect, _)| defect), Sabotage::ALL);
     for (defect, first) in known {
@@ -165,7 +166,8 @@ fn every_defect_is_found() {
             | Sabotage::QuiesceTooShort
             | Sabotage::ForeignFence
             | Sabotage::StaleFence
-            | Sabotage::FlushNotWaiting => Rule::Content,
+            | Sabotage::FlushNotWaiting
+            | Sabotage::HedgedWrites => Rule::Content,
         };
         assert_eq!(violation.rule, rule, "{defect:?}: {violation}");
         must_pass(seed);

@@ -96,6 +96,10 @@ impl Policy for HistoricalServiceTime {
             .retain(|path, _| paths.iter().any(|view| view.path == *path));
     }
 
+    fn refreshes(&self) -> bool {
+        true
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

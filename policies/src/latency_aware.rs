@@ -189,6 +189,10 @@ impl Policy for LatencyAware {
             .retain(|path, _| paths.iter().any(|view| view.path == *path));
     }
 
+    fn refreshes(&self) -> bool {
+        true
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

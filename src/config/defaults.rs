@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use policies::{Balance, Failback, PolicyKind, PolicySpec};
+use policies::{Balance, Failback, Hedge, PolicyKind, PolicySpec};
 
 use super::{ChapAlgorithm, Detect, DigestChoice, Iscsi, NoPath};
 
@@ -43,6 +43,8 @@ pub const POLICY: PolicySpec = PolicySpec {
     selector: PolicyKind::Failover,
     balance: Balance::Ios,
     failback: Failback::DEFAULT,
+    hedge: Hedge::DEFAULT,
+    eject: true,
 };
 
 /// `no_path`: longer than the restart of an array's controller or of a switch, short enough that a

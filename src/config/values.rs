@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use policies::Hedge;
+
 use super::Listen;
 use super::error::Problem;
 use super::names::{SOCKET_PATH_MAX, host_and_port};
@@ -118,6 +120,30 @@ where
     }
 }
 
+/// `"off"`, or a share such as `"1%"` or `"0.5%"`.
+pub(super) fn hedge(text: &str) -> Result<Hedge, Problem> {
+    if text == "off" {
+        return Ok(Hedge::OFF);
+    }
+    let bad = || Problem::BadShare(text.to_owned());
+    let number = text.strip_suffix('%').ok_or_else(bad)?;
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 2 {
+        return Err(bad());
+    }
+    let part: u32 = format!("{part:0<2}").parse().map_err(|_| bad())?;
+    let whole: u32 = whole.parse().map_err(|_| bad())?;
+    let share = whole.saturating_mul(100).saturating_add(part);
+    let fits = u16::try_from(share).ok().map(Hedge);
+    fits.filter(|share| (1..=Hedge::MAX.0).contains(&share.0))
+        .ok_or_else(|| Problem::OutOfRange {
+            value: text.to_owned(),
+            min: Hedge(1).to_string(),
+            max: Hedge::MAX.to_string(),
+        })
+}
+
 /// One of several words.
 pub(super) fn choice<T: Copy>(
     choices: &[(&'static str, T)],
@@ -219,6 +245,20 @@ mod tests {
         assert_eq!(size("2GiB"), Ok(2 << 30));
         for bad in ["", "4096", "1MB", "1kib", "1.5MiB", "99999999999GiB", "MiB"] {
             assert_eq!(size(bad), Err(Problem::BadSize(bad.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_share_of_reads_is_shown_as_it_is_read() {
+        for text in ["off", "0.01%", "0.5%", "1%", "2.25%", "10%"] {
+            assert_eq!(hedge(text).unwrap().to_string(), text);
+        }
+        assert_eq!(hedge("1.50%").unwrap(), Hedge(150));
+        for bad in ["", "1", "%", "1.%", ".5%", "0.001%", "-1%", "1 %", "on"] {
+            assert_eq!(hedge(bad), Err(Problem::BadShare(bad.to_owned())), "{bad}");
+        }
+        for out in ["0%", "0.00%", "10.01%", "99999999999%"] {
+            assert!(hedge(out).is_err(), "{out}");
         }
     }
 

@@ -203,6 +203,13 @@ pub enum Order {
     },
     /// Identity, size or access may have changed: probe again before further use.
     Recheck,
+    /// What the volume decided, for the path's journal.
+    Note {
+        /// What.
+        what: &'static str,
+        /// What it concluded that from.
+        why: String,
+    },
     /// A write of this session may still execute although the target reported its end: give the session
     /// up, so that it can be fenced.
     GiveUp,

@@ -520,6 +520,7 @@ impl Path {
                 self.lose(now, "a write of unknown fate has to be fenced");
             }
             Order::GiveUp => {}
+            Order::Note { what, why } => self.journal.note(now, self.incarnation, what, &why),
             Order::Recheck => self.recheck(now, "the target says that the unit may have changed"),
         }
         self.watch_network(now);

@@ -101,6 +101,7 @@ impl Volume {
                     attentions: 0,
                     put_off_since: None,
                     avoid: None,
+                    rivals: None,
                 },
             );
             self.ready.insert(order);

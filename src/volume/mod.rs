@@ -24,23 +24,31 @@ mod admission;
 mod command;
 mod dispatch;
 mod durability;
+mod duty;
 mod failover;
 mod fence;
+mod gray;
+mod hedge;
+mod hedging;
 mod io;
+mod latency;
 mod no_path;
 mod outcome;
+mod outlier;
 mod ranges;
 mod request;
 mod roster;
 mod status;
 #[cfg(test)]
 mod tests;
+mod trial;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use policies::{PathView, Policy};
+use policies::{IoView, PathView, Policy};
 
 use crate::deadline::Deadline;
 use crate::ids::{Incarnation, IoId, PathId, PathNames, TaskId};
@@ -51,6 +59,8 @@ use crate::units::BlockRange;
 
 pub use admission::Pin;
 pub use dispatch::Submission;
+pub use duty::{DutyStatus, OutCause};
+pub use gray::{Domain, GrayConfig};
 pub use no_path::NoPath;
 pub use request::{IoError, Reply, Request};
 pub use roster::RouteCounters;
@@ -59,6 +69,7 @@ pub use status::{RouteStatus, VolumeCounters, VolumeStatus};
 use command::Op;
 use durability::{Covers, Durability};
 use fence::Ledger;
+use gray::Gray;
 use ranges::RangeTable;
 use roster::Roster;
 
@@ -83,6 +94,8 @@ pub struct VolumeConfig {
     pub orphaned: bool,
     /// Chooses paths.
     pub policy: Box<dyn Policy>,
+    /// What is done about paths that are slow, and about slow reads.
+    pub gray: GrayConfig,
 }
 
 /// Stands in the ledger for paths that there are no more.
@@ -131,6 +144,8 @@ struct Command {
     put_off_since: Option<Instant>,
     /// A path that failed it last.
     avoid: Option<PathId>,
+    /// It is a read that was sent twice: first so, and then so.
+    rivals: Option<(TaskId, TaskId)>,
 }
 
 /// A command's place in the queue; never changes, so that a command that is tried again keeps its turn.
@@ -143,7 +158,9 @@ struct Attempt {
     path: PathId,
     incarnation: Incarnation,
     sent: Instant,
-    bytes: u32,
+    io: IoView,
+    /// Its command has ended without it.
+    orphan: bool,
 }
 
 /// See the module's documentation.
@@ -179,6 +196,7 @@ pub struct Volume {
     /// The paths are being logged out on purpose.
     stopping: bool,
     views: Vec<PathView>,
+    gray: Gray,
     counters: VolumeCounters,
 }
 
@@ -229,6 +247,7 @@ impl Volume {
             durability: Durability::new(config.unclean),
             stopping: false,
             views: Vec::new(),
+            gray: Gray::new(&config.gray, config.weights.len()),
             counters: VolumeCounters::default(),
             config,
         }
@@ -285,6 +304,7 @@ impl Volume {
                     self.durability.on_session(path, true);
                 }
                 route.used |= standing.is_usable();
+                self.on_standing(now, path);
                 self.on_roster(now);
             }
             Message::Lost { incarnation, tasks } => self.on_lost(now, path, incarnation, tasks),
@@ -295,7 +315,11 @@ impl Volume {
                 task,
                 completion,
             } => {
+                if self.on_errand_end(now, task, Some(&completion)) {
+                    return;
+                }
                 let attempt = self.take_attempt(now, path, incarnation, task);
+                self.on_answer(now, &attempt);
                 self.on_completed(now, &attempt, completion);
             }
             Message::Failed {
@@ -303,6 +327,9 @@ impl Volume {
                 task,
                 at_large,
             } => {
+                if self.on_errand_end(now, task, None) {
+                    return;
+                }
                 let attempt = self.take_attempt(now, path, incarnation, task);
                 self.on_failed(now, &attempt, at_large);
             }
@@ -318,9 +345,7 @@ impl Volume {
             self.delayed.pop_first();
             self.ready.insert(order);
         }
-        for (_, route) in self.roster.iter_mut() {
-            route.relax(now);
-        }
+        self.gray_timeout(now);
         let expired = self.ledger.expire(now);
         for ghosts in &expired {
             tracing::warn!(
@@ -354,13 +379,7 @@ impl Volume {
         let no_path = self
             .no_path_deadline()
             .map(|at| Deadline::new(at, "no_path limit"));
-        let relax = self
-            .roster
-            .iter()
-            .filter_map(|(_, route)| route.relax_at())
-            .min();
-        let relax = relax.map(|at| Deadline::new(at, "depth of a busy path"));
-        [retry, ghost, no_path, relax]
+        [retry, ghost, no_path, self.gray_deadline()]
             .into_iter()
             .fold(None, Deadline::earlier)
     }

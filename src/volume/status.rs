@@ -6,6 +6,7 @@ use crate::ids::{Incarnation, PathId};
 use crate::path::message::Standing;
 
 use super::Volume;
+use super::duty::DutyStatus;
 use super::request::Request;
 use super::roster::RouteCounters;
 
@@ -34,6 +35,12 @@ pub struct VolumeCounters {
     pub quiesced: u64,
     /// The longest time from a request to its answer.
     pub slowest: Duration,
+    /// Reads that were sent on a second path.
+    pub hedges: u64,
+    /// Those whose second attempt was answered first.
+    pub hedges_won: u64,
+    /// Those whose first attempt was.
+    pub hedges_wasted: u64,
 }
 
 impl VolumeCounters {
@@ -68,6 +75,8 @@ pub struct RouteStatus {
     pub incarnation: Incarnation,
     /// May it be used?
     pub standing: Standing,
+    /// Is it in use?
+    pub duty: DutyStatus,
     /// Commands in flight.
     pub in_flight: u32,
     /// Counters.
@@ -93,6 +102,10 @@ pub struct VolumeStatus {
     pub no_path: Option<Duration>,
     /// I/O fails, since the `no_path` limit is over.
     pub failing: bool,
+    /// For how long all paths have been slower than they were.
+    pub slow: Option<Duration>,
+    /// Reads of its own that are under way.
+    pub errands: usize,
 }
 
 impl Volume {
@@ -114,6 +127,7 @@ impl Volume {
                     path,
                     incarnation: route.incarnation,
                     standing: route.standing,
+                    duty: self.gray.duty(path).status(now),
                     in_flight: route.in_flight,
                     counters: route.counters,
                 })
@@ -126,6 +140,11 @@ impl Volume {
                 .no_path_since
                 .map(|since| now.saturating_duration_since(since)),
             failing: self.no_path_expired && !self.roster.any_alive(),
+            errands: self.gray.errands(),
+            slow: self
+                .gray
+                .slow_since
+                .map(|since| now.saturating_duration_since(since)),
         }
     }
 }

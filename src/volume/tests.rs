@@ -3,6 +3,7 @@
 mod durability;
 mod failover;
 mod flow;
+mod gray;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,6 +87,7 @@ impl Bench {
             unclean: false,
             orphaned: false,
             policy: policies::build(PolicySpec::preset(PolicyKind::Failover), 1),
+            gray: GrayConfig::default(),
         };
         change(&mut config);
         Self {

@@ -229,7 +229,7 @@ fn fences() -> String {
     bare(format!("[{}]", names.join(", ")))
 }
 
-fn policy_defaults() -> [(&'static str, &'static str, String); 4] {
+fn policy_defaults() -> [(&'static str, &'static str, String); 6] {
     let policy = defaults::POLICY;
     let selector = quoted(policy.selector.name());
     let by = quoted(match policy.balance {
@@ -250,6 +250,8 @@ fn policy_defaults() -> [(&'static str, &'static str, String); 4] {
         ("`policy`", "selector", selector),
         ("`policy`", "by", by),
         ("`policy`", "failback", failback),
+        ("`policy`", "hedge", quoted(policy.hedge)),
+        ("`policy`", "eject", bare(policy.eject)),
     ]
 }
 

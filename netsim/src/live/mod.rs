@@ -55,6 +55,7 @@ pub fn impossible(scenario: &Scenario) -> Vec<String> {
         Order::Network(_)
         | Order::Ends(_)
         | Order::Hang(_)
+        | Order::Pace(_)
         | Order::ClosedWindow
         | Order::Notice(_)
         | Order::Misbehave(_)
@@ -244,5 +245,10 @@ fn seen(site: &Site, report: &Report, status: Option<&StatusReport>) -> Seen {
         fenced: totals.fenced,
         quiesced: totals.quiesced,
         late_writes: statistics.orphans_executed,
+        reads: totals.reads,
+        hedges: totals.hedges,
+        ejections: volume.map_or(0, |volume| {
+            volume.paths.iter().map(|path| path.ejections).sum()
+        }),
     }
 }

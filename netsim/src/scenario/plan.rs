@@ -7,6 +7,7 @@ use super::{FaultSpec, Order, Scenario};
 use crate::fault::PathState;
 use crate::link::Held;
 use crate::recording::Mark;
+use crate::target::Pace;
 use crate::target::lun::Access;
 use crate::world::{Fault, Planned};
 
@@ -95,6 +96,7 @@ impl Scenario {
             | Order::Late(_)
             | Order::Freeze
             | Order::Hang(_)
+            | Order::Pace(_)
             | Order::ClosedWindow
             | Order::Notice(_)
             | Order::Redirect(_)
@@ -168,6 +170,10 @@ impl Scenario {
                 },
                 None,
             ),
+            Order::Pace(pace) => {
+                let at = |pace| Fault::Pace { path, pace };
+                (at(*pace), Some(at(Pace::default())))
+            }
             Order::Notice(notice) => {
                 let notice = *notice;
                 (Fault::Notice { path, notice }, None)

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::fault::PathState;
 use crate::link::{Direction, End, Held};
-use crate::target::Misdeed;
 use crate::target::lun::Access;
+use crate::target::{Misdeed, Pace};
 
 /// An asynchronous message of the target (RFC 7143 11.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +158,13 @@ pub enum Fault {
     },
     /// The target is back.
     Boot,
+    /// Commands that come in through a portal are so fast from now on.
+    Pace {
+        /// The path whose portal it is.
+        path: usize,
+        /// How fast.
+        pace: Pace,
+    },
     /// The next commands that come in through a portal are never carried out and never answered.
     Hang {
         /// The path whose portal it is.
@@ -324,6 +331,7 @@ impl fmt::Display for Fault {
             Self::Late { path, by } => write!(f, "portal of path {path} answers {by:?} late"),
             Self::Crash { away } => write!(f, "target crashes, away for {away:?}"),
             Self::Boot => f.write_str("target is back"),
+            Self::Pace { path, pace } => write!(f, "portal of path {path} is {pace}"),
             Self::Hang { path, times } => {
                 write!(
                     f,

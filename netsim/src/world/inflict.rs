@@ -81,6 +81,7 @@ impl World {
             | Fault::Crash { .. }
             | Fault::Boot
             | Fault::Hang { .. }
+            | Fault::Pace { .. }
             | Fault::Window { .. }
             | Fault::Notice { .. }
             | Fault::Redirect { .. }

@@ -106,6 +106,12 @@ pub struct Summary {
     pub quiesced: u64,
     /// Commands that were issued again.
     pub retries: u64,
+    /// Reads that clients asked for.
+    pub reads: u64,
+    /// Reads that were sent on a second path.
+    pub hedges: u64,
+    /// Times that a path was put out of use for being worse than its peers.
+    pub ejections: u64,
     /// The longest request.
     pub slowest: Duration,
     /// From the mending until everything was well.
@@ -285,6 +291,8 @@ impl World {
         let target = self.target.statistics();
         let volume = self.engine.status(self.now).volume;
         let retries = self.retries + retries(&volume);
+        let ejections = volume.routes.iter().map(|route| route.counters.ejections);
+        let ejections = ejections.sum();
         let volume = volume.counters;
         Summary {
             ios: self.ios,
@@ -295,6 +303,9 @@ impl World {
             fenced: self.fenced.0 + volume.fenced,
             quiesced: self.fenced.1 + volume.quiesced,
             retries,
+            reads: volume.reads,
+            hedges: volume.hedges,
+            ejections,
             slowest: self.slowest,
             recovery: self.recovery,
             elapsed: self.elapsed(),

@@ -210,7 +210,7 @@ const SELECTORS: [(&str, PolicyKind); 6] = [
 
 const BALANCES: [(&str, Balance); 2] = [("ios", Balance::Ios), ("bytes", Balance::Bytes)];
 
-/// `policy = "PRESET"` or `policy = { selector = …, by = …, failback = … }`
+/// `policy = "PRESET"` or `policy = { selector = …, by = …, failback = …, hedge = …, eject = … }`
 fn read_policy(parent: &mut Section<'_>, report: &mut Report<'_>) -> Field<PolicySpec> {
     let Some(item) = parent.item("policy", report) else {
         return Field::Absent;
@@ -225,8 +225,11 @@ fn read_policy(parent: &mut Section<'_>, report: &mut Report<'_>) -> Field<Polic
     let selector = section.parsed("selector", report, selector);
     let balance = section.parsed("by", report, values::choice(&BALANCES));
     let failback = section.parsed("failback", report, failback);
+    let hedge = section.parsed("hedge", report, values::hedge);
+    let eject = section.flag("eject", report);
     section.finish(report);
-    if selector.is_broken() || balance.is_broken() || failback.is_broken() {
+    let broken = selector.is_broken() || balance.is_broken() || failback.is_broken();
+    if broken || hedge.is_broken() || eject.is_broken() {
         return Field::Broken;
     }
     let default = defaults::POLICY;
@@ -234,6 +237,8 @@ fn read_policy(parent: &mut Section<'_>, report: &mut Report<'_>) -> Field<Polic
         selector: selector.value().copied().unwrap_or(default.selector),
         balance: balance.value().copied().unwrap_or(default.balance),
         failback: failback.value().copied().unwrap_or(default.failback),
+        hedge: hedge.value().copied().unwrap_or(default.hedge),
+        eject: eject.value().copied().unwrap_or(default.eject),
     };
     match balance.given() {
         Some(given) if spec.selector != PolicyKind::RoundRobin => {

@@ -16,6 +16,8 @@ fn every_order_is_read_back_from_its_own_text() {
         "half-close to-initiator",
         "half-close to-target",
         "hang 3",
+        "slow 20",
+        "stragglers 50/200ms",
         "closed-window",
         "ask-logout 3s",
         "drop-connection 1s",
