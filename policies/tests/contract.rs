@@ -59,6 +59,7 @@ fn specs() -> Vec<PolicySpec> {
                 selector,
                 balance,
                 failback,
+                ..PolicySpec::preset(selector)
             }));
         }
     }
