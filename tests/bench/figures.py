@@ -5,11 +5,14 @@ import statistics
 from load import STANDARD
 from sections import OURS, QEMU, RELAY
 
+# Heading, figure, digits after the point.
 COLUMNS = (
-    ("IO/s", "iops", 0), ("MB/s", "mbps", 0), ("mean us", "mean", 0), ("p50", "p50", 0), ("p99", "p99", 0),
-    ("p99.9", "p999", 0), ("CPU us/IO", "cpu", 1), ("user", "user", 1), ("system", "system", 1),
+    ("IO/s", "iops", 0), ("MB/s", "mbps", 0),
+    ("mean us", "mean", 0), ("p50", "p50", 0), ("p99", "p99", 0), ("p99.9", "p999", 0),
+    ("CPU us/IO", "cpu", 1), ("user", "user", 1), ("system", "system", 1),
     ("us/MiB", "cpu_mib", 0), ("target us/IO", "target_cpu", 1), ("idle %", "idle", 0),
-    ("core %", "core", 2), ("resident MiB", "resident", 1), ("most MiB", "most", 1), ("over payload MiB", "over", 1),
+    ("core %", "core", 2), ("resident MiB", "resident", 1), ("most MiB", "most", 1),
+    ("over payload MiB", "over", 1),
 )
 TITLES = {
     "peers": "Against qemu-nbd and the plain relay (tgt, two paths)",

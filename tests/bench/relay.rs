@@ -1,9 +1,9 @@
 //! The plain relay: what carrying bytes costs when nothing is done with them.
 //!
-//! `relay read|write SECONDS [KIB]` receives from a TCP socket on loopback and sends to a unix socket (`read`,
-//! as data of a disk go) or the other way (`write`). Each byte is copied in once and out once, through one
-//! buffer of so many KiB, by blocking calls; nothing is parsed and nobody else is woken. `tests/bench/run`
-//! compares the daemon with it. Prints what the relaying thread used as one line of JSON.
+//! `relay read|write SECONDS [KIB]` receives from a TCP socket on loopback and sends to a unix socket
+//! (`read`, as data of a disk go) or the other way (`write`). Each byte is copied in once and out once,
+//! through one buffer of so many KiB, by blocking calls; nothing is parsed and nobody else is woken.
+//! `tests/bench/run` compares the daemon with it. Prints what the relaying thread used as one line of JSON.
 
 #![expect(clippy::print_stdout, reason = "a program that speaks to its user")]
 
