@@ -29,7 +29,7 @@ mod fence;
 mod io;
 mod no_path;
 mod outcome;
-mod ranges;
+pub mod ranges;
 mod request;
 mod roster;
 mod status;
