@@ -29,7 +29,7 @@ use super::nbd_listen::{NbdListener, ReadyClient};
 use super::state::{StateDir, StateError, VolumeState};
 use super::volume_task::{self, Ask, Found, Stopped, VolumeHandle, VolumeTask};
 
-pub use assemble::AssembleError;
+pub use assemble::{AssembleError, session_config};
 
 /// An NBD socket gives whoever opens it the whole disk: it is its owner's alone.
 const SOCKET_MODE: u32 = 0o600;
