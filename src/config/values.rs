@@ -11,7 +11,10 @@ use super::names::{SOCKET_PATH_MAX, host_and_port};
 use super::reader::nearest;
 
 /// `"700ms"`, `"30s"`, `"5m"`, `"2h"`, `"1d"`.
-pub(super) fn duration(text: &str) -> Result<Duration, Problem> {
+///
+/// # Errors
+/// If it is none.
+pub fn duration(text: &str) -> Result<Duration, Problem> {
     let bad = || Problem::BadDuration(text.to_owned());
     let (number, unit) = number_and_unit(text).ok_or_else(bad)?;
     let millis = match unit {
@@ -65,7 +68,10 @@ pub(super) fn show_duration(duration: Duration) -> String {
 }
 
 /// `"512B"`, `"256KiB"`, `"1MiB"`, `"1GiB"`, in bytes.
-pub(super) fn size(text: &str) -> Result<u64, Problem> {
+///
+/// # Errors
+/// If it is none.
+pub fn size(text: &str) -> Result<u64, Problem> {
     let bad = || Problem::BadSize(text.to_owned());
     let (number, unit) = number_and_unit(text).ok_or_else(bad)?;
     let bytes = match unit {
@@ -93,7 +99,8 @@ pub(super) fn size_in(min: u32, max: u32) -> impl Fn(&str) -> Result<u32, Proble
 }
 
 /// As [`size`] reads it, in the largest unit that is exact.
-pub(super) fn show_size(bytes: u32) -> String {
+#[must_use]
+pub fn show_size(bytes: u32) -> String {
     let units = [(1 << 20, "MiB"), (1 << 10, "KiB")];
     let unit = units
         .iter()
@@ -162,7 +169,10 @@ pub(super) fn choice<T: Copy>(
 }
 
 /// `"unix:/path"` or `"tcp:host:port"`.
-pub(super) fn listen(text: &str) -> Result<Listen, Problem> {
+///
+/// # Errors
+/// If it is none.
+pub fn listen(text: &str) -> Result<Listen, Problem> {
     let bad = || Problem::BadListen(text.to_owned());
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(Listen::Unix);

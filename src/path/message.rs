@@ -31,8 +31,8 @@ pub enum TrimMethod {
 pub struct Features {
     /// Writes honour the FUA bit (DPOFUA of the MODE SENSE header).
     pub fua: bool,
-    /// There is a volatile write cache (WCE of the caching page), if the unit said: it may refuse to, for the time
-    /// being.
+    /// There is a volatile write cache (WCE of the caching page), if the unit said: it may refuse to for a
+    /// while.
     pub write_cache: Option<bool>,
     /// Writes are refused (WP of the MODE SENSE header).
     pub write_protected: bool,
@@ -51,8 +51,8 @@ pub struct Features {
 }
 
 impl Features {
-    /// Whether what was acknowledged may be lost with the unit's power until it is flushed: if nothing is known, it
-    /// may.
+    /// Whether what was acknowledged may be lost with the unit's power until it is flushed: if nothing is
+    /// known, it may.
     #[must_use]
     pub fn caches(&self) -> bool {
         self.write_cache != Some(false)

@@ -30,7 +30,7 @@ use super::nbd_listen::{NbdListener, ReadyClient};
 use super::state::{StateDir, StateError, VolumeState};
 use super::volume_task::{self, Ask, Found, Stopped, VolumeHandle, VolumeTask};
 
-pub use assemble::AssembleError;
+pub use assemble::{AssembleError, session_config};
 use interfaces::InterfaceNews;
 
 /// An NBD socket gives whoever opens it the whole disk: it is its owner's alone.

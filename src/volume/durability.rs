@@ -137,8 +137,8 @@ impl Volume {
         for io in self.ios.values_mut() {
             io.redo |= io.carried_out && io.request.written_range().is_some();
         }
-        // Carried out, and only the fence of a ghost is waited for: newer data may have followed, so it cannot be
-        // done again.
+        // Carried out, and only the fence of a ghost is waited for: newer data may have followed, so it
+        // cannot be done again.
         for (_, io) in &mut self.unacknowledged {
             io.redo |= io.request.written_range().is_some() && !io.request.fua();
         }

@@ -35,7 +35,7 @@ mod latency;
 mod no_path;
 mod outcome;
 mod outlier;
-mod ranges;
+pub mod ranges;
 mod request;
 mod roster;
 mod status;

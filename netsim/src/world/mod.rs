@@ -44,7 +44,7 @@ pub use fault::{Fault, Notice, Planned};
 pub use impose::impose;
 pub use judge::{Rule, Violation};
 pub use knobs::{Allowed, Knobs, Line, Load};
-pub use setup::target_at;
+pub use setup::{portal, target_at};
 
 use client::Client;
 use inflict::{Reserved, Troubled};
@@ -131,6 +131,12 @@ pub struct Outcome {
     pub timeline: Vec<Entry>,
     /// What happened.
     pub summary: Summary,
+}
+
+/// The volume that the knobs describe, with all its paths, which nothing is known of and which nobody drives.
+#[must_use]
+pub fn engine(now: Instant, knobs: &Knobs) -> Engine {
+    setup::engine(now, knobs, false, Pin::default())
 }
 
 thread_local! {

@@ -48,7 +48,9 @@ fn name(text: &str) -> IscsiName {
     text.parse().expect("a valid name")
 }
 
-pub(super) fn portal(path: usize) -> String {
+/// The address of a path's portal.
+#[must_use]
+pub fn portal(path: usize) -> String {
     format!("10.0.{path}.1:3260")
 }
 

@@ -217,6 +217,24 @@ fn path_config(
     })
 }
 
+/// The session of one path, as the daemon opens it.
+///
+/// # Errors
+/// A setting that the protocol layer refuses.
+pub fn session_config(
+    daemon: &config::Daemon,
+    volume: &config::Volume,
+    path: &config::Path,
+) -> Result<SessionConfig, AssembleError> {
+    let initiator = name(&daemon.initiator_name)?;
+    let auth = match &volume.auth {
+        None => AuthConfig::None,
+        Some(auth) => AuthConfig::Chap(chap(auth)?),
+    };
+    let path = path_config(volume, path, &initiator, &auth)?;
+    Ok(SessionConfig::clone(&path.session))
+}
+
 fn digest(choice: config::DigestChoice) -> DigestChoice {
     match choice {
         config::DigestChoice::None => DigestChoice::None,
