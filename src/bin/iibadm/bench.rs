@@ -167,6 +167,7 @@ fn routes(config: &Config, volume: &config::Volume, only: Option<&str>) -> Resul
             source: Source {
                 nic: path.nic.clone(),
                 address: path.source,
+                patience: Some(volume.detect.command),
             },
             session,
             lun: path.lun,
