@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench allocations`. The count is that of one thread that does nothing else, so it is exact
 //! and the same on every machine; what the wire, the client and the target allocate is not counted. Buffers
-//! that the shell reads into are not the engine's: `tests/bench/run --only allocations` counts the whole
-//! daemon. Fails if requests cost allocations. Where they are made shows, of one workload:
+//! that the shell reads into are not the engine's. Fails if requests cost allocations. Where they are made
+//! shows, of one workload:
 //! `valgrind --tool=dhat target/release/deps/allocations-* 'read 4 KiB depth 32'`.
 
 #![expect(clippy::print_stdout, reason = "a program that speaks to its user")]
