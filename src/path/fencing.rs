@@ -35,6 +35,12 @@ impl Path {
         self.messages.push_back(Message::PowerLost { heard });
     }
 
+    /// A session has ended. Of the power, the unit tells a session with its first answer.
+    pub(super) fn report_power_doubted(&mut self) {
+        let heard = self.heard_before;
+        self.messages.push_back(Message::PowerDoubted { heard });
+    }
+
     /// Everything up to this session has ended at the target, as far as it was in this place.
     pub(super) fn fenced(&mut self, now: Instant, upto: Incarnation, place: Place) {
         let elsewhere = |(_, other): &(&Incarnation, &Place)| **other != place;

@@ -10,7 +10,9 @@ use crate::sabotage::{self, Sabotage};
 use crate::task::Completion;
 
 use super::advice::advice;
-use super::fencer::{self, Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose, Turn};
+use super::fencer::{
+    self, Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose, Turn, may_have_told,
+};
 use super::message::Message;
 use super::probe::{self, Probe};
 use super::{
@@ -177,6 +179,9 @@ impl Path {
             .take()
             .map(Session::into_lost)
             .unwrap_or_default();
+        if !std::mem::take(&mut self.told) && !self.admitted && may_have_told(&tasks) {
+            self.report_power_doubted();
+        }
         if std::mem::take(&mut self.admitted) {
             if self
                 .last_loss
@@ -434,7 +439,10 @@ impl Path {
     }
 
     pub(super) fn end_fencer(&mut self) {
-        if self.fencer.take().is_some() {
+        if let Some(mut fencer) = self.fencer.take() {
+            if fencer.leave_doubt() {
+                self.report_power_doubted();
+            }
             self.actions
                 .push_back(Action::Hangup { link: Link::Fencer });
         }
@@ -456,6 +464,7 @@ impl Path {
                         proof.deadline = Some(now + PROOF_TIMEOUT);
                     }
                 }
+                FencerEvent::PowerDoubted => self.report_power_doubted(),
                 FencerEvent::PowerLost => self.report_power_lost(self.heard_before),
                 FencerEvent::Passed { group } => {
                     self.fence_after = None;
@@ -471,9 +480,12 @@ impl Path {
     }
 
     fn on_fencer_ended(&mut self, now: Instant, event: &FencerEvent) {
-        let Some(fencer) = self.fencer.take() else {
+        let Some(mut fencer) = self.fencer.take() else {
             return;
         };
+        if fencer.leave_doubt() {
+            self.report_power_doubted();
+        }
         self.actions
             .push_back(Action::Hangup { link: Link::Fencer });
         if let FencerEvent::Failed(why) = event {

@@ -201,6 +201,8 @@ pub struct Path {
     heard_before: Option<Instant>,
     /// The unit was presented to the volume in this incarnation and admitted.
     admitted: bool,
+    /// The unit has answered in this session.
+    told: bool,
     surroundings: Surroundings,
     fencer: Option<Fencer>,
     /// The last attempt after a loss was a fencing one: the next is a main one.
@@ -283,6 +285,7 @@ impl Path {
             fence_owed: false,
             heard_before: None,
             admitted: false,
+            told: false,
             surroundings: Surroundings::default(),
             fencer: None,
             fenced_last: false,

@@ -12,6 +12,7 @@ use super::fencer::unit_attention;
 use super::message::Message;
 use super::probe;
 use super::{Path, State};
+use crate::scsi::verdict::shows_no_attention_is_left;
 
 /// ABORT TASK must be answered within so long; then the session is dropped.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -116,12 +117,17 @@ impl Path {
     fn on_own_end(&mut self, now: Instant, task: TaskId, completion: Option<Completion>) {
         self.aborting.remove(&task);
         let sense = completion.as_ref().and_then(unit_attention);
+        self.told |= completion.as_ref().is_some_and(shows_no_attention_is_left);
         if sense.is_some_and(|sense| sense.says_power_was_lost()) {
             let heard = match self.admitted {
                 true => Some(now),
                 false => self.heard_before,
             };
             self.report_power_lost(heard);
+            self.told = true;
+        }
+        if completion.is_none() && !self.told {
+            self.report_power_doubted();
         }
         if sense.is_some_and(|sense| sense.says_reset()) {
             self.abort_what_a_reset_ended(now);

@@ -34,6 +34,7 @@ impl Volume {
         let Some(unit) = self.unit.clone() else {
             return;
         };
+        self.ask_witnesses(now);
         self.before_dispatch(now);
         let mut next = self.ready.first().copied();
         while let Some(order) = next {

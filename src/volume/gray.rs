@@ -437,6 +437,13 @@ impl Volume {
         task: TaskId,
         completion: Option<&Completion>,
     ) -> bool {
+        if let Some((on, sent)) = self.take_question(task) {
+            if let Some(completion) = completion {
+                self.heed(now, on, sent, &judge(completion, CommandKind::Other));
+                self.on_word(now, on, sent, completion);
+            }
+            return true;
+        }
         if self.gray.errands.is_empty() {
             return false;
         }

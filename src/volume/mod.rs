@@ -38,6 +38,7 @@ mod outlier;
 pub mod ranges;
 mod request;
 mod roster;
+mod rumour;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,7 @@ use fence::Ledger;
 use gray::Gray;
 use ranges::RangeTable;
 use roster::Roster;
+use rumour::Rumours;
 
 /// A volume's settings.
 pub struct VolumeConfig {
@@ -193,6 +195,7 @@ pub struct Volume {
     no_trim: bool,
     no_write_same: bool,
     durability: Durability,
+    rumours: Rumours,
     /// The paths are being logged out on purpose.
     stopping: bool,
     views: Vec<PathView>,
@@ -245,6 +248,7 @@ impl Volume {
             no_write_same: false,
             names: PathNames::default(),
             durability: Durability::new(config.unclean),
+            rumours: Rumours::default(),
             stopping: false,
             views: Vec::new(),
             gray: Gray::new(&config.gray, config.weights.len()),
@@ -300,14 +304,15 @@ impl Volume {
                 let route = self.roster.route_mut(path);
                 route.incarnation = incarnation;
                 route.standing = standing;
-                if standing.is_usable() {
-                    self.durability.on_session(path, true);
-                }
                 route.used |= standing.is_usable();
+                if standing.is_usable() && self.durability.on_session(path, true) {
+                    self.on_new_witness(now, path);
+                }
                 self.on_standing(now, path);
                 self.on_roster(now);
             }
             Message::Lost { incarnation, tasks } => self.on_lost(now, path, incarnation, tasks),
+            Message::PowerDoubted { heard } => self.on_power_doubted(now, path, heard),
             Message::PowerLost { heard } => self.on_power_lost(now, path, heard),
             Message::Fenced { upto, by } => self.on_fenced(now, path, upto, by),
             Message::Completed {
@@ -319,6 +324,7 @@ impl Volume {
                     return;
                 }
                 let attempt = self.take_attempt(now, path, incarnation, task);
+                self.on_word(now, path, attempt.sent, &completion);
                 self.on_answer(now, &attempt);
                 self.on_completed(now, &attempt, completion);
             }
@@ -379,7 +385,11 @@ impl Volume {
         let no_path = self
             .no_path_deadline()
             .map(|at| Deadline::new(at, "no_path limit"));
-        [retry, ghost, no_path, self.gray_deadline()]
+        let rumour = self
+            .rumours
+            .ask_at()
+            .map(|at| Deadline::new(at, "question to a witness"));
+        [retry, ghost, no_path, rumour, self.gray_deadline()]
             .into_iter()
             .fold(None, Deadline::earlier)
     }

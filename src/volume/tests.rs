@@ -4,6 +4,7 @@ mod durability;
 mod failover;
 mod flow;
 mod gray;
+mod rumour;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -59,7 +59,8 @@ impl Target {
                 }
             }
             Action::LoggedOut => {
-                if let Some(session) = connection.close() {
+                if let Some(mut session) = connection.close() {
+                    session.settled = true;
                     self.end_session(now, *session);
                 }
             }
@@ -75,6 +76,7 @@ impl Target {
         let Some(mut task) = session.remove(itt) else {
             return;
         };
+        session.settled |= task.cdb[0] == report::INQUIRY;
         let nexus = session.nexus;
         let misdeed = self.take_misdeed(connection.portal, &task);
         if misdeed == Some(Misdeed::Reject) {

@@ -82,6 +82,9 @@ pub struct TargetStatistics {
     pub logins_refused: u64,
     /// Sessions that a later login ended.
     pub reinstated: u64,
+    /// Sessions that ended before their initiator asked who the unit is: the first answers, which bring the unit
+    /// attentions, may not have arrived.
+    pub cut_short: u64,
     /// Commands executed while their session lived.
     pub executed: u64,
     /// Commands of dead sessions that were executed late.
@@ -175,6 +178,16 @@ impl Target {
     #[must_use]
     pub fn statistics(&self) -> TargetStatistics {
         self.statistics
+    }
+
+    /// Normal sessions that ended, or live, whose initiator has not asked yet who the unit is.
+    #[must_use]
+    pub fn untold(&self) -> u64 {
+        let live = self.connections.values().filter(|connection| {
+            matches!(&connection.phase, Phase::Full(session)
+                if session.kind == SessionKind::Normal && !session.settled)
+        });
+        self.statistics.cut_short + live.count() as u64
     }
 
     /// Names of the normal sessions that live.

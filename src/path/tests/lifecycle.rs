@@ -280,3 +280,41 @@ fn a_unit_that_is_not_ready_here_is_asked_again_in_the_same_session() {
         "identified at once"
     );
 }
+
+#[test]
+fn a_session_that_ends_before_its_first_answer_leaves_a_doubt_and_no_other() {
+    let doubted = |message: &Message| matches!(message, Message::PowerDoubted { .. });
+    for answered in [false, true] {
+        let mut bench = Bench::new();
+        let mut first = answered;
+        bench.disk = Box::new(move |cdb, _| {
+            let answer = std::mem::take(&mut first);
+            (cdb[0] == 0 && answer).then(|| disk(cdb))
+        });
+        bench.connect(Link::Main);
+        bench.serve(Link::Main);
+        assert_eq!(bench.state(), PathState::Probing);
+        bench.close(Link::Main);
+        assert_eq!(bench.messages.iter().any(doubted), !answered);
+    }
+    let mut bench = Bench::new();
+    bench.up();
+    bench.disk = Box::new(|_, _| None);
+    bench.write();
+    bench.close(Link::Main);
+    assert!(
+        !bench.messages.iter().any(doubted),
+        "it was told, if there was anything to tell"
+    );
+}
+
+#[test]
+fn a_unit_that_is_busy_until_the_session_is_given_up_has_told_nothing_that_could_be_lost() {
+    let mut bench = Bench::new();
+    bench.disk = Box::new(|_, _| Some(Answer::status(0x08)));
+    bench.connect(Link::Main);
+    bench.serve(Link::Main);
+    assert_eq!(bench.state(), PathState::Down);
+    let doubted = |message: &Message| matches!(message, Message::PowerDoubted { .. });
+    assert!(!bench.messages.iter().any(doubted));
+}
