@@ -13,6 +13,21 @@ use super::message::{FenceKind, Message};
 /// redirect may belong to machines that know nothing of each other's sessions.
 pub(super) type Place = (Option<u16>, Option<PortalAddr>);
 
+/// What a session's unit, of which it is not known yet whether it is the volume's, has told of its power. It
+/// tells a session once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Power {
+    /// Nothing yet.
+    #[default]
+    Untold,
+    /// It was without power.
+    Lost,
+    /// An answer is missing which may have told that.
+    Missed,
+    /// All that there was to tell, and the volume knows.
+    Told,
+}
+
 impl Path {
     /// Where the session is; the portal group only if the target told.
     pub(super) fn place(&mut self) -> Place {
@@ -35,7 +50,16 @@ impl Path {
         self.messages.push_back(Message::PowerLost { heard });
     }
 
-    /// A session has ended. Of the power, the unit tells a session with its first answer.
+    /// The session's unit is the volume's: what it has told counts.
+    pub(super) fn report_power(&mut self) {
+        match std::mem::replace(&mut self.power, Power::Told) {
+            Power::Lost => self.report_power_lost(self.heard_before),
+            Power::Missed => self.report_power_doubted(),
+            Power::Untold | Power::Told => {}
+        }
+    }
+
+    /// The answer that would have told of a power loss is missing.
     pub(super) fn report_power_doubted(&mut self) {
         let heard = self.heard_before;
         self.messages.push_back(Message::PowerDoubted { heard });

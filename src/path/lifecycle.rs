@@ -13,6 +13,7 @@ use super::advice::advice;
 use super::fencer::{
     self, Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose, Turn, may_have_told,
 };
+use super::fencing::Power;
 use super::message::Message;
 use super::probe::{self, Probe};
 use super::{
@@ -179,8 +180,11 @@ impl Path {
             .take()
             .map(Session::into_lost)
             .unwrap_or_default();
-        if !std::mem::take(&mut self.told) && !self.admitted && may_have_told(&tasks) {
-            self.report_power_doubted();
+        match std::mem::take(&mut self.power) {
+            _ if self.admitted => {}
+            Power::Untold if !may_have_told(&tasks) => {}
+            Power::Untold | Power::Missed | Power::Lost => self.report_power_doubted(),
+            Power::Told => {}
         }
         if std::mem::take(&mut self.admitted) {
             if self
@@ -333,6 +337,7 @@ impl Path {
         if !matches!(self.state, State::Probing) || self.probe.is_some() {
             return;
         }
+        self.report_power();
         let first = !self.admitted;
         self.proof_needed = if_proven && !self.surroundings.kin;
         if !self.proof_needed {

@@ -206,6 +206,8 @@ pub enum Order {
     Refuse {
         /// Both identities, and what to do.
         why: String,
+        /// It is surely another unit: what it told is not for this volume.
+        stranger: bool,
     },
     /// Identity, size or access may have changed: probe again before further use.
     Recheck,

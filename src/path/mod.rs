@@ -58,7 +58,7 @@ use crate::units::Geometry;
 
 use backoff::Backoff;
 use fencer::{Fencer, Proof};
-use fencing::Place;
+use fencing::{Place, Power};
 use health::Silence;
 pub use health::{Detect, Peers, Witness};
 use journal::Journal;
@@ -201,8 +201,7 @@ pub struct Path {
     heard_before: Option<Instant>,
     /// The unit was presented to the volume in this incarnation and admitted.
     admitted: bool,
-    /// The unit has answered in this session.
-    told: bool,
+    power: Power,
     surroundings: Surroundings,
     fencer: Option<Fencer>,
     /// The last attempt after a loss was a fencing one: the next is a main one.
@@ -285,7 +284,7 @@ impl Path {
             fence_owed: false,
             heard_before: None,
             admitted: false,
-            told: false,
+            power: Power::default(),
             surroundings: Surroundings::default(),
             fencer: None,
             fenced_last: false,
@@ -518,7 +517,12 @@ impl Path {
         match order {
             Order::Admit => self.on_admitted(now, false),
             Order::AdmitIfProven => self.on_admitted(now, true),
-            Order::Refuse { why } => self.disable(now, &why),
+            Order::Refuse { why, stranger } => {
+                if stranger {
+                    self.power = Power::Told;
+                }
+                self.disable(now, &why);
+            }
             Order::GiveUp if self.admitted => {
                 self.lose(now, "a write of unknown fate has to be fenced");
             }

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::task::Completion;
 
 use super::fencer::unit_attention;
+use super::fencing::Power;
 use super::message::Message;
 use super::probe;
 use super::{Path, State};
@@ -117,18 +118,18 @@ impl Path {
     fn on_own_end(&mut self, now: Instant, task: TaskId, completion: Option<Completion>) {
         self.aborting.remove(&task);
         let sense = completion.as_ref().and_then(unit_attention);
-        self.told |= completion.as_ref().is_some_and(shows_no_attention_is_left);
-        if sense.is_some_and(|sense| sense.says_power_was_lost()) {
-            let heard = match self.admitted {
-                true => Some(now),
-                false => self.heard_before,
-            };
-            self.report_power_lost(heard);
-            self.told = true;
-        }
-        if completion.is_none() && !self.told {
-            self.report_power_doubted();
-        }
+        let lost = sense.is_some_and(|sense| sense.says_power_was_lost());
+        let nothing_left = completion.as_ref().is_some_and(shows_no_attention_is_left);
+        self.power = match self.power {
+            _ if lost && self.admitted => {
+                self.report_power_lost(Some(now));
+                Power::Told
+            }
+            _ if lost => Power::Lost,
+            Power::Untold if completion.is_none() => Power::Missed,
+            Power::Untold if nothing_left => Power::Told,
+            power => power,
+        };
         if sense.is_some_and(|sense| sense.says_reset()) {
             self.abort_what_a_reset_ended(now);
         }

@@ -31,10 +31,10 @@ impl Volume {
 
     /// Sends waiting commands on paths with free slots; then what the volume asks for itself.
     pub fn dispatch(&mut self, now: Instant) {
+        self.ask_witnesses(now);
         let Some(unit) = self.unit.clone() else {
             return;
         };
-        self.ask_witnesses(now);
         self.before_dispatch(now);
         let mut next = self.ready.first().copied();
         while let Some(order) = next {

@@ -155,7 +155,8 @@ impl Volume {
     }
 
     fn old_news(&self, path: PathId, heard: Option<Instant>) -> Option<Instant> {
-        let is_well = |by| self.roster.route(by).standing != Standing::Suspect;
+        let is_well =
+            |by| self.roster.route(by).standing != Standing::Suspect && !self.rumours.doubts(by);
         self.durability.old_news(path, heard, is_well)
     }
 

@@ -58,7 +58,9 @@ impl Rumours {
         self.ask_at
     }
 
-    fn doubts(&self, path: PathId) -> bool {
+    /// Whether that path told of a power loss, or was perhaps not told of one, and it is not known what that is
+    /// worth.
+    pub(super) fn doubts(&self, path: PathId) -> bool {
         self.open.iter().any(|rumour| rumour.from == path)
     }
 

@@ -8,7 +8,7 @@ use super::Target;
 use super::lun::{Refusal, Response, sense};
 
 pub(super) const REPORT_LUNS: u8 = 0xa0;
-pub(super) const INQUIRY: u8 = 0x12;
+const INQUIRY: u8 = 0x12;
 const REQUEST_SENSE: u8 = 0x03;
 /// Peripheral qualifier 011b, device type 1Fh: no device is possible here.
 const NO_DEVICE: u8 = 0x7f;

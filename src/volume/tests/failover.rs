@@ -292,7 +292,7 @@ fn a_path_on_probation_carries_only_while_no_path_is_ready() {
 fn another_unit_behind_a_path_is_refused_and_both_are_named() {
     let mut bench = Bench::new(2, |_| {});
     bench.up(0);
-    let Order::Refuse { why } = bench.identify(1, unit("S2")) else {
+    let Order::Refuse { why, .. } = bench.identify(1, unit("S2")) else {
         panic!("admitted")
     };
     assert!(why.contains("S1") && why.contains("S2"), "{why}");
@@ -324,7 +324,7 @@ fn a_default_identifier_is_believed_first_where_it_was_in_use_before() {
         remembered_paths: Some(paths.iter().copied().map(PathId).collect()),
     };
     let mut bench = Bench::new(2, |config| config.pin = pin(&[1]));
-    let Order::Refuse { why } = bench.identify(0, unit("beaf11")) else {
+    let Order::Refuse { why, .. } = bench.identify(0, unit("beaf11")) else {
         panic!("another target's unit may have the same identifier")
     };
     assert!(why.contains("not used through this path"), "{why}");

@@ -164,3 +164,29 @@ fn an_answer_lost_with_one_session_leaves_no_doubt_where_another_is_well() {
     bench.all_good(0);
     assert_eq!(bench.flush(), None);
 }
+
+#[test]
+fn two_new_paths_that_are_told_of_a_power_loss_refute_nothing() {
+    let mut bench = Bench::new(2, |config| config.unclean = true);
+    bench.power_lost(0, None);
+    bench.up(0);
+    bench.power_lost(1, None);
+    bench.up(1);
+    assert!(bench.opcodes_on(0).is_empty());
+    assert!(bench.opcodes_on(1).is_empty());
+    assert_eq!(bench.flush(), FAILED);
+}
+
+#[test]
+fn a_path_that_comes_into_use_before_the_flush_is_asked_as_well() {
+    let mut bench = Bench::new(2, |_| {});
+    bench.up(0);
+    bench.written(false);
+    bench.lose(0, Disposition::Indeterminate);
+    bench.power_doubted(0, Some(bench.now));
+    bench.up(1);
+    assert_eq!(bench.opcodes_on(1), [TEST_UNIT_READY]);
+    let io = bench.ask_flush();
+    bench.all_good(1);
+    assert_eq!(bench.replies(), [(io, None)]);
+}
