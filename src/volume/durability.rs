@@ -8,10 +8,10 @@
 //!
 //! Flushes that were under way when the first one failed fail as well: they promise the same.
 //!
-//! The unit tells each nexus of the same event. What a path tells is old news if another one told of it since
-//! this path was in touch with the unit last, and has a session that is well: no further event can have been
-//! then. Where that cannot be said, others are asked (`rumour.rs`). What is taken for old news is taken for that news and no newer one: if that session was dead
-//! already, it will tell of what ended it.
+//! The unit tells each nexus of the same event. What a path tells is old news if another one told of it
+//! since this path was in touch with the unit last, and has a session that is well: no further event can
+//! have been then. Where that cannot be said, others are asked (`rumour.rs`). What is taken for old news is
+//! taken for that news and no newer one: if that session was dead already, it will tell of what ended it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;

@@ -58,8 +58,8 @@ impl Rumours {
         self.ask_at
     }
 
-    /// Whether that path told of a power loss, or was perhaps not told of one, and it is not known what that is
-    /// worth.
+    /// Whether that path told of a power loss, or was perhaps not told of one, and it is not known what
+    /// that is worth.
     pub(super) fn doubts(&self, path: PathId) -> bool {
         self.open.iter().any(|rumour| rumour.from == path)
     }
@@ -107,7 +107,8 @@ impl Volume {
         }
     }
 
-    /// Asks those that are not being asked, if it is due. Their sessions have told how many commands they take.
+    /// Asks those that are not being asked, if it is due. Their sessions have told how many commands they
+    /// take.
     pub(super) fn ask_witnesses(&mut self, now: Instant) {
         if self.rumours.ask_at.is_none_or(|at| at > now) {
             return;

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 
 use crate::support::now;
 
-/// The workers' request sizes, and how many bytes each has for itself: so many that it does not come back to a
-/// place within a drill. Who rewrites what a lost session had been asked to write waits until that cannot be
-/// written any more, which is not what is measured here.
+/// The workers' request sizes, and how many bytes each has for itself: so many that it does not come back
+/// to a place within a drill. Who rewrites what a lost session had been asked to write waits until that
+/// cannot be written any more, which is not what is measured here.
 const WORKERS: [(u32, u64); 4] = [
     (4 << 10, 8 << 20),
     (4 << 10, 8 << 20),
