@@ -22,8 +22,10 @@
 //! [`Path::poll_message`], write what
 //! [`Path::outgoing`] holds, and read [`Path::poll_timeout`]. Time never goes backwards.
 
+mod admission;
 mod advice;
 mod backoff;
+mod deadlines;
 mod fencer;
 mod fencing;
 mod health;
@@ -45,7 +47,6 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use crate::deadline::Deadline;
 use crate::ids::{Incarnation, Lun, PathId, PathNames, TaskId};
 use crate::iscsi::name::PortalAddr;
 use crate::iscsi::session::Session;
@@ -526,72 +527,5 @@ impl Path {
     /// The next news for the volume.
     pub fn poll_message(&mut self) -> Option<Message> {
         self.messages.pop_front()
-    }
-
-    /// When [`Path::handle_timeout`] is due.
-    #[must_use]
-    pub fn poll_timeout(&mut self) -> Option<Deadline> {
-        let state = match self.state {
-            State::Down { retry_at } if self.fencer.is_none() => {
-                Some(Deadline::new(retry_at, "reconnect"))
-            }
-            State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
-            State::LoggingIn => {
-                let fence = self.would_rather_fence().map(|at| {
-                    let at = at.max(self.attempted + self.patience.before_fence());
-                    Deadline::new(at, "login before a fence")
-                });
-                let silent = self
-                    .login_silent_at()
-                    .map(|at| Deadline::new(at, "answer to the login"));
-                Deadline::earlier(fence, silent)
-            }
-            State::Probation {
-                next, asked: None, ..
-            } => Some(Deadline::new(next, "probation")),
-            State::Probation {
-                asked: Some(asked), ..
-            } => Some(Deadline::new(
-                asked + self.config.detect.command,
-                "answer to a probe of the probation",
-            )),
-            State::Disabled { retry_at } if self.fencer.is_none() => {
-                Some(Deadline::new(retry_at, "disabled path retry"))
-            }
-            State::Down { .. }
-            | State::Probing
-            | State::Ready
-            | State::Suspect
-            | State::Disabled { .. }
-            | State::Stopped => None,
-        };
-        let probe = self
-            .probe
-            .as_ref()
-            .map(|probe| Deadline::new(probe.next_at(), "probe"));
-        let fencer = self.fencer.as_ref().and_then(Fencer::poll_timeout);
-        let proof = self.proof.as_ref().and_then(|proof| proof.deadline);
-        let proof = proof.map(|at| Deadline::new(at, "proof of a session group"));
-        let stale = self
-            .stale_check
-            .map(|at| Deadline::new(at, "command deadline"));
-        let drain = self
-            .draining
-            .map(|at| Deadline::new(at, "logout asked for by the target"));
-        let session = self.session.as_ref().and_then(Session::poll_timeout);
-        let health = self.health_deadline();
-        [state, probe, fencer, proof, stale, drain, session, health]
-            .into_iter()
-            .fold(None, Deadline::earlier)
-    }
-
-    fn health_deadline(&mut self) -> Option<Deadline> {
-        let (detect, checked) = (self.config.detect, self.health_checked);
-        let session = self.session.as_mut()?;
-        let heard = session.last_received()?;
-        let session = session.full_feature()?;
-        let busy = session.outstanding() > 0;
-        let pinged = session.oldest_ping().map(|pinged| pinged.max(heard));
-        Some(detect.next_check(checked, pinged, heard, busy))
     }
 }

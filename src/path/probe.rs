@@ -9,14 +9,14 @@
 //! 2. INQUIRY: is it a disk? VPD 00h, 80h, 83h: which one? READ CAPACITY(16), else (10): how large?
 //! 3. VPD B0h, B1h, B2h and MODE SENSE: what can it do? Optional, with cautious defaults.
 
+mod findings;
+
 use std::time::{Duration, Instant};
 
 use crate::ids::TaskId;
 use crate::iscsi::session::Session;
-use crate::limits;
 use crate::scsi::capacity::{Capacity, ShortCapacity};
 use crate::scsi::cdb::{Command, DataLength, INQUIRY_ALLOCATION, VPD_ALLOCATION};
-use crate::scsi::identity::LunIdentity;
 use crate::scsi::inquiry::StandardInquiry;
 use crate::scsi::mode::{self, ModeParameters};
 use crate::scsi::sense::{Sense, SenseKey};
@@ -25,8 +25,9 @@ use crate::scsi::vpd::{self, BlockLimits, DeviceIdentification, Provisioning, Ro
 use crate::task::{Completion, DataTransfer, Task, TaskAttribute};
 
 use super::fencer::{Barrier, BarrierStep, is_settled, turn};
-use super::message::{Features, Message, TrimMethod, Unit};
+use super::message::Message;
 use super::{Path, State};
+use findings::Findings;
 
 /// All steps together may take so long.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -39,9 +40,6 @@ const REPEATS_MAX: u32 = 16;
 
 /// Blocks read by the last probe of a probation: full-sized segments, which a path MTU black hole swallows.
 const FULL_SIZE_READ: u64 = 256 << 10;
-
-/// WRITE SAME of so many blocks where the target states no limit, as Linux's sd does.
-const WRITE_SAME_DEFAULT: u32 = 0x7f_ffff;
 
 /// Task ids of the path's own commands; the volume's never have this bit.
 const OWN: u64 = 1 << 63;
@@ -68,20 +66,6 @@ enum Step {
     Provisioning,
     Mode6,
     Mode10,
-}
-
-/// What the answers said so far.
-#[derive(Debug, Default)]
-struct Findings {
-    inquiry: Option<StandardInquiry>,
-    pages: Vec<u8>,
-    serial: Option<String>,
-    identification: Option<DeviceIdentification>,
-    capacity: Option<Capacity>,
-    limits: BlockLimits,
-    rotational: bool,
-    provisioning: Option<Provisioning>,
-    mode: Option<ModeParameters>,
 }
 
 /// See the module's documentation.
@@ -275,69 +259,6 @@ impl Probe {
             .skip(1)
             .find(|(_, needed)| supported(*needed));
         next.map_or(Next::Done, |&(next, _)| Next::Send(next))
-    }
-
-    /// The unit as found; `None` before the steps that tell who it is.
-    fn unit(&self, target: String, portal_group: Option<u16>) -> Option<Unit> {
-        let inquiry = self.findings.inquiry.as_ref()?;
-        let capacity = self.findings.capacity?;
-        let designators = self
-            .findings
-            .identification
-            .as_ref()
-            .map(|found| found.designators.as_slice());
-        let identity = LunIdentity::new(
-            inquiry,
-            designators.unwrap_or_default(),
-            self.findings.serial.clone(),
-            capacity.geometry,
-        );
-        let features = self.features(&capacity);
-        Some(Unit {
-            identity,
-            geometry: capacity.geometry,
-            features,
-            target,
-            portal_group,
-        })
-    }
-
-    fn features(&self, capacity: &Capacity) -> Features {
-        let (blocks, mode) = (&self.findings.limits, self.findings.mode);
-        let block_size = capacity.geometry.block_size();
-        let unlimited = |limit: u32| if limit == 0 { u32::MAX } else { limit };
-        let provisioning = self.findings.provisioning.unwrap_or_default();
-        let write_same_max = u32::try_from(blocks.write_same_max).unwrap_or(u32::MAX);
-        let write_same = if write_same_max == 0 {
-            WRITE_SAME_DEFAULT
-        } else {
-            write_same_max
-        };
-        let trim = if provisioning.unmap && blocks.unmap_blocks_max > 0 {
-            TrimMethod::Unmap {
-                blocks_max: blocks.unmap_blocks_max,
-                granularity: blocks.unmap_granularity.max(1),
-                alignment: blocks.unmap_alignment.unwrap_or(0),
-            }
-        } else if provisioning.write_same_16 {
-            TrimMethod::WriteSame
-        } else {
-            TrimMethod::None
-        };
-        let physical = u32::try_from(capacity.physical_block_size()).unwrap_or(block_size);
-        let preferred = physical.clamp(4096, limits::TRANSFER_MAX);
-        Features {
-            fua: mode.is_some_and(|mode| mode.fua),
-            write_cache: mode.is_none_or(|mode| mode.write_cache != Some(false)),
-            write_protected: mode.is_some_and(|mode| mode.write_protected),
-            rotational: self.findings.rotational,
-            transfer_blocks_max: unlimited(blocks.transfer_max)
-                .min((limits::TRANSFER_MAX / block_size).max(1)),
-            preferred_bytes: preferred,
-            trim,
-            write_same_blocks_max: write_same,
-            unmapped_reads_zero: provisioning.reads_zeroes || capacity.reads_zeroes,
-        }
     }
 }
 
@@ -534,7 +455,7 @@ impl Path {
             return self.drive_probe(now, None);
         }
         let target = self.target_name();
-        match probe.unit(target, portal_group) {
+        match probe.findings.unit(target, portal_group) {
             Some(unit) => {
                 self.geometry = Some(unit.geometry);
                 let (incarnation, unit) = (self.incarnation, std::sync::Arc::new(unit));
