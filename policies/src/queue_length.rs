@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::least::Least;
 use crate::tier::Tier;
-use crate::{Candidates, Failback, IoView, PathView, Pick, Policy};
+use crate::{Candidates, IoView, PathView, Pick, Policy, Preference};
 
 /// See the module.
 #[derive(Debug)]
@@ -23,9 +23,9 @@ pub struct QueueLength {
 impl QueueLength {
     /// No path was seen yet.
     #[must_use]
-    pub fn new(failback: Failback) -> Self {
+    pub fn new(preference: impl Into<Preference>) -> Self {
         Self {
-            tier: Tier::new(failback),
+            tier: Tier::new(preference.into()),
             least: Least::default(),
         }
     }
