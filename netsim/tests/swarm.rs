@@ -102,6 +102,10 @@ fn seeds_that_found_defects_pass() {
             16470,
             "a proof through a dead sibling kept the only good path out of use",
         ),
+        (
+            903,
+            "a path in use never tried the barrier again that a portal in standby had refused",
+        ),
     ];
     for (seed, _) in regressions {
         must_pass(seed);
@@ -133,7 +137,7 @@ fn every_defect_is_found() {
         (Sabotage::StaleFence, 31),
         (Sabotage::FlushNotWaiting, 43),
         (Sabotage::IdentityUnchecked, 2),
-        (Sabotage::ForeignFence, 225),
+        (Sabotage::ForeignFence, 76),
     ];
     assert_eq!(known.map(|(defect, _)| defect), Sabotage::ALL);
     for (defect, first) in known {

@@ -106,6 +106,10 @@ impl Policy for Failover {
         }
     }
 
+    fn tier(&self, path: &PathView) -> Rank {
+        self.roster.tiers().of(path)
+    }
+
     fn fail_back(&mut self) {
         self.roster.forgive();
     }

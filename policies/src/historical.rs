@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::least::Least;
-use crate::tier::Tier;
+use crate::tier::{Rank, Tier};
 use crate::{Candidates, IoView, PathView, Pick, Policy, Preference};
 
 /// After so long without an answer a mean counts for nothing.
@@ -94,6 +94,10 @@ impl Policy for HistoricalServiceTime {
         self.least.update(paths);
         self.histories
             .retain(|path, _| paths.iter().any(|view| view.path == *path));
+    }
+
+    fn tier(&self, path: &PathView) -> Rank {
+        self.tier.of(path)
     }
 
     fn fail_back(&mut self) {

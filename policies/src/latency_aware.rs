@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::least::Least;
-use crate::tier::Tier;
+use crate::tier::{Rank, Tier};
 use crate::{Candidates, Direction, IoView, PathView, Pick, Policy, Preference};
 
 /// Time constant with which shorter latencies come to count.
@@ -187,6 +187,10 @@ impl Policy for LatencyAware {
         self.least.update(paths);
         self.known
             .retain(|path, _| paths.iter().any(|view| view.path == *path));
+    }
+
+    fn tier(&self, path: &PathView) -> Rank {
+        self.tier.of(path)
     }
 
     fn fail_back(&mut self) {

@@ -3,9 +3,10 @@
 //! Pure and synchronous: no clock, no I/O, no hidden randomness. A policy ranks; it never judges
 //! health, never retries and never sees a path that it may not use.
 //!
-//! A policy is made of parts: which tier competes ([`Tiers`], best first; [`tier`]), who wins inside it (the selector: one file each, [`failover`], [`round_robin`],
-//! [`queue_length`], [`service_time`], [`historical`], [`latency_aware`]), and when a better path that
-//! came back is taken again ([`Failback`], kept by [`roster`]).
+//! A policy is made of parts: which tier competes ([`Tiers`], best first; [`tier`]), who wins inside it
+//! (the selector: one file each, [`failover`], [`round_robin`], [`queue_length`], [`service_time`],
+//! [`historical`], [`latency_aware`]), and when a better path that came back is taken again ([`Failback`],
+//! kept by [`roster`]).
 //! To add a selector: a file with its rule as prose and its `impl Policy`, a variant of
 //! [`PolicyKind`], an arm in [`build`]; the shared contract in `tests/contract.rs` then runs on it.
 
@@ -26,6 +27,8 @@ pub use view::{Access, Candidates, Direction, IoView, PathView, Pick};
 
 use std::fmt;
 use std::time::Instant;
+
+use tier::Rank;
 
 /// Chooses paths for I/O.
 ///
@@ -55,6 +58,9 @@ pub trait Policy: Send + fmt::Debug {
 
     /// The set of usable paths changed: forget what no longer exists.
     fn on_roster(&mut self, _now: Instant, _paths: &[PathView]) {}
+
+    /// The tier that a path is in.
+    fn tier(&self, path: &PathView) -> Rank;
 
     /// The operator asks for the preferred paths, whatever the failback rule says.
     fn fail_back(&mut self) {}

@@ -20,7 +20,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::tier::Tier;
+use crate::tier::{Rank, Tier};
 use crate::{Balance, Candidates, Direction, IoView, PathView, Pick, Policy, Preference};
 
 /// Bytes that a command counts for at least: below this its handling costs more than its data.
@@ -88,6 +88,10 @@ impl Policy for RoundRobin {
         self.tier.update(now, paths);
         self.reads.restart_unless_same(paths);
         self.writes.restart_unless_same(paths);
+    }
+
+    fn tier(&self, path: &PathView) -> Rank {
+        self.tier.of(path)
     }
 
     fn fail_back(&mut self) {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use crate::least::Least;
 use crate::round_robin::COMMAND_COST;
-use crate::tier::Tier;
+use crate::tier::{Rank, Tier};
 use crate::{Candidates, IoView, PathView, Pick, Policy, Preference};
 
 /// See the module.
@@ -54,6 +54,10 @@ impl Policy for ServiceTime {
     fn on_roster(&mut self, now: Instant, paths: &[PathView]) {
         self.tier.update(now, paths);
         self.least.update(paths);
+    }
+
+    fn tier(&self, path: &PathView) -> Rank {
+        self.tier.of(path)
     }
 
     fn fail_back(&mut self) {

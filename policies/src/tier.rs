@@ -1,6 +1,7 @@
 //! Which tier competes: the best one that has a usable path.
 //!
-//! A path's tier is its access state, the operator's number, or the same for all ([`Tiers`]). By access state:
+//! A path's tier is its access state, the operator's number, or the same for all ([`Tiers`]). By access
+//! state:
 //!
 //! 1. active/optimized, whatever the target prefers: who says that several groups are optimized means all of
 //!    them;
@@ -24,10 +25,10 @@ impl Rank {
     /// Of paths that carry nothing now.
     pub const RESTING: Self = Self(u16::MAX);
 
-    /// For people: 0 is the best that there can be.
+    /// For people: 0 is the best that there can be. `None` for paths that carry nothing.
     #[must_use]
-    pub fn number(self) -> u16 {
-        self.0
+    pub fn number(self) -> Option<u16> {
+        (self != Self::RESTING).then_some(self.0)
     }
 }
 
@@ -100,6 +101,12 @@ impl Tier {
         let present = views().any(|view| tiers.of(view) == rank);
         let rank = if present { rank } else { best };
         Competing { tiers, rank }
+    }
+
+    /// The tier of a path.
+    #[must_use]
+    pub fn of(&self, path: &PathView) -> Rank {
+        self.roster.tiers().of(path)
     }
 
     /// These paths are up now, and no others.

@@ -48,6 +48,8 @@ enum Command {
     Status(StatusArguments),
     /// Tell what happened to the paths of a volume, and why.
     Why(WhyArguments),
+    /// Use the preferred paths of a volume again now, whatever its `failback` says.
+    Failback(FailbackArguments),
     /// Ask a portal for its targets and their LUNs.
     Discover(DiscoverArguments),
 }
@@ -89,6 +91,15 @@ struct WhyArguments {
 }
 
 #[derive(Debug, clap::Args)]
+struct FailbackArguments {
+    /// The volume.
+    volume: String,
+    /// The daemon's control socket.
+    #[arg(long, value_name = "PATH", default_value = defaults::CONTROL_SOCKET)]
+    socket: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
 struct DiscoverArguments {
     /// Address of the portal: 10.0.1.10, 10.0.1.10:3260, [fe80::5%eth3] or a host name.
     portal: PortalAddr,
@@ -124,6 +135,7 @@ fn main() -> ExitCode {
         Command::Config(ConfigCommand::Check { file }) => check(&file),
         Command::Status(arguments) => status(&arguments),
         Command::Why(arguments) => why(&arguments),
+        Command::Failback(arguments) => failback(&arguments),
         Command::Discover(arguments) => discover(&arguments),
     };
     match done {
@@ -199,6 +211,11 @@ fn why(arguments: &WhyArguments) -> Result<ExitCode> {
     } else {
         report.text()
     })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failback(arguments: &FailbackArguments) -> Result<ExitCode> {
+    control_client::fail_back(&arguments.socket, &arguments.volume)?;
     Ok(ExitCode::SUCCESS)
 }
 

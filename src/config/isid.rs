@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::Path;
 
-/// The ISID of a path (its own `isid` is not looked at). The weight is no part of it: changing it
+/// The ISID of a path (its own `isid` is not looked at). Weight and tier are no part of it: changing it
 /// changes no session.
 #[must_use]
 pub fn isid(initiator_name: &str, volume: &str, path: &Path) -> [u8; 6] {
@@ -52,6 +52,7 @@ mod tests {
             nic: Some("eth1".to_owned()),
             source: None,
             weight: 1,
+            tier: 0,
             target: "iqn.2003-01.com.example:array1".to_owned(),
             lun: Lun::from_number(1).unwrap(),
             isid: [0; 6],
@@ -127,12 +128,13 @@ mod tests {
         }
         let weighted = Path {
             weight: 9,
+            tier: 9,
             ..path()
         };
         assert_eq!(
             isid(name, "db", &weighted),
             base,
-            "the weight defines no session"
+            "neither weight nor tier defines a session"
         );
     }
 }

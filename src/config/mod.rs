@@ -104,6 +104,8 @@ pub struct Volume {
     pub shared: bool,
     /// Which path carries what.
     pub policy: PolicySpec,
+    /// What is made of the target's access states.
+    pub alua: Alua,
     /// What happens to I/O while no path is usable.
     pub no_path: NoPath,
     /// What may end the uncertainty about a lost session's writes.
@@ -127,6 +129,8 @@ pub struct Path {
     pub source: Option<IpAddr>,
     /// Its share or rank, 1–255.
     pub weight: u8,
+    /// Its tier where the policy has explicit ones, the smallest first.
+    pub tier: u8,
     /// The target's iSCSI name; valid by RFC 7143 4.2.7.
     pub target: String,
     /// The logical unit.
@@ -241,6 +245,18 @@ pub struct Fence {
     pub reinstate: bool,
     /// After this time nothing of the lost session is taken to be under way any more: an assumption.
     pub quiesce: Option<Duration>,
+}
+
+/// What is made of a target's access states (ALUA).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alua {
+    /// `follow`: they are read and followed.
+    Follow,
+    /// `explicit`: the same; and where no active/optimized path is usable, the target is asked to make one
+    /// so.
+    Explicit,
+    /// `ignore`: they are not read.
+    Ignore,
 }
 
 /// How long which silence is bearable.

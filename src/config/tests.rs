@@ -4,7 +4,7 @@ use std::path::Path as FilePath;
 use std::time::Duration;
 
 use super::*;
-use policies::{Failback, PolicyKind};
+use policies::{Failback, PolicyKind, Tiers};
 
 /// The usual case of the documentation.
 const USUAL: &str = r#"
@@ -38,6 +38,7 @@ no_path = { queue = "forever" }
 fence = ["reinstate", "quiesce"]
 quiesce = "50s"
 stop_timeout = "20s"
+alua = "explicit"
 detect = { network = "800ms", target = "6s", command = "40s" }
 iscsi.header_digest = "crc32c"
 iscsi.data_digest = "prefer-crc32c"
@@ -52,7 +53,7 @@ export = { nbd = ["unix:/run/a.sock", "tcp:[::1]:10809"], read_only = true }
 target = "iqn.2003-01.com.example:array2"
 lun = 0x4001000000000000
 paths = [
-  { portal = "[fe80::5%eth3]:3261", nic = "eth3", weight = 3 },
+  { portal = "[fe80::5%eth3]:3261", nic = "eth3", weight = 3, tier = 2 },
   { portal = "10.0.2.11", source = "10.0.2.1", target = "iqn.2003-01.com.example:array2b", lun = 7 },
 ]
 "#;
@@ -198,6 +199,7 @@ fn every_key_of_the_first_version_is_understood() {
             queue_depth: 64,
         }
     );
+    assert_eq!(volume.alua, Alua::Explicit);
     let listens: Vec<String> = volume.export.nbd.iter().map(ToString::to_string).collect();
     assert_eq!(listens, ["unix:/run/a.sock", "tcp:[::1]:10809"]);
     let [first, second] = volume.paths.as_slice() else {
@@ -205,8 +207,8 @@ fn every_key_of_the_first_version_is_understood() {
     };
     assert_eq!(first.to_string(), "[fe80::5%eth3]:3261 via eth3");
     assert_eq!(
-        (first.weight, first.lun.to_wire()),
-        (3, [0x40, 1, 0, 0, 0, 0, 0, 0])
+        (first.weight, first.tier, first.lun.to_wire()),
+        (3, 2, [0x40, 1, 0, 0, 0, 0, 0, 0])
     );
     assert_eq!(second.to_string(), "10.0.2.11:3260 from 10.0.2.1");
     assert_eq!(second.target, "iqn.2003-01.com.example:array2b");
@@ -384,8 +386,12 @@ fn policies_are_presets_or_parts() {
     let parts = only("policy = { failback = \"manual\" }").policy;
     assert_eq!(
         (parts.selector, parts.failback),
-        (PolicyKind::Failover, Failback::Manual)
+        (PolicyKind::LatencyAware, Failback::Manual)
     );
+    for tiers in Tiers::ALL {
+        let written = format!("policy = {{ tiers = \"{}\" }}", tiers.name());
+        assert_eq!(only(&written).policy.tiers, tiers);
+    }
     for kind in PolicyKind::ALL {
         let written = format!("policy = \"{kind}\"");
         assert_eq!(only(&written).policy.selector, kind);

@@ -222,6 +222,17 @@ impl fmt::Display for PathState {
     }
 }
 
+/// A port's access to the LUN (ALUA).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessReport {
+    /// Its target port group.
+    pub port_group: u16,
+    /// The group's state, as the standard names it: `active/optimized`, `standby`, …
+    pub state: String,
+    /// The target prefers the group.
+    pub preferred: bool,
+}
+
 /// A path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathReport {
@@ -239,6 +250,14 @@ pub struct PathReport {
     pub lun: String,
     /// Its state.
     pub state: PathState,
+    /// How its port reaches the LUN; absent where the target makes no difference between its ports, or none
+    /// was told yet in this session.
+    #[serde(default)]
+    pub access: Option<AccessReport>,
+    /// Its tier under the policy: I/O goes to the smallest that is usable. Absent while its port carries
+    /// nothing.
+    #[serde(default)]
+    pub tier: Option<u16>,
     /// Why it is in that state; empty if there is nothing to say.
     pub why: String,
     /// For how long.
@@ -277,6 +296,8 @@ pub(crate) mod samples {
             target: "iqn.2003-01.com.example:array1".to_owned(),
             lun: "1".to_owned(),
             state: PathState::Ready,
+            access: None,
+            tier: Some(0),
             why: String::new(),
             since_ms: 7_800_000,
             incarnation: 1,

@@ -44,6 +44,11 @@ pub enum Ask {
         /// Which one.
         volume: String,
     },
+    /// Use the preferred paths of a volume again, whatever its failback rule says.
+    Failback {
+        /// Which one.
+        volume: String,
+    },
 }
 
 /// What the daemon sends.
@@ -54,6 +59,8 @@ pub enum Answer {
     Status(StatusReport),
     /// To [`Ask::Events`].
     Events(EventsReport),
+    /// To [`Ask::Failback`]: it is done.
+    Done,
     /// Not done, and why.
     Refused(Refusal),
 }

@@ -66,6 +66,8 @@ pub struct Engine {
     next_io: u64,
     next_client: u64,
     online: bool,
+    /// No path carries anything.
+    starved: bool,
     /// How many paths were used in this run.
     used: usize,
     stopping: bool,
@@ -112,6 +114,7 @@ impl Engine {
             next_io: 0,
             next_client: 0,
             online: false,
+            starved: true,
             used: 0,
             stopping: false,
             last_flush: LastFlush::default(),
@@ -266,6 +269,11 @@ impl Engine {
         self.volume.handle_timeout(now);
     }
 
+    /// The preferred paths are used again, whatever the failback rule says.
+    pub fn fail_back(&mut self, now: Instant) {
+        self.volume.fail_back(now);
+    }
+
     /// When [`Engine::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&mut self) -> Option<Deadline> {
@@ -318,11 +326,19 @@ impl Engine {
             fence_route: others()
                 .find(|(id, path)| ready(path) && self.groups.same(own, *id))
                 .map(|(id, _)| id),
+            starved: self.volume.is_starved(),
             proof_route: others()
                 .find(|(id, path)| {
                     ready(path) && same_portal_group(*id) && self.groups.unknown(own, *id)
                 })
                 .map(|(id, _)| id),
+        }
+    }
+
+    fn tell_surroundings(&mut self) {
+        for index in 0..self.paths.len() {
+            let surroundings = self.surroundings(index);
+            self.paths[index].set_surroundings(surroundings);
         }
     }
 
@@ -342,6 +358,11 @@ impl Engine {
                 let surroundings = self.surroundings(index);
                 self.paths[index].fence_early(now, surroundings);
             }
+        }
+        if self.volume.is_starved()
+            != std::mem::replace(&mut self.starved, self.volume.is_starved())
+        {
+            self.tell_surroundings();
         }
         self.carry_actions();
         self.close_finished();

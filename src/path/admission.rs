@@ -69,6 +69,8 @@ impl Path {
         let interrupted = self.probation_left.take();
         // A barrier that was refused at the door is tried again while it proves itself.
         let owed = self.fence_owed && self.surroundings.wants_fence;
+        self.tell_access();
+        let owed = owed | self.access.take_proof_owed();
         let proven = !first || self.last_loss.is_none();
         if proven && interrupted.is_none() && !owed {
             return self.enter(now, State::Ready, "identified");
@@ -109,8 +111,12 @@ impl Path {
             return;
         };
         *asked = None;
+        let attention = answer.and_then(fencer::unit_attention);
         match answer.map(fencer::turn) {
             None => return self.lose(now, "a probe of the probation failed"),
+            Some(Turn::Attention) if attention.is_some_and(|a| a.says_access_changed()) => {
+                self.read_access(now);
+            }
             Some(Turn::Attention) => {
                 return self.recheck(now, "a unit attention during the probation");
             }
@@ -118,11 +124,21 @@ impl Path {
             Some(Turn::NotNow) => {}
             Some(turn) => {
                 *left -= 1;
+                if turn == Turn::Refused && self.access.is_resting() {
+                    self.access.owe_proof();
+                }
                 if turn == Turn::Taken && self.fence_owed {
                     self.passed_barrier = true;
                     self.report_barrier(now);
                 }
             }
+        }
+        if let State::Probation { left, .. } = &mut self.state
+            && *left == 0
+            && self.access.take_proof_owed()
+        {
+            // What was refused while the port carried nothing proves nothing.
+            *left = PROBATION_PROBES;
         }
         if matches!(self.state, State::Probation { left: 0, .. }) {
             self.enter(now, State::Ready, "probation passed");

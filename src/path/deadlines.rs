@@ -59,9 +59,17 @@ impl Path {
             .map(|at| Deadline::new(at, "logout asked for by the target"));
         let session = self.session.as_ref().and_then(Session::poll_timeout);
         let health = self.health_deadline();
-        [state, probe, fencer, proof, stale, drain, session, health]
-            .into_iter()
-            .fold(None, Deadline::earlier)
+        let barrier = self
+            .barrier_due()
+            .map(|at| Deadline::new(at, "a barrier that was refused"));
+        let access = self
+            .access_due()
+            .map(|at| Deadline::new(at, "access states"));
+        [
+            state, probe, fencer, proof, stale, drain, session, health, barrier, access,
+        ]
+        .into_iter()
+        .fold(None, Deadline::earlier)
     }
 
     fn health_deadline(&mut self) -> Option<Deadline> {

@@ -142,6 +142,7 @@ impl Path {
         self.actions.push_back(Action::Hangup { link: Link::Main });
         self.probe = None;
         self.passed_barrier = false;
+        self.end_access();
         // A login hears the target, but takes no unit attention off it.
         if self.admitted {
             self.heard_before = self.heard();
@@ -286,7 +287,7 @@ impl Path {
             let (before, group) = (Incarnation(self.incarnation.0 - 1), self.place());
             self.fenced(now, before, group);
         }
-        self.probe = Some(Probe::new(now));
+        self.probe = Some(Probe::new(now, self.config.alua));
         self.drive_probe(now, None);
     }
 
@@ -303,7 +304,7 @@ impl Path {
         }
         self.held_up = false;
         self.enter(now, State::Probing, why);
-        self.probe = Some(Probe::again(now));
+        self.probe = Some(Probe::again(now, self.config.alua));
         self.drive_probe(now, None);
     }
 
@@ -425,6 +426,12 @@ impl Path {
             .is_some_and(|probe| probe.deadline() <= now)
         {
             return self.lose(now, "a probe was not answered in time");
+        }
+        if self.barrier_due().is_some_and(|at| at <= now) {
+            self.try_barrier(now);
+        }
+        if self.access_due().is_some_and(|at| at <= now) {
+            self.watch_access(now);
         }
         self.check_health(now);
         self.check_stale(now);

@@ -22,6 +22,7 @@
 //! [`Path::poll_message`], write what
 //! [`Path::outgoing`] holds, and read [`Path::poll_timeout`]. Time never goes backwards.
 
+mod access;
 mod admission;
 mod advice;
 mod backoff;
@@ -55,6 +56,7 @@ use crate::out_queue::OutQueue;
 use crate::task::Task;
 use crate::units::Geometry;
 
+use access::Access;
 use backoff::Backoff;
 use fencer::{Fencer, Proof};
 use fencing::Place;
@@ -90,6 +92,8 @@ pub struct PathConfig {
     pub session: Arc<SessionConfig>,
     /// The logical unit behind the portal.
     pub lun: Lun,
+    /// The target is asked for its ports' access states (ALUA).
+    pub alua: bool,
     /// Most commands in flight, whatever the target's window.
     pub queue_depth: u32,
     /// Detection times.
@@ -143,6 +147,8 @@ pub struct Surroundings {
     pub fencer_stranded: bool,
     /// A usable path of the same target and portal group, of which it is not known yet whether it is one.
     pub proof_route: Option<PathId>,
+    /// No path of the volume carries anything.
+    pub starved: bool,
 }
 
 #[derive(Debug)]
@@ -189,6 +195,8 @@ pub struct Path {
     passed_barrier: bool,
     /// The login of this session was not reported as a fence yet.
     fence_owed: bool,
+    /// When its barrier was tried last by a path in use.
+    barrier_tried: Instant,
     /// When the target was last heard in an earlier session.
     heard_before: Option<Instant>,
     /// The unit was presented to the volume in this incarnation and admitted.
@@ -202,6 +210,7 @@ pub struct Path {
     held_up: bool,
     /// Without a proof the path must not be used.
     proof_needed: bool,
+    access: Access,
     /// A result of a proof for the engine: the sibling, and whether both are of one session group.
     proven: Option<(PathId, bool)>,
     redirect: Option<PortalAddr>,
@@ -267,6 +276,7 @@ impl Path {
             probe: None,
             passed_barrier: false,
             fence_owed: false,
+            barrier_tried: now,
             heard_before: None,
             admitted: false,
             surroundings: Surroundings::default(),
@@ -275,6 +285,7 @@ impl Path {
             proof: None,
             held_up: false,
             proof_needed: false,
+            access: Access::default(),
             proven: None,
             redirect: None,
             redirects: 0,
@@ -452,7 +463,12 @@ impl Path {
     #[must_use]
     pub fn free_slots(&mut self) -> u32 {
         let usable = matches!(self.state, State::Ready | State::Probation { .. });
-        if !usable || self.unsent.is_some() || self.draining.is_some() || self.logging_out {
+        if !usable
+            || self.unsent.is_some()
+            || self.access.waits()
+            || self.draining.is_some()
+            || self.logging_out
+        {
             return 0;
         }
         let depth = self.config.queue_depth;
@@ -493,6 +509,8 @@ impl Path {
                 self.lose(now, "a write of unknown fate has to be fenced");
             }
             Order::GiveUp => {}
+            Order::ReadAccess => self.read_access(now),
+            Order::Activate => self.activate(now),
             Order::Recheck => self.recheck(now, "the target says that the unit may have changed"),
         }
     }

@@ -6,7 +6,8 @@
 //! 1. TEST UNIT READY until the unit attentions of the login are gone, then one ORDERED: everything that
 //!    the path's earlier sessions had running has ended with its answer (`fencer.rs`). That counts once
 //!    the unit is known to be the volume's: another machine that took over the address ended nothing.
-//! 2. INQUIRY: is it a disk? VPD 00h, 80h, 83h: which one? READ CAPACITY(16), else (10): how large?
+//! 2. INQUIRY: is it a disk? VPD 00h, 80h, 83h: which one? REPORT TARGET PORT GROUPS, where the unit says
+//!    that its ports differ: does this one carry anything now? READ CAPACITY(16), else (10): how large?
 //! 3. VPD B0h, B1h, B2h and MODE SENSE: what can it do? Optional, with cautious defaults.
 
 mod findings;
@@ -15,18 +16,21 @@ use std::time::{Duration, Instant};
 
 use crate::ids::TaskId;
 use crate::iscsi::session::Session;
+use crate::scsi::alua::PortGroups;
 use crate::scsi::capacity::{Capacity, ShortCapacity};
 use crate::scsi::cdb::{Command, DataLength, INQUIRY_ALLOCATION, VPD_ALLOCATION};
+use crate::scsi::identity::LunIdentity;
 use crate::scsi::inquiry::StandardInquiry;
 use crate::scsi::mode::{self, ModeParameters};
 use crate::scsi::sense::{Sense, SenseKey};
 use crate::scsi::verdict::status;
 use crate::scsi::vpd::{self, BlockLimits, DeviceIdentification, Provisioning, Rotation, page};
 use crate::task::{Completion, DataTransfer, Task, TaskAttribute};
+use crate::units::Geometry;
 
 use super::fencer::{Barrier, BarrierStep, is_settled, turn};
 use super::message::Message;
-use super::{Path, State};
+use super::{Path, State, access};
 use findings::Findings;
 
 /// All steps together may take so long.
@@ -40,6 +44,9 @@ const REPEATS_MAX: u32 = 16;
 
 /// Blocks read by the last probe of a probation: full-sized segments, which a path MTU black hole swallows.
 const FULL_SIZE_READ: u64 = 256 << 10;
+
+/// Stands in an identity of which only the names are known.
+const UNKNOWN_SIZE: Geometry = Geometry::ONE_BLOCK;
 
 /// Task ids of the path's own commands; the volume's never have this bit.
 const OWN: u64 = 1 << 63;
@@ -59,6 +66,7 @@ enum Step {
     Pages,
     Serial,
     Identification,
+    Groups,
     Capacity16,
     Capacity10,
     Limits,
@@ -80,6 +88,8 @@ pub(super) struct Probe {
     outdated: bool,
     /// Its step is to be made again then.
     again_at: Option<Instant>,
+    /// The unit is asked for access states.
+    alua: bool,
 }
 
 /// What a probe wants next.
@@ -95,8 +105,9 @@ enum Next {
 }
 
 impl Probe {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, alua: bool) -> Self {
         Self {
+            alua,
             deadline: now + PROBE_TIMEOUT,
             step: Step::Barrier(Barrier::first()),
             barrier: Barrier::default(),
@@ -108,10 +119,10 @@ impl Probe {
     }
 
     /// A look at the unit within a session: nothing older is to be waited for.
-    pub(super) fn again(now: Instant) -> Self {
+    pub(super) fn again(now: Instant, alua: bool) -> Self {
         Self {
             barrier: Barrier::without_order(),
-            ..Self::new(now)
+            ..Self::new(now, alua)
         }
     }
 
@@ -194,22 +205,12 @@ impl Probe {
                 found.identification = DeviceIdentification::parse(data).ok().filter(|_| good);
                 self.after(Step::Identification)
             }
-            Step::Capacity16 => match Capacity::parse(data) {
-                Ok(capacity) if good => {
-                    found.capacity = Some(capacity);
-                    self.after(Step::Capacity16)
-                }
-                Err(error) if good => Next::Hopeless(error.to_string()),
-                _ => Next::Send(Step::Capacity10),
-            },
-            Step::Capacity10 => match ShortCapacity::parse(data) {
-                Ok(ShortCapacity::Fits(geometry)) if good => {
-                    found.capacity = Some(geometry.into());
-                    self.after(Step::Capacity16)
-                }
-                Err(error) if good => Next::Hopeless(error.to_string()),
-                _ => Next::Fail(format!("READ CAPACITY failed: {}", describe(completion))),
-            },
+            Step::Groups => {
+                found.groups = PortGroups::parse(data).ok().filter(|_| good);
+                self.after(Step::Groups)
+            }
+            Step::Capacity16 => self.read_capacity_16(good, data),
+            Step::Capacity10 => self.read_capacity_10(good, data, completion),
             Step::Limits => {
                 found.limits = BlockLimits::parse(data)
                     .ok()
@@ -239,12 +240,63 @@ impl Probe {
         }
     }
 
+    pub(super) fn is_waiting(&self) -> bool {
+        self.again_at.is_some()
+    }
+
+    /// Who the unit is, as far as it told.
+    pub(super) fn identity(&self) -> Option<LunIdentity> {
+        self.findings.identity(UNKNOWN_SIZE)
+    }
+
+    fn read_capacity_16(&mut self, good: bool, data: &[u8]) -> Next {
+        match Capacity::parse(data) {
+            Ok(capacity) if good => {
+                self.findings.capacity = Some(capacity);
+                self.after(Step::Capacity16)
+            }
+            Err(error) if good => Next::Hopeless(error.to_string()),
+            _ => Next::Send(Step::Capacity10),
+        }
+    }
+
+    fn read_capacity_10(&mut self, good: bool, data: &[u8], completion: &Completion) -> Next {
+        match ShortCapacity::parse(data) {
+            Ok(ShortCapacity::Fits(geometry)) if good => {
+                self.findings.capacity = Some(geometry.into());
+                self.after(Step::Capacity16)
+            }
+            Err(error) if good => Next::Hopeless(error.to_string()),
+            _ => Next::Fail(format!("READ CAPACITY failed: {}", describe(completion))),
+        }
+    }
+
+    /// It waits for a unit that is not ready, and there is news: the wait is over.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        if let Some(at) = &mut self.again_at {
+            *at = now;
+        }
+    }
+
+    fn asks_for_groups(&self) -> bool {
+        self.alua && self.findings.port().is_some()
+    }
+
+    /// From which step on a unit that was not ready is asked again.
+    fn resumed(&self) -> Step {
+        match self.asks_for_groups() {
+            true => Step::Groups,
+            false => self.step,
+        }
+    }
+
     /// The next step after `step` that the unit supports.
     fn after(&self, step: Step) -> Next {
-        const ORDER: [(Step, Option<u8>); 8] = [
+        const ORDER: [(Step, Option<u8>); 9] = [
             (Step::Pages, None),
             (Step::Serial, Some(page::SERIAL)),
             (Step::Identification, Some(page::IDENTIFICATION)),
+            (Step::Groups, None),
             (Step::Capacity16, None),
             (Step::Limits, Some(page::BLOCK_LIMITS)),
             (Step::Characteristics, Some(page::BLOCK_CHARACTERISTICS)),
@@ -257,6 +309,7 @@ impl Probe {
             .iter()
             .skip_while(|(other, _)| *other != step)
             .skip(1)
+            .filter(|(other, _)| *other != Step::Groups || self.asks_for_groups())
             .find(|(_, needed)| supported(*needed));
         next.map_or(Next::Done, |&(next, _)| Next::Send(next))
     }
@@ -313,6 +366,7 @@ fn command(step: Step) -> Command {
         Step::Pages => vpd(page::SUPPORTED),
         Step::Serial => vpd(page::SERIAL),
         Step::Identification => vpd(page::IDENTIFICATION),
+        Step::Groups => access::question(),
         Step::Capacity16 => Command::ReadCapacity16,
         Step::Capacity10 => Command::ReadCapacity10,
         Step::Limits => vpd(page::BLOCK_LIMITS),
@@ -337,6 +391,10 @@ impl Path {
             None => Next::Send(probe.step),
             Some(completion) => probe.on_answer(completion.as_ref()),
         };
+        if let Some(access) = probe.findings.take_access() {
+            self.learn_access(now, access);
+        }
+        let Some(probe) = &mut self.probe else { return };
         match next {
             Next::Send(step) => self.send_step(now, step),
             Next::Fenced(step) => {
@@ -347,12 +405,13 @@ impl Path {
                 probe.again_at = Some(now + NOT_READY_PAUSE);
                 // A path that was in use in this session counts as lost after a while, so that I/O
                 // which waits for it is not without a limit. Another one may wait where it is.
-                if !self.admitted {
+                if !self.admitted || self.access.is_resting() {
                     probe.deadline = now + PROBE_TIMEOUT;
                 }
                 if self.why != why {
                     self.enter(now, State::Probing, &why);
                 }
+                self.on_waiting(now);
             }
             Next::Done => self.on_probed(now),
             Next::Fail(why) => self.lose(now, &why),
@@ -365,7 +424,7 @@ impl Path {
         if let Some(probe) = &mut self.probe
             && probe.again_at.take_if(|at| *at <= now).is_some()
         {
-            let step = probe.step;
+            let step = probe.resumed();
             self.send_step(now, step);
         }
     }
@@ -401,7 +460,7 @@ impl Path {
         }
     }
 
-    fn send_own(&mut self, now: Instant, command: &Command, attribute: TaskAttribute) {
+    pub(super) fn send_own(&mut self, now: Instant, command: &Command, attribute: TaskAttribute) {
         self.send_sized(now, command, attribute, 512);
     }
 
@@ -429,12 +488,12 @@ impl Path {
         self.send_unsent(now);
     }
 
-    /// Sends the path's own command, which may have waited for a place in the target's command window:
-    /// the volume's commands fill it. It goes before any further one of theirs.
+    /// Sends the path's own commands, which may have waited for a place in the target's command window:
+    /// the volume's commands fill it. They go before any further one of theirs.
     pub(super) fn send_unsent(&mut self, now: Instant) {
-        let session = self.session.as_mut().and_then(Session::full_feature);
-        if let Some(session) = session.filter(|session| session.free_slots() > 0)
-            && let Some(task) = self.unsent.take()
+        while let Some(session) = self.session.as_mut().and_then(Session::full_feature)
+            && session.free_slots() > 0
+            && let Some(task) = self.unsent.take().or_else(|| self.access.take_unsent())
         {
             session.submit(now, task);
             self.watch_progress(now);
@@ -451,17 +510,20 @@ impl Path {
             return;
         };
         if probe.outdated {
-            self.probe = Some(Probe::again(now));
+            self.probe = Some(Probe::again(now, self.config.alua));
             return self.drive_probe(now, None);
         }
         let target = self.target_name();
-        match probe.findings.unit(target, portal_group) {
+        let unit = probe.findings.unit(target, portal_group);
+        match unit {
             Some(unit) => {
                 self.geometry = Some(unit.geometry);
+                self.access.on_identified();
                 let (incarnation, unit) = (self.incarnation, std::sync::Arc::new(unit));
                 self.messages
                     .push_back(Message::Identified { incarnation, unit });
                 debug_assert!(matches!(self.state, State::Probing));
+                self.read_access_if_outdated(now);
             }
             None => self.lose(now, "the unit did not tell who it is"),
         }

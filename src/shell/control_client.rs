@@ -62,7 +62,7 @@ pub fn status(socket: &Path, volume: Option<&str>) -> Result<StatusReport, Contr
     let volume = volume.map(str::to_owned);
     match ask(socket, Ask::Status { volume })? {
         Answer::Status(report) => Ok(report),
-        Answer::Events(_) => Err(WireError::BadForm.into()),
+        Answer::Events(_) | Answer::Done => Err(WireError::BadForm.into()),
         Answer::Refused(refusal) => Err(refusal.into()),
     }
 }
@@ -75,8 +75,21 @@ pub fn events(socket: &Path, volume: &str) -> Result<EventsReport, ControlClient
     let volume = volume.to_owned();
     match ask(socket, Ask::Events { volume })? {
         Answer::Events(report) => Ok(report),
-        Answer::Status(_) => Err(WireError::BadForm.into()),
+        Answer::Status(_) | Answer::Done => Err(WireError::BadForm.into()),
         Answer::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Uses the preferred paths of a volume again.
+///
+/// # Errors
+/// The daemon cannot be reached, does not answer in time, or refuses.
+pub fn fail_back(socket: &Path, volume: &str) -> Result<(), ControlClientError> {
+    let volume = volume.to_owned();
+    match ask(socket, Ask::Failback { volume })? {
+        Answer::Done => Ok(()),
+        Answer::Refused(refusal) => Err(refusal.into()),
+        Answer::Status(_) | Answer::Events(_) => Err(WireError::BadForm.into()),
     }
 }
 

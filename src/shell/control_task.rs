@@ -36,6 +36,9 @@ pub trait StatusSource: Send + Sync + 'static {
 
     /// What happened to the paths of a volume.
     fn events(&self, volume: &str) -> impl Future<Output = Result<EventsReport, Refusal>> + Send;
+
+    /// Uses the preferred paths of a volume again.
+    fn fail_back(&self, volume: &str) -> impl Future<Output = Result<(), Refusal>> + Send;
 }
 
 /// Why the control socket cannot be made.
@@ -200,6 +203,10 @@ async fn answer(line: &[u8], source: &impl StatusSource) -> Answer {
         },
         Ask::Events { volume } => match source.events(&volume).await {
             Ok(report) => Answer::Events(report),
+            Err(refusal) => Answer::Refused(refusal),
+        },
+        Ask::Failback { volume } => match source.fail_back(&volume).await {
+            Ok(()) => Answer::Done,
             Err(refusal) => Answer::Refused(refusal),
         },
     }

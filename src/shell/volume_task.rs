@@ -228,6 +228,11 @@ impl VolumeTask {
                 // The same.
                 let _ = answer.send(self.engine.events(now));
             }
+            Ask::Failback(done) => {
+                self.engine.fail_back(now);
+                // The same.
+                let _ = done.send(());
+            }
             Ask::Stop { limit, done } => {
                 self.engine.begin_stop();
                 let phase = StopPhase::Drain;

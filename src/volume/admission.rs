@@ -9,10 +9,12 @@
 //! A unit that has grown since is still the volume's; a smaller one is not.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::ids::{Incarnation, PathId};
-use crate::path::message::{Order, Unit};
+use crate::path::message::{Order, Unit, Waiting};
 use crate::sabotage::{self, Sabotage};
+use crate::scsi::identity::LunIdentity;
 use crate::units::Geometry;
 
 use super::Volume;
@@ -119,6 +121,25 @@ impl Volume {
         }
     }
 
+    /// A path waits for its port to carry something; whether its unit is the volume's, as far as that can be
+    /// told without its size.
+    pub(super) fn on_waiting(&mut self, now: Instant, path: PathId, waiting: Option<&Waiting>) {
+        let pin = &self.config.pin;
+        let pinned = pin.configured.as_ref();
+        let pinned = pinned.or_else(|| pin.remembered.as_ref().map(|(name, _)| name));
+        let ours = |found: &LunIdentity| match (&self.unit, pinned) {
+            (Some(unit), _) => {
+                let found = found.resized(unit.geometry);
+                !found.weak() && found.matches(&unit.identity).is_ok()
+            }
+            (None, Some(name)) => found.is_named(name),
+            (None, None) => true,
+        };
+        let access = waiting.filter(|waiting| ours(&waiting.identity));
+        self.roster.route_mut(path).waiting = access.map(|waiting| waiting.access);
+        self.check_activation(now);
+    }
+
     pub(super) fn on_identified(
         &mut self,
         path: PathId,
@@ -144,6 +165,7 @@ impl Volume {
                 self.heed_limits(&unit);
                 let sure = !unit.identity.weak() || self.founder == Some(path);
                 let route = self.roster.route_mut(path);
+                route.waiting = None;
                 route.incarnation = incarnation;
                 route.unit = Some(unit);
                 let order = if sure {

@@ -60,6 +60,7 @@ impl Volume {
             "every attempt of a lost session is resolved"
         );
         route.standing = Standing::Unusable;
+        route.alua.forget();
         route.incarnation = incarnation;
         route.counters.losses += 1;
         if unsent + indeterminate > 0 {

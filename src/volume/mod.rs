@@ -13,6 +13,7 @@
 //! - `failover`: what becomes of the attempts of a lost session.
 //! - `fence`: the ledger of ghosts.
 //! - `no_path`: what waits, and how long, while no path is left.
+//! - `access`: access states of the paths (ALUA), and `activation`: asking for others.
 //! - `admission`: is what a path found the volume's unit?
 //!
 //! **Driver contract.** After any call that takes `now`, drain [`Volume::poll_submission`] (each
@@ -20,6 +21,8 @@
 //! [`Volume::poll_reply`], then read [`Volume::poll_timeout`]. Tell [`Volume::set_slots`] before
 //! [`Volume::dispatch`]. Time never goes backwards.
 
+mod access;
+mod activation;
 mod admission;
 mod command;
 mod dispatch;
@@ -56,6 +59,7 @@ pub use request::{IoError, Reply, Request};
 pub use roster::RouteCounters;
 pub use status::{RouteStatus, VolumeCounters, VolumeStatus};
 
+use activation::Activation;
 use command::Op;
 use durability::{Covers, Durability};
 use fence::Ledger;
@@ -66,6 +70,10 @@ use roster::Roster;
 pub struct VolumeConfig {
     /// Operator's weight of each path, in the order of their ids.
     pub weights: Vec<u8>,
+    /// Operator's tier of each path, likewise; 0 where there is none.
+    pub tiers: Vec<u8>,
+    /// Where no active/optimized path is usable, the target is asked to make one so.
+    pub activate: bool,
     /// Another host may act on our acknowledgements: a write of unknown fate is acknowledged only after
     /// its fence.
     pub shared: bool,
@@ -155,6 +163,7 @@ pub struct Volume {
     /// The path that found it first.
     founder: Option<PathId>,
     roster: Roster,
+    activation: Activation,
     ios: BTreeMap<IoId, Io>,
     commands: BTreeMap<CommandOrder, Command>,
     ready: BTreeSet<CommandOrder>,
@@ -206,7 +215,8 @@ impl Volume {
         Self {
             unit: None,
             founder: None,
-            roster: Roster::new(&config.weights),
+            roster: Roster::new(&config.weights, &config.tiers),
+            activation: Activation::default(),
             ios: BTreeMap::new(),
             commands: BTreeMap::new(),
             ready: BTreeSet::new(),
@@ -287,6 +297,11 @@ impl Volume {
                 route.used |= standing.is_usable();
                 self.on_roster(now);
             }
+            Message::Access {
+                incarnation,
+                access,
+            } => self.on_access(now, path, incarnation, access),
+            Message::Waiting(waiting) => self.on_waiting(now, path, waiting.as_deref()),
             Message::Lost { incarnation, tasks } => self.on_lost(now, path, incarnation, tasks),
             Message::PowerLost { heard } => self.on_power_lost(now, path, heard),
             Message::Fenced { upto, by } => self.on_fenced(now, path, upto, by),
@@ -309,6 +324,13 @@ impl Volume {
         }
     }
 
+    /// The operator asks for the preferred paths.
+    pub fn fail_back(&mut self, now: Instant) {
+        tracing::info!("failback to the preferred paths, as the operator asks");
+        self.config.policy.fail_back();
+        self.on_roster(now);
+    }
+
     /// Acts on what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(&(at, order)) = self.delayed.first() {
@@ -321,6 +343,7 @@ impl Volume {
         for (_, route) in self.roster.iter_mut() {
             route.relax(now);
         }
+        self.check_access(now);
         let expired = self.ledger.expire(now);
         for ghosts in &expired {
             tracing::warn!(
@@ -360,7 +383,8 @@ impl Volume {
             .filter_map(|(_, route)| route.relax_at())
             .min();
         let relax = relax.map(|at| Deadline::new(at, "depth of a busy path"));
-        [retry, ghost, no_path, relax]
+        let access = self.access_deadline();
+        [retry, ghost, no_path, relax, access]
             .into_iter()
             .fold(None, Deadline::earlier)
     }

@@ -1,9 +1,11 @@
 //! Paths come and go; I/O while none is left.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::errno::IoErrno;
 use crate::ids::IoId;
+use crate::path::message::Standing;
 
 use super::{Io, IoError, Volume};
 
@@ -21,7 +23,9 @@ pub enum NoPath {
 impl Volume {
     /// The set of usable paths changed.
     pub(super) fn on_roster(&mut self, now: Instant) {
+        self.check_activation(now);
         self.roster.candidates(None, &mut self.views);
+        self.roster.resting(&mut self.views);
         self.config.policy.on_roster(now, &self.views);
         if self.roster.any_alive() {
             if self.no_path_since.take().is_some() {
@@ -36,7 +40,15 @@ impl Volume {
             if self.stopping {
                 return;
             }
-            tracing::warn!("no path left: I/O waits");
+            if self
+                .roster
+                .iter()
+                .any(|(_, route)| route.standing != Standing::Unusable)
+            {
+                tracing::warn!("no path's port group is active: I/O waits");
+            } else {
+                tracing::warn!("no path left: I/O waits");
+            }
             if self.config.no_path == NoPath::Fail {
                 self.on_no_path_expired(now);
             }
@@ -52,12 +64,9 @@ impl Volume {
         }
     }
 
-    /// Fails everything that waits. Without a path nothing is in flight.
+    /// Fails everything that waits. What is in flight on a path that is up and carries nothing any more ends
+    /// by itself, and is not sent again.
     pub(super) fn on_no_path_expired(&mut self, now: Instant) {
-        assert!(
-            self.attempts.is_empty(),
-            "without a path nothing is in flight"
-        );
         self.no_path_expired = true;
         let ios: Vec<IoId> = self.ios.keys().copied().collect();
         tracing::error!(
@@ -66,19 +75,39 @@ impl Volume {
         );
         self.ready.clear();
         self.delayed.clear();
-        self.commands.clear();
+        let flying: BTreeSet<_> = self
+            .attempts
+            .values()
+            .map(|attempt| attempt.command)
+            .collect();
+        self.commands.retain(|order, _| flying.contains(order));
+        let mut left: BTreeMap<IoId, u32> = BTreeMap::new();
+        for command in self.commands.values() {
+            *left.entry(command.io).or_default() += 1;
+        }
         let mut failed: Vec<(IoId, Io)> = self.unacknowledged.drain(..).collect();
         for id in ios {
-            failed.push((id, self.take_io(id)));
+            match left.get(&id) {
+                Some(&commands) => self.fail_when_ended(id, commands),
+                None => failed.push((id, self.take_io(id))),
+            }
         }
         for (id, mut io) in failed {
-            io.error = Some(IoError {
-                errno: IoErrno::Io,
-                lba: None,
-            });
+            io.error = Some(FAILURE);
             io.ghosts.clear();
             self.answer(now, id, io);
         }
         self.start_waiting(now);
     }
+
+    fn fail_when_ended(&mut self, id: IoId, commands: u32) {
+        let io = self.ios.get_mut(&id).expect("it was listed");
+        io.error = Some(FAILURE);
+        io.commands_left = commands;
+    }
 }
+
+const FAILURE: IoError = IoError {
+    errno: IoErrno::Io,
+    lba: None,
+};

@@ -104,6 +104,7 @@ impl Volume {
                 self.again(now, attempt, path == RetryPath::Other, backoff, times);
             }
             Verdict::OtherPath(trouble) => {
+                let refused = self.refused_access(attempt.path, judgement);
                 let patience = match trouble {
                     PathTrouble::Hardware => Patience::Times(1),
                     PathTrouble::Transport => times,
@@ -117,7 +118,18 @@ impl Volume {
                 if trouble == PathTrouble::Gone {
                     self.orders.push_back((attempt.path, Order::Recheck));
                 }
-                self.again(now, attempt, true, true, patience);
+                // Where the access state says it, at once; a target that contradicts itself is given time.
+                let tried = self.commands[&order].retries as usize >= self.roster.len();
+                self.again(now, attempt, true, refused.is_none() || tried, patience);
+                if let Some(access) = refused {
+                    tracing::info!(path = %self.names.of(attempt.path), %judgement, "its port group carries nothing now");
+                    self.on_refused_access(now, attempt.path, access);
+                }
+            }
+            Verdict::Recheck(Recheck::Access) => {
+                tracing::info!(path = %self.names.of(attempt.path), %judgement, "unit attention");
+                self.read_access_of_target(attempt.path);
+                self.again(now, attempt, true, false, Patience::Attentions);
             }
             Verdict::Recheck(what) => {
                 tracing::info!(path = %self.names.of(attempt.path), %judgement, "unit attention");
@@ -251,6 +263,7 @@ impl Volume {
                 now.saturating_duration_since(since) > limits::RETRY_WINDOW
             }
         };
+        let over = over || (self.no_path_expired && !self.roster.any_alive());
         if over {
             tracing::warn!(
                 path = %self.names.of(attempt.path),

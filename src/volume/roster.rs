@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use policies::{Access, PathView};
 
 use crate::ids::{Incarnation, PathId, TaskId};
-use crate::path::message::{Standing, Unit};
+use crate::path::message::{PathAccess, Standing, Unit};
+
+use super::access::RouteAccess;
 
 /// How long a path that answered BUSY or TASK SET FULL takes to win back one slot.
 const DEPTH_REGAIN: Duration = Duration::from_millis(100);
@@ -36,6 +38,10 @@ pub(super) struct Route {
     /// It was usable in this run.
     pub(super) used: bool,
     pub(super) weight: u8,
+    tier: u8,
+    pub(super) alua: RouteAccess,
+    /// How its port reaches the unit, while it waits for a change and the unit seems to be the volume's.
+    pub(super) waiting: Option<PathAccess>,
     pub(super) in_flight: u32,
     pub(super) in_flight_bytes: u64,
     /// Commands sent, oldest first: their task, when, and whether they have ended. The first has not.
@@ -48,19 +54,50 @@ pub(super) struct Route {
 }
 
 impl Route {
-    pub(super) fn new(weight: u8) -> Self {
+    pub(super) fn new(weight: u8, tier: u8) -> Self {
         Self {
             incarnation: Incarnation::default(),
             standing: Standing::Unusable,
             unit: None,
             used: false,
             weight,
+            tier,
+            alua: RouteAccess::default(),
+            waiting: None,
             in_flight: 0,
             in_flight_bytes: 0,
             flying: VecDeque::new(),
             counters: RouteCounters::default(),
             slots: 0,
             squeezed: None,
+        }
+    }
+
+    /// What it is good for: its standing, but nothing while its port carries nothing.
+    pub(super) fn rank(&self) -> Standing {
+        if self.alua.carries_io() {
+            self.standing
+        } else {
+            Standing::Unusable
+        }
+    }
+
+    /// How its port reaches the unit.
+    pub(super) fn access(&self) -> Access {
+        self.alua.access()
+    }
+
+    pub(super) fn view(&self, path: PathId) -> PathView {
+        PathView {
+            path: path.0,
+            access: self.access(),
+            preferred: self.alua.is_preferred(),
+            tier: self.tier,
+            weight: self.weight,
+            in_flight: self.in_flight,
+            in_flight_bytes: self.in_flight_bytes,
+            oldest: self.flying.front().map(|(_, sent, _)| *sent),
+            slots_free: self.slots_free(),
         }
     }
 
@@ -132,9 +169,13 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    pub(super) fn new(weights: &[u8]) -> Self {
+    pub(super) fn new(weights: &[u8], tiers: &[u8]) -> Self {
+        let tiers = tiers.iter().copied().chain(std::iter::repeat(0));
+        let routes = weights.iter().zip(tiers);
         Self {
-            routes: weights.iter().map(|&weight| Route::new(weight)).collect(),
+            routes: routes
+                .map(|(&weight, tier)| Route::new(weight, tier))
+                .collect(),
         }
     }
 
@@ -144,6 +185,10 @@ impl Roster {
 
     pub(super) fn route_mut(&mut self, path: PathId) -> &mut Route {
         &mut self.routes[usize::from(path.0)]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.routes.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (PathId, &Route)> {
@@ -156,7 +201,7 @@ impl Roster {
 
     /// The best standing of any path: what tier new commands go to.
     fn tier(&self) -> Standing {
-        let has = |standing| self.routes.iter().any(|route| route.standing == standing);
+        let has = |standing| self.routes.iter().any(|route| route.rank() == standing);
         if has(Standing::Ready) {
             Standing::Ready
         } else if has(Standing::Probation) {
@@ -172,14 +217,27 @@ impl Roster {
         tier != Standing::Unusable
             && self
                 .iter()
-                .any(|(other, route)| other != path && route.standing == tier)
+                .any(|(other, route)| other != path && route.rank() == tier)
     }
 
     /// Whether some path is not beyond hope: it carries I/O, or may answer yet.
     pub(super) fn any_alive(&self) -> bool {
         self.routes
             .iter()
-            .any(|route| route.standing != Standing::Unusable)
+            .any(|route| route.standing != Standing::Unusable && route.alua.is_hopeful())
+    }
+
+    /// Whether no path carries anything.
+    pub(super) fn is_starved(&self) -> bool {
+        self.tier() == Standing::Unusable
+    }
+
+    /// The paths that are up and carry nothing because of their access states.
+    pub(super) fn resting(&self, views: &mut Vec<PathView>) {
+        let resting = |route: &Route| route.standing.is_usable() && !route.alua.carries_io();
+        let resting = self.iter().filter(|(_, route)| resting(route));
+        views.extend(resting.map(|(path, route)| route.view(path)));
+        views.sort_by_key(|view| view.path);
     }
 
     /// The usable paths in order, those without a free slot too. `avoid` is left out if another one is
@@ -190,19 +248,11 @@ impl Roster {
         if tier == Standing::Unusable {
             return;
         }
-        let others = |path| self.iter().any(|(p, r)| p != path && r.standing == tier);
+        let others = |path| self.iter().any(|(p, r)| p != path && r.rank() == tier);
         let avoid = avoid.filter(|&path| others(path));
         for (path, route) in self.iter() {
-            if route.standing == tier && Some(path) != avoid {
-                views.push(PathView {
-                    path: path.0,
-                    access: Access::ActiveOptimized,
-                    weight: route.weight,
-                    in_flight: route.in_flight,
-                    in_flight_bytes: route.in_flight_bytes,
-                    oldest: route.flying.front().map(|(_, sent, _)| *sent),
-                    slots_free: route.slots_free(),
-                });
+            if route.rank() == tier && Some(path) != avoid {
+                views.push(route.view(path));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ids::{Incarnation, PathId};
-use crate::path::message::Standing;
+use crate::path::message::{PathAccess, Standing};
 
 use super::Volume;
 use super::request::Request;
@@ -68,6 +68,10 @@ pub struct RouteStatus {
     pub incarnation: Incarnation,
     /// May it be used?
     pub standing: Standing,
+    /// Its access state, if the target tells one.
+    pub access: Option<PathAccess>,
+    /// Its tier under the policy, the smallest first; `None` while its port carries nothing.
+    pub tier: Option<u16>,
     /// Commands in flight.
     pub in_flight: u32,
     /// Counters.
@@ -114,6 +118,8 @@ impl Volume {
                     path,
                     incarnation: route.incarnation,
                     standing: route.standing,
+                    access: route.alua.known(),
+                    tier: self.config.policy.tier(&route.view(path)).number(),
                     in_flight: route.in_flight,
                     counters: route.counters,
                 })

@@ -1,5 +1,6 @@
 //! The volume against paths that do what a test says.
 
+mod access;
 mod durability;
 mod failover;
 mod flow;
@@ -78,6 +79,8 @@ impl Bench {
         let now = Instant::now();
         let mut config = VolumeConfig {
             weights: vec![1; paths],
+            tiers: Vec::new(),
+            activate: false,
             shared: false,
             no_path: NoPath::Queue(Duration::from_secs(300)),
             quiesce: Some(Duration::from_secs(45)),

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use iiblockdaemon::config::{
-    ChapAlgorithm, Config, ConfigError, DigestChoice, FileContent, Files, NoPath, Problem, defaults,
+    Alua, ChapAlgorithm, Config, ConfigError, DigestChoice, FileContent, Files, NoPath, Problem,
+    defaults,
 };
 use policies::{Balance, Failback};
 
@@ -229,7 +230,15 @@ fn fences() -> String {
     bare(format!("[{}]", names.join(", ")))
 }
 
-fn policy_defaults() -> [(&'static str, &'static str, String); 4] {
+fn alua() -> String {
+    quoted(match defaults::ALUA {
+        Alua::Follow => "follow",
+        Alua::Explicit => "explicit",
+        Alua::Ignore => "ignore",
+    })
+}
+
+fn policy_defaults() -> [(&'static str, &'static str, String); 5] {
     let policy = defaults::POLICY;
     let selector = quoted(policy.selector.name());
     let by = quoted(match policy.balance {
@@ -249,6 +258,7 @@ fn policy_defaults() -> [(&'static str, &'static str, String); 4] {
         ),
         ("`policy`", "selector", selector),
         ("`policy`", "by", by),
+        ("`policy`", "tiers", quoted(policy.tiers.name())),
         ("`policy`", "failback", failback),
     ]
 }
@@ -286,6 +296,8 @@ fn defaults_are_those_of_the_code() {
         ("`[auth.NAME]`", "allow_none", bare(defaults::ALLOW_NONE)),
         ("`export`", "read_only", bare(defaults::READ_ONLY)),
         ("`paths`", "weight", bare(defaults::WEIGHT)),
+        ("`paths`", "tier", bare(defaults::TIER)),
+        (tuning, "alua", alua()),
         (tuning, "shared", bare(defaults::SHARED)),
         (tuning, "no_path", no_path),
         (tuning, "fence", fences()),

@@ -21,6 +21,8 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     knobs.groups = paths.iter().map(|path| path.group).collect();
     knobs.processes = paths.iter().map(|path| path.process).collect();
     knobs.weights = paths.iter().map(|path| path.weight).collect();
+    knobs.asymmetry.initial = paths.iter().map(|path| path.access).collect();
+    knobs.asymmetry.explicit = target.explicit;
     knobs.lines = paths.iter().map(|path| path.line.clone()).collect();
     knobs.block_size = unit.block_size;
     knobs.blocks = unit.blocks;
@@ -61,6 +63,9 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
 fn daemon(knobs: &mut Knobs, volume: &config::Volume) {
     let iscsi = &volume.iscsi;
     knobs.policy = volume.policy;
+    knobs.tiers = volume.paths.iter().map(|path| path.tier).collect();
+    knobs.alua = volume.alua != config::Alua::Ignore;
+    knobs.activate = volume.alua == config::Alua::Explicit;
     knobs.shared = volume.shared;
     knobs.reinstate = volume.fence.reinstate;
     knobs.quiesce = volume.fence.quiesce;

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::mistake::{Mistakes, Problem};
-use super::{Pass, PathSpec, Scenario, Target, Unit, WorkloadSpec, daemon, raw};
+use super::{Pass, PathSpec, Scenario, Target, Unit, WorkloadSpec, daemon, order, raw};
 use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement};
 use crate::world::Line;
@@ -136,6 +136,7 @@ impl Checker<'_> {
                 &[("right", false), ("another", true)],
             ),
             weight: self.small(&key("weight"), &raw.weight, 1, (1, 255)),
+            access: self.choice(&key("access"), &raw.access, &order::ACCESS),
             line: Line {
                 latency: self.duration(&key("latency"), &raw.latency, line.latency),
                 jitter: self.duration(&key("jitter"), &raw.jitter, line.jitter),
@@ -203,6 +204,11 @@ impl Checker<'_> {
             queue_depth: self.small("target.queue_depth", &raw.queue_depth, 32, (1, 1024)),
             reinstatement: self.choice("target.reinstatement", &raw.reinstatement, &reinstatements),
             orphans,
+            explicit: self.choice(
+                "target.access",
+                &raw.access,
+                &[("implicit", false), ("explicit", true)],
+            ),
         }
     }
 

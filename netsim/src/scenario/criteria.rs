@@ -185,7 +185,9 @@ impl Judge<'_> {
         let online = self.seen.online;
         let over = online + self.scenario.workload.lasts;
         let from = online + fault.at;
-        let next = self.scenario.faults.get(index + 1);
+        // What begins at the same instant belongs to it.
+        let mut later = self.scenario.faults.iter().skip(index + 1);
+        let next = later.find(|next| next.at > fault.at);
         let window = Window {
             from,
             to: next.map_or(over, |next| online + next.at),

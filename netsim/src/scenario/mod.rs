@@ -30,7 +30,7 @@ use iiblockdaemon::config;
 
 use crate::link::Held;
 use crate::recording::Recording;
-use crate::target::lun::WriteCache;
+use crate::target::lun::{Access, WriteCache};
 use crate::target::{Orphans, Reinstatement};
 use crate::world::{self, Detail, Entry, Knobs, Line};
 
@@ -100,6 +100,8 @@ pub struct Target {
     pub reinstatement: Reinstatement,
     /// Commands of dead sessions.
     pub orphans: Orphans,
+    /// Access states can be asked for.
+    pub explicit: bool,
 }
 
 /// One path.
@@ -113,6 +115,8 @@ pub struct PathSpec {
     pub process: u16,
     /// Its rank or share.
     pub weight: u8,
+    /// The access state of its portal, unless a fault changes it.
+    pub access: Access,
     /// Behind its portal is another unit.
     pub impostor: bool,
     /// Its network.

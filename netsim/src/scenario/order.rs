@@ -275,7 +275,7 @@ fn name_of<T: Copy + PartialEq>(names: &[(&'static str, T)], value: T) -> &'stat
     found.map_or("?", |(name, _)| *name)
 }
 
-const ACCESS: [(&str, Access); 6] = [
+pub(super) const ACCESS: [(&str, Access); 6] = [
     ("optimized", Access::Optimized),
     ("non-optimized", Access::NonOptimized),
     ("standby", Access::Standby),

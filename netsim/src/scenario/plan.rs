@@ -7,7 +7,6 @@ use super::{FaultSpec, Order, Scenario};
 use crate::fault::PathState;
 use crate::link::Held;
 use crate::recording::Mark;
-use crate::target::lun::Access;
 use crate::world::{Fault, Planned};
 
 /// One occurrence of a fault.
@@ -178,7 +177,7 @@ impl Scenario {
             }
             Order::Access(access) => {
                 let state = |access| Fault::Access { path, access };
-                (state(*access), Some(state(Access::Optimized)))
+                (state(*access), Some(state(self.paths[path].access)))
             }
             Order::Capacity(bytes) => {
                 let blocks = bytes / u64::from(self.unit.block_size);

@@ -53,6 +53,7 @@ pub(super) struct Target {
     pub(super) queue_depth: Number,
     pub(super) reinstatement: Text,
     pub(super) orphans: Text,
+    pub(super) access: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +72,7 @@ pub(super) struct Path {
     pub(super) group: Number,
     pub(super) process: Number,
     pub(super) weight: Number,
+    pub(super) access: Text,
     pub(super) unit: Text,
     pub(super) latency: Text,
     pub(super) jitter: Text,

@@ -10,7 +10,6 @@ use super::client::Client;
 use super::impose::impose;
 use super::{Fault, Planned, World, setup};
 use crate::link::{End, Held, Hole};
-use crate::target::lun::Access;
 
 /// What faults have made of a portal.
 #[derive(Clone, Debug, Default)]
@@ -294,8 +293,9 @@ impl World {
         }
         for path in 0..self.knobs.groups.len() {
             let group = setup::access_group(path);
-            if unit.access(group) != Some(Access::Optimized) {
-                unit.set_access(group, Access::Optimized);
+            let initial = self.knobs.asymmetry.at_the_end(path);
+            if unit.access(group).is_some_and(|access| access != initial) {
+                unit.set_access(group, initial);
             }
             unit.mend(setup::relative_port(path));
         }

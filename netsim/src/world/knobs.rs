@@ -9,7 +9,7 @@ use iiblockdaemon::path::Detect;
 use iiblockdaemon::volume::NoPath;
 use policies::{PolicyKind, PolicySpec};
 
-use super::{Fault, Planned, faults};
+use super::{Asymmetry, Fault, Planned, faults};
 use crate::rng::Rng;
 use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement, Wishes};
@@ -102,6 +102,14 @@ pub struct Knobs {
     pub policy: PolicySpec,
     /// Rank or share of each path; empty: all the same.
     pub weights: Vec<u8>,
+    /// Operator's tier of each path; all 0 if there are none.
+    pub tiers: Vec<u8>,
+    /// Access states at the target.
+    pub asymmetry: Asymmetry,
+    /// The daemon asks for access states.
+    pub alua: bool,
+    /// It asks for others where no active/optimized path is usable.
+    pub activate: bool,
     /// What happens to requests while no path is usable.
     pub no_path: NoPath,
     /// Commands that the daemon keeps in flight on a path.
@@ -167,6 +175,10 @@ impl Knobs {
             login_timeout: 30 * SECOND,
             policy: PolicySpec::preset(PolicyKind::RoundRobin),
             weights: Vec::new(),
+            tiers: Vec::new(),
+            asymmetry: Asymmetry::default(),
+            alua: true,
+            activate: false,
             no_path: NoPath::QueueForever,
             commands_per_path: 64,
             shared: false,
@@ -211,6 +223,7 @@ impl Knobs {
             .then_some(0)
             .filter(|_| knobs.groups.len() > 1);
         knobs.faults = faults::draw(&mut rng, &knobs);
+        knobs.draw_access();
         knobs.draw_quiesce(&mut rng);
         knobs.draw_cache();
         knobs
@@ -386,6 +399,11 @@ impl fmt::Display for Knobs {
             f,
             "  target reinstatement {:?}, orphans {:?}, {:?}",
             self.reinstatement, self.orphans, self.wishes
+        )?;
+        writeln!(
+            f,
+            "  access {:?}; daemon asks {}, activates {}, tiers {:?}",
+            self.asymmetry, self.alua, self.activate, self.tiers
         )?;
         writeln!(
             f,

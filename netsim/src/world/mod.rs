@@ -9,12 +9,13 @@
 //! allows, nothing is answered twice, no request fails. Then everything is mended, and *liveness* is demanded
 //! within a bound: all requests answered, all paths ready, no ghost, no session or task left over.
 //!
-//! - `knobs`, `fault`, `faults`: what a seed stands for; `inflict`, `impose`: what faults do;
+//! - `knobs`, `fault`, `faults`, `asymmetry`: what a seed stands for; `inflict`, `impose`: what faults do;
 //! - `net`: connections over routes that can be broken;
 //! - `client`: the NBD clients; `log`: what the daemon logs;
 //! - `record`: what was seen, for reports and pass criteria;
 //! - `turn`: one turn of everything; `judge`: what is demanded.
 
+mod asymmetry;
 mod client;
 mod fault;
 mod faults;
@@ -39,6 +40,7 @@ use iiblockdaemon::engine::Engine;
 use iiblockdaemon::volume::{Pin, VolumeStatus};
 use tracing::level_filters::LevelFilter;
 
+pub use asymmetry::Asymmetry;
 pub use fault::{Fault, Notice, Planned};
 pub use impose::impose;
 pub use judge::{Rule, Violation};

@@ -13,7 +13,7 @@ use iiblockdaemon::volume::{Pin, VolumeConfig};
 
 use super::Knobs;
 use super::inflict::Troubled;
-use crate::target::lun::{Access, Backing, Lun, LunConfig, PortGroup};
+use crate::target::lun::{Backing, Lun, LunConfig, PortGroup};
 use crate::target::{Behaviour, PortalBehaviour, PortalConfig, Target, TargetConfig};
 
 const TARGET: &str = "iqn.2026-01.test:target";
@@ -59,6 +59,8 @@ pub(super) fn engine(now: Instant, knobs: &Knobs, unclean: bool, pin: Pin) -> En
         weights: (0..knobs.groups.len())
             .map(|path| knobs.weights.get(path).copied().unwrap_or(1))
             .collect(),
+        tiers: knobs.tiers.clone(),
+        activate: knobs.activate,
         shared: knobs.shared,
         no_path: knobs.no_path,
         quiesce: knobs.quiesce,
@@ -93,6 +95,7 @@ fn path_config(path: usize, knobs: &Knobs) -> PathConfig {
         portal,
         session: Arc::new(session),
         lun: LunAddress::from_number(0).expect("a LUN"),
+        alua: knobs.alua,
         queue_depth: knobs.commands_per_path,
         detect: knobs.detect,
         seed: knobs.seed ^ path as u64,
@@ -130,14 +133,9 @@ pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Targ
         thin: knobs.thin,
         max_transfer_blocks: knobs.transfer_blocks,
         cache: knobs.cache,
-        groups: (0..knobs.groups.len())
-            .map(|path| PortGroup {
-                id: access_group(path),
-                access: Access::Optimized,
-                preferred: false,
-                ports: vec![relative_port(path)],
-            })
-            .collect(),
+        groups: port_groups(knobs),
+        explicit: knobs.asymmetry.explicit,
+        standby_tells_size: knobs.asymmetry.standby_tells_size,
         ..identity(knobs, UNIT)
     };
     let impostor = identity(knobs, IMPOSTOR_UNIT);
@@ -157,6 +155,21 @@ pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Targ
         target.set_impostor(*portal, Some(IMPOSTOR));
     }
     target
+}
+
+fn port_groups(knobs: &Knobs) -> Vec<PortGroup> {
+    if knobs.asymmetry.symmetric {
+        return Vec::new();
+    }
+    let paths = 0..knobs.groups.len();
+    paths
+        .map(|path| PortGroup {
+            id: access_group(path),
+            access: knobs.asymmetry.initial(path),
+            preferred: false,
+            ports: vec![relative_port(path)],
+        })
+        .collect()
 }
 
 /// A disk with a name of its own, or with the one that tgt gives to every first unit of every first target.

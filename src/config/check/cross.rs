@@ -58,7 +58,7 @@ fn listens(mirrored: &[file::Volume], control: Option<&FilePath>, report: &mut R
     }
 }
 
-/// Paths of one volume differ in more than their weight.
+/// Paths of one volume differ in more than weight and tier.
 fn paths(volume: &Built, report: &mut Report<'_>) {
     for (index, (place, path)) in volume.paths.iter().enumerate() {
         let mut earlier = volume.paths.iter().take(index);

@@ -8,13 +8,14 @@ use super::super::error::{Place, Problem};
 use super::super::file::{Fences, Tuning};
 use super::super::reader::Field;
 use super::super::values::{show_duration, show_size};
-use super::super::{Detect, Fence, Iscsi, NoPath, defaults};
+use super::super::{Alua, Detect, Fence, Iscsi, NoPath, defaults};
 use super::{Checker, value_or};
 
 /// The values that hold.
 pub(super) struct Settings {
     pub(super) shared: bool,
     pub(super) policy: PolicySpec,
+    pub(super) alua: Alua,
     pub(super) no_path: NoPath,
     pub(super) fence: Fence,
     pub(super) detect: Detect,
@@ -29,6 +30,7 @@ impl Checker<'_, '_, '_> {
         Settings {
             shared: value_or(&tuning.shared, defaults::SHARED),
             policy: value_or(&tuning.policy, defaults::POLICY),
+            alua: value_or(&tuning.alua, defaults::ALUA),
             no_path: self.no_path(tuning, detect),
             fence: self.fence(tuning),
             detect,

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use policies::{Balance, Failback, PolicyKind, PolicySpec};
+use policies::{Balance, Failback, PolicyKind, PolicySpec, Tiers};
 
 use super::super::error::{Place, Problem};
 use super::super::reader::{Field, Report, Section};
-use super::super::{DigestChoice, NoPath, defaults, values};
+use super::super::{Alua, DigestChoice, NoPath, defaults, values};
 use super::read_list;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -38,6 +38,13 @@ const FENCES: [(&str, FenceKind); 2] = [
     ("quiesce", FenceKind::Quiesce),
 ];
 
+/// What may be made of access states.
+const ALUA: [(&str, Alua); 3] = [
+    ("follow", Alua::Follow),
+    ("explicit", Alua::Explicit),
+    ("ignore", Alua::Ignore),
+];
+
 /// See [`super::super::Fence`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FenceKind {
@@ -57,6 +64,7 @@ pub(in super::super) struct Fences {
 pub(in super::super) struct Tuning {
     pub(in super::super) shared: Field<bool>,
     pub(in super::super) policy: Field<PolicySpec>,
+    pub(in super::super) alua: Field<Alua>,
     pub(in super::super) no_path: Field<NoPath>,
     pub(in super::super) fence: Field<Fences>,
     pub(in super::super) quiesce: Field<Duration>,
@@ -102,6 +110,7 @@ impl Tuning {
         Self {
             shared: section.flag("shared", report),
             policy: read_policy(section, report),
+            alua: section.parsed("alua", report, values::choice(&ALUA)),
             no_path: read_no_path(section, report),
             fence: fences.map(|kinds| Fences {
                 reinstate: kinds.contains(&FenceKind::Reinstate),
@@ -120,6 +129,7 @@ impl Tuning {
         Self {
             shared: self.shared.over(&lower.shared),
             policy: self.policy.over(&lower.policy),
+            alua: self.alua.over(&lower.alua),
             no_path: self.no_path.over(&lower.no_path),
             fence: self.fence.over(&lower.fence),
             quiesce: self.quiesce.over(&lower.quiesce),
@@ -208,9 +218,15 @@ const SELECTORS: [(&str, PolicyKind); 6] = [
     ("latency-aware", PolicyKind::LatencyAware),
 ];
 
+const TIERS: [(&str, Tiers); 3] = [
+    ("alua", Tiers::Alua),
+    ("explicit", Tiers::Explicit),
+    ("single", Tiers::Single),
+];
+
 const BALANCES: [(&str, Balance); 2] = [("ios", Balance::Ios), ("bytes", Balance::Bytes)];
 
-/// `policy = "PRESET"` or `policy = { selector = …, by = …, failback = … }`
+/// `policy = "PRESET"` or `policy = { selector = …, by = …, tiers = …, failback = … }`
 fn read_policy(parent: &mut Section<'_>, report: &mut Report<'_>) -> Field<PolicySpec> {
     let Some(item) = parent.item("policy", report) else {
         return Field::Absent;
@@ -224,15 +240,17 @@ fn read_policy(parent: &mut Section<'_>, report: &mut Report<'_>) -> Field<Polic
     };
     let selector = section.parsed("selector", report, selector);
     let balance = section.parsed("by", report, values::choice(&BALANCES));
+    let tiers = section.parsed("tiers", report, values::choice(&TIERS));
     let failback = section.parsed("failback", report, failback);
     section.finish(report);
-    if selector.is_broken() || balance.is_broken() || failback.is_broken() {
+    if selector.is_broken() || balance.is_broken() || tiers.is_broken() || failback.is_broken() {
         return Field::Broken;
     }
     let default = defaults::POLICY;
     let spec = PolicySpec {
         selector: selector.value().copied().unwrap_or(default.selector),
         balance: balance.value().copied().unwrap_or(default.balance),
+        tiers: tiers.value().copied().unwrap_or(default.tiers),
         failback: failback.value().copied().unwrap_or(default.failback),
     };
     match balance.given() {

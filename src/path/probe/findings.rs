@@ -1,12 +1,15 @@
 //! What a probe was told, and the unit that comes out of it.
 
 use crate::limits;
+use crate::path::access::{PortAddress, Reading};
 use crate::path::message::{Features, TrimMethod, Unit};
+use crate::scsi::alua::PortGroups;
 use crate::scsi::capacity::Capacity;
 use crate::scsi::identity::LunIdentity;
 use crate::scsi::inquiry::StandardInquiry;
 use crate::scsi::mode::ModeParameters;
 use crate::scsi::vpd::{BlockLimits, DeviceIdentification, Provisioning};
+use crate::units::Geometry;
 
 /// WRITE SAME of so many blocks where the target states no limit, as Linux's sd does.
 const WRITE_SAME_DEFAULT: u32 = 0x7f_ffff;
@@ -18,6 +21,8 @@ pub(super) struct Findings {
     pub(super) pages: Vec<u8>,
     pub(super) serial: Option<String>,
     pub(super) identification: Option<DeviceIdentification>,
+    /// Not told to the path yet.
+    pub(super) groups: Option<PortGroups>,
     pub(super) capacity: Option<Capacity>,
     pub(super) limits: BlockLimits,
     pub(super) rotational: bool,
@@ -28,26 +33,46 @@ pub(super) struct Findings {
 impl Findings {
     /// The unit as found; `None` before the steps that tell who it is.
     pub(super) fn unit(&self, target: String, portal_group: Option<u16>) -> Option<Unit> {
-        let inquiry = self.inquiry.as_ref()?;
         let capacity = self.capacity?;
-        let designators = self
-            .identification
-            .as_ref()
-            .map(|found| found.designators.as_slice());
-        let identity = LunIdentity::new(
-            inquiry,
-            designators.unwrap_or_default(),
-            self.serial.clone(),
-            capacity.geometry,
-        );
         let features = self.features(&capacity);
         Some(Unit {
-            identity,
+            identity: self.identity(capacity.geometry)?,
             geometry: capacity.geometry,
             features,
             target,
             portal_group,
         })
+    }
+
+    /// The port that answers, where the unit says that its ports differ (TPGS) and which one this is.
+    pub(super) fn port(&self) -> Option<PortAddress> {
+        let tpgs = self.inquiry.as_ref()?.tpgs;
+        let identification = self.identification.as_ref().filter(|_| tpgs != 0)?;
+        let port = PortAddress {
+            group: identification.target_port_group(),
+            port: identification.relative_target_port(),
+            explicit: tpgs & 2 != 0,
+        };
+        (port.group.is_some() || port.port.is_some()).then_some(port)
+    }
+
+    /// What was found out of the port's access, once.
+    pub(super) fn take_access(&mut self) -> Option<Reading> {
+        let port = self.port()?;
+        let groups = self.groups.take()?;
+        let access = port.access(&groups);
+        Some(Reading { port, access })
+    }
+
+    pub(super) fn identity(&self, geometry: Geometry) -> Option<LunIdentity> {
+        let inquiry = self.inquiry.as_ref()?;
+        let designators = self
+            .identification
+            .as_ref()
+            .map(|found| found.designators.as_slice());
+        let serial = self.serial.clone();
+        let designators = designators.unwrap_or_default();
+        Some(LunIdentity::new(inquiry, designators, serial, geometry))
     }
 
     fn features(&self, capacity: &Capacity) -> Features {

@@ -22,6 +22,11 @@ impl StatusSource for Fixed {
             paths: Vec::new(),
         })
     }
+
+    async fn fail_back(&self, volume: &str) -> Result<(), Refusal> {
+        assert_eq!(volume, "db");
+        Ok(())
+    }
 }
 
 struct Stuck;
@@ -32,6 +37,10 @@ impl StatusSource for Stuck {
     }
 
     async fn events(&self, _volume: &str) -> Result<EventsReport, Refusal> {
+        std::future::pending().await
+    }
+
+    async fn fail_back(&self, _volume: &str) -> Result<(), Refusal> {
         std::future::pending().await
     }
 }
@@ -181,4 +190,10 @@ fn without_a_daemon_the_client_says_what_to_look_at() {
 async fn events_of_a_volume_are_told() {
     let told = with_server(Fixed, |socket| control_client::events(socket, "db")).await;
     assert_eq!(told.unwrap().volume, "db");
+}
+
+#[tokio::test]
+async fn a_failback_is_done_and_said_to_be() {
+    let done = with_server(Fixed, |socket| control_client::fail_back(socket, "db")).await;
+    assert!(done.is_ok());
 }

@@ -103,6 +103,8 @@ pub(super) fn assemble(
         },
         volume: VolumeConfig {
             weights: volume.paths.iter().map(|path| path.weight).collect(),
+            tiers: volume.paths.iter().map(|path| path.tier).collect(),
+            activate: volume.alua == config::Alua::Explicit,
             shared: volume.shared,
             no_path: match volume.no_path {
                 config::NoPath::Fail => NoPath::Fail,
@@ -188,6 +190,7 @@ fn path_config(
         portal,
         session: Arc::new(session),
         lun: path.lun,
+        alua: volume.alua != config::Alua::Ignore,
         queue_depth: u32::from(iscsi.queue_depth),
         detect: Detect {
             network: volume.detect.network,

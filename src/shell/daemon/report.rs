@@ -6,17 +6,42 @@ use crate::config;
 use crate::control::Refusal;
 use crate::control::events::{Event, EventsReport, PathEvents};
 use crate::control::report::{
-    DaemonReport, FenceLevel, PathReport, PathState, StatusReport, VolumeReport, VolumeState,
-    VolumeTotals,
+    AccessReport, DaemonReport, FenceLevel, PathReport, PathState, StatusReport, VolumeReport,
+    VolumeState, VolumeTotals,
 };
 use crate::engine::EngineStatus;
+use crate::path::message::PathAccess;
 use crate::path::{self, PathEvent, PathStatus};
 use crate::volume::{RouteStatus, VolumeStatus};
 
 use super::{Board, Daemon, Running, clock};
 use crate::shell::control_task::StatusSource;
 
+impl Board {
+    fn find(&self, name: &str) -> Result<&Running, Refusal> {
+        let mut volumes = self.volumes.iter();
+        volumes
+            .find(|volume| volume.config.name == name)
+            .ok_or_else(|| Refusal::NoSuchVolume {
+                name: name.to_owned(),
+                known: self
+                    .volumes
+                    .iter()
+                    .map(|volume| volume.config.name.clone())
+                    .collect(),
+            })
+    }
+}
+
 impl StatusSource for Board {
+    async fn fail_back(&self, name: &str) -> Result<(), Refusal> {
+        self.find(name)?
+            .handle
+            .fail_back()
+            .await
+            .ok_or(Refusal::Busy)
+    }
+
     async fn status(&self) -> Result<StatusReport, Refusal> {
         let statuses = self.volumes.iter().map(|volume| volume.handle.status());
         let statuses = futures::future::join_all(statuses).await;
@@ -35,17 +60,7 @@ impl StatusSource for Board {
     }
 
     async fn events(&self, name: &str) -> Result<EventsReport, Refusal> {
-        let found = self
-            .volumes
-            .iter()
-            .find(|volume| volume.config.name == name);
-        let Some(volume) = found else {
-            let known = self.volumes.iter();
-            return Err(Refusal::NoSuchVolume {
-                name: name.to_owned(),
-                known: known.map(|volume| volume.config.name.clone()).collect(),
-            });
-        };
+        let volume = self.find(name)?;
         let events = volume.handle.events().await.ok_or(Refusal::Busy)?;
         let paths = volume.config.paths.iter().zip(events);
         Ok(EventsReport {
@@ -198,6 +213,8 @@ fn path_report(
         target: config.target.clone(),
         lun: config.lun.to_string(),
         state: state.map_or(PathState::Stopped, |state| path_state(state.state)),
+        access: state.and_then(|state| state.access).map(access_report),
+        tier: route.and_then(|route| route.tier),
         why: state.map(|state| state.why.clone()).unwrap_or_default(),
         since_ms: state.map_or(0, |state| millis(state.since)),
         incarnation: state.map_or(0, |state| state.incarnation.0),
@@ -209,6 +226,14 @@ fn path_report(
         retries: counters.retries,
         losses: counters.losses,
         last_rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+    }
+}
+
+fn access_report(access: PathAccess) -> AccessReport {
+    AccessReport {
+        port_group: access.group,
+        state: access.state.to_string(),
+        preferred: access.preferred,
     }
 }
 

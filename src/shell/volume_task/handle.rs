@@ -24,6 +24,8 @@ pub enum Ask {
     Status(oneshot::Sender<EngineStatus>),
     /// Tell what happened to each path.
     Events(oneshot::Sender<Vec<Vec<PathEvent>>>),
+    /// Use the preferred paths again, whatever the failback rule says; told when it is done.
+    Failback(oneshot::Sender<()>),
     /// Take no new requests, drain, flush, log out; tell whether all of that was done in time.
     Stop {
         /// For all of it.
@@ -89,6 +91,13 @@ impl VolumeHandle {
         let (answer, events) = oneshot::channel();
         self.ask(Ask::Events(answer)).await;
         events.await.ok()
+    }
+
+    /// Uses the preferred paths again; `None` if the volume has ended.
+    pub async fn fail_back(&self) -> Option<()> {
+        let (answer, done) = oneshot::channel();
+        self.ask(Ask::Failback(answer)).await;
+        done.await.ok()
     }
 
     /// The export, which is known once the unit was identified.

@@ -26,6 +26,8 @@ fn export() -> ExportInfo {
 fn engine() -> Engine {
     let volume = VolumeConfig {
         weights: Vec::new(),
+        tiers: Vec::new(),
+        activate: false,
         shared: false,
         no_path: NoPath::QueueForever,
         quiesce: None,
