@@ -94,6 +94,9 @@ pub const SESSION_TASKS_MAX: usize = 4096;
 /// Our unanswered pings per session; further ones are not sent.
 pub const PINGS_MAX: usize = 2;
 
+/// Data of a ping: above every MTU, and below what a target's socket takes without being read.
+pub const PING_DATA_MAX: usize = 16 << 10;
+
 /// Answers to a target's pings that wait for the socket; the session is dropped above.
 pub const PING_ANSWERS_MAX: usize = 64;
 
@@ -128,6 +131,7 @@ pub const UNIT_ATTENTIONS_MAX: u32 = 32;
 pub const RETRY_WINDOW: Duration = Duration::from_secs(60);
 
 const _: () = assert!(VOLUMES_MAX * PATHS_MAX * 1024 <= CONTROL_LINE_MAX);
+const _: () = assert!(PING_DATA_MAX <= CONTROL_SEGMENT_MAX as usize);
 const _: () = assert!(CONTROL_REQUEST_MAX <= CONTROL_LINE_MAX);
 const _: () = assert!(NBD_PAYLOAD_MAX as u64 <= NBD_BYTES_MAX);
 const _: () = assert!(NBD_PAYLOAD_MAX <= NBD_SKIP_MAX);

@@ -24,11 +24,13 @@ pub enum Sabotage {
     IdentityUnchecked,
     /// A login through any portal passes for a fence, whether it shares sessions or not.
     ForeignFence,
+    /// Writes that are late are sent on a second path, as reads are.
+    HedgedWrites,
 }
 
 impl Sabotage {
     /// All.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::GhostRuleOff,
         Self::FenceAtLogin,
         Self::SentCalledUnsent,
@@ -38,6 +40,7 @@ impl Sabotage {
         Self::FlushNotWaiting,
         Self::IdentityUnchecked,
         Self::ForeignFence,
+        Self::HedgedWrites,
     ];
 }
 

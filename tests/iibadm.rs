@@ -62,7 +62,7 @@ fn a_good_file_is_summed_up() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let expected = format!(
         "{name}: no mistakes\n  \
-           db: unix:/run/iiblockdaemon/db.sock, latency-aware, failback after 30s\n    \
+           db: unix:/run/iiblockdaemon/db.sock, latency-aware, failback after 30s, hedge 1%\n    \
              10.0.1.10:3260, iqn.2003-01.com.example:array1 LUN 1\n"
     );
     assert_eq!(text(&output.stdout), expected);

@@ -100,6 +100,10 @@ impl Policy for HistoricalServiceTime {
         self.tier.of(path)
     }
 
+    fn refreshes(&self) -> bool {
+        true
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

@@ -177,6 +177,40 @@ impl From<Failback> for Preference {
     }
 }
 
+/// How many reads may be sent on a second path when they are late, of ten thousand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hedge(pub u16);
+
+impl Hedge {
+    /// None.
+    pub const OFF: Self = Self(0);
+
+    /// One of a hundred: enough for the tail of all paths that are well, too little to load a target.
+    pub const DEFAULT: Self = Self(100);
+
+    /// The most that can be configured, one of ten.
+    pub const MAX: Self = Self(1000);
+}
+
+impl Default for Hedge {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl fmt::Display for Hedge {
+    /// As the configuration says it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, hundredths) = (self.0 / 100, self.0 % 100);
+        match (whole, hundredths) {
+            (0, 0) => f.write_str("off"),
+            (_, 0) => write!(f, "{whole}%"),
+            (_, tenths) if tenths % 10 == 0 => write!(f, "{whole}.{}%", tenths / 10),
+            _ => write!(f, "{whole}.{hundredths:02}%"),
+        }
+    }
+}
+
 /// A whole policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolicySpec {
@@ -188,6 +222,10 @@ pub struct PolicySpec {
     pub tiers: Tiers,
     /// When to go back.
     pub failback: Failback,
+    /// Late reads are sent twice.
+    pub hedge: Hedge,
+    /// A path that is slower than its peers is put out of use.
+    pub eject: bool,
 }
 
 impl PolicySpec {
@@ -208,6 +246,8 @@ impl PolicySpec {
             balance: Balance::default(),
             tiers: Tiers::default(),
             failback: Failback::default(),
+            hedge: Hedge::default(),
+            eject: true,
         }
     }
 }
@@ -225,10 +265,15 @@ impl fmt::Display for PolicySpec {
             Tiers::Single => f.write_str(", tiers single")?,
         }
         match self.failback {
-            Failback::Immediate => f.write_str(", failback immediate"),
-            Failback::After(time) => write!(f, ", failback after {time:?}"),
-            Failback::Manual => f.write_str(", failback manual"),
+            Failback::Immediate => f.write_str(", failback immediate")?,
+            Failback::After(time) => write!(f, ", failback after {time:?}")?,
+            Failback::Manual => f.write_str(", failback manual")?,
         }
+        write!(f, ", hedge {}", self.hedge)?;
+        if !self.eject {
+            f.write_str(", no ejection")?;
+        }
+        Ok(())
     }
 }
 
@@ -314,14 +359,24 @@ mod tests {
     #[test]
     fn a_spec_is_shown_in_one_line() {
         let mut spec = PolicySpec::preset(PolicyKind::RoundRobin);
-        assert_eq!(spec.to_string(), "round-robin by ios, failback after 30s");
+        assert_eq!(
+            spec.to_string(),
+            "round-robin by ios, failback after 30s, hedge 1%"
+        );
         spec.selector = PolicyKind::Failover;
         spec.failback = Failback::Manual;
-        assert_eq!(spec.to_string(), "failover, failback manual");
+        assert_eq!(spec.to_string(), "failover, failback manual, hedge 1%");
         spec.tiers = Tiers::Explicit;
         assert_eq!(
             spec.to_string(),
-            "failover, tiers explicit, failback manual"
+            "failover, tiers explicit, failback manual, hedge 1%"
         );
+        (spec.hedge, spec.eject) = (Hedge(25), false);
+        assert_eq!(
+            spec.to_string(),
+            "failover, tiers explicit, failback manual, hedge 0.25%, no ejection"
+        );
+        let shown = [0, 5, 50, 150, 1000].map(|share| Hedge(share).to_string());
+        assert_eq!(shown, ["off", "0.05%", "0.5%", "1.5%", "10%"]);
     }
 }

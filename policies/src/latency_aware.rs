@@ -193,6 +193,10 @@ impl Policy for LatencyAware {
         self.tier.of(path)
     }
 
+    fn refreshes(&self) -> bool {
+        true
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

@@ -22,7 +22,7 @@ pub mod service_time;
 pub mod tier;
 pub mod view;
 
-pub use kind::{Balance, Failback, ParseError, PolicyKind, PolicySpec, Preference, Tiers};
+pub use kind::{Balance, Failback, Hedge, ParseError, PolicyKind, PolicySpec, Preference, Tiers};
 pub use view::{Access, Candidates, Direction, IoView, PathView, Pick};
 
 use std::fmt;
@@ -61,6 +61,12 @@ pub trait Policy: Send + fmt::Debug {
 
     /// The tier that a path is in.
     fn tier(&self, path: &PathView) -> Rank;
+
+    /// Whether a path that is not used for a while should be asked for something now and then: the policy
+    /// chooses by what it learned from answers.
+    fn refreshes(&self) -> bool {
+        false
+    }
 
     /// The operator asks for the preferred paths, whatever the failback rule says.
     fn fail_back(&mut self) {}

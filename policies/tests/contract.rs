@@ -61,6 +61,7 @@ fn specs() -> Vec<PolicySpec> {
                     balance,
                     tiers,
                     failback,
+                    ..PolicySpec::preset(selector)
                 }));
             }
         }

@@ -5,7 +5,7 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | done; for `status`: every volume is served over all its paths |
-//! | 1 | not done: mistakes in the configuration, no answer from daemon or portal; `discover`: a target did not show its LUNs |
+//! | 1 | not done: mistakes in the configuration, no answer from daemon or portal; `discover`: a target did not show its LUNs; `bench`: it ended early |
 //! | 2 | the command line is wrong |
 //! | 3 | `status`: every volume is served or about to be, some not over all their paths |
 //! | 4 | `status`: a volume has no usable path |
@@ -26,6 +26,9 @@ use iiblockdaemon::shell::config_file::SystemFiles;
 use iiblockdaemon::shell::dial::Source;
 use iiblockdaemon::shell::discover::{self, AskedWith, Asker};
 use iiblockdaemon::shell::{config_file, control_client};
+
+#[path = "iibadm/bench.rs"]
+mod bench;
 
 /// Administers iiblockdaemon, the multipath iSCSI initiator.
 #[derive(Debug, Parser)]
@@ -52,6 +55,8 @@ enum Command {
     Failback(FailbackArguments),
     /// Ask a portal for its targets and their LUNs.
     Discover(DiscoverArguments),
+    /// Measure a volume through its export, or each path alone.
+    Bench(bench::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,6 +142,7 @@ fn main() -> ExitCode {
         Command::Why(arguments) => why(&arguments),
         Command::Failback(arguments) => failback(&arguments),
         Command::Discover(arguments) => discover(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match done {
         Ok(code) => code,
@@ -239,6 +245,7 @@ fn discover(arguments: &DiscoverArguments) -> Result<ExitCode> {
         source: Source {
             nic: arguments.nic.clone(),
             address: arguments.source,
+            patience: None,
         },
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

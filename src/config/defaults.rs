@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use policies::{Balance, Failback, PolicyKind, PolicySpec, Tiers};
+use policies::{Balance, Failback, Hedge, PolicyKind, PolicySpec, Tiers};
 
 use super::{Alua, ChapAlgorithm, Detect, DigestChoice, Iscsi, NoPath};
 
@@ -51,6 +51,8 @@ pub const POLICY: PolicySpec = PolicySpec {
     balance: Balance::Ios,
     tiers: Tiers::Alua,
     failback: Failback::DEFAULT,
+    hedge: Hedge::DEFAULT,
+    eject: true,
 };
 
 /// `no_path`: longer than the restart of an array's controller or of a switch, short enough that a

@@ -121,6 +121,10 @@ pub enum Problem {
         "\"{0}\" is no duration; write a whole number and a unit: \"700ms\", \"30s\", \"5m\", \"2h\""
     )]
     BadDuration(String),
+    #[error(
+        "\"{0}\" is no share of reads; write \"off\", or a number of percent: \"1%\", \"0.5%\""
+    )]
+    BadShare(String),
     #[error("\"{0}\" is no size; write a whole number and a unit: \"512B\", \"256KiB\", \"1MiB\"")]
     BadSize(String),
     #[error("{value} is out of range; it may be {min} to {max}")]

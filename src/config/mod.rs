@@ -38,6 +38,7 @@ pub use error::{ConfigError, ConfigErrors, Place, Problem};
 pub use isid::isid;
 pub use names::Portal;
 pub use secret::{FileContent, Files, SecretText, secret_file};
+pub use values::{duration, listen, show_size, size};
 
 /// The whole configuration. Everything in it was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

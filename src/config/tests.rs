@@ -178,7 +178,7 @@ fn every_key_of_the_first_version_is_understood() {
     );
     assert_eq!(
         volume.policy.to_string(),
-        "round-robin by bytes, failback after 120s"
+        "round-robin by bytes, failback after 120s, hedge 1%"
     );
     assert_eq!(volume.no_path, NoPath::QueueForever);
     assert_eq!(volume.fence.quiesce, Some(Duration::from_secs(50)));

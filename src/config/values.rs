@@ -3,13 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use policies::Hedge;
+
 use super::Listen;
 use super::error::Problem;
 use super::names::{SOCKET_PATH_MAX, host_and_port};
 use super::reader::nearest;
 
 /// `"700ms"`, `"30s"`, `"5m"`, `"2h"`, `"1d"`.
-pub(super) fn duration(text: &str) -> Result<Duration, Problem> {
+///
+/// # Errors
+/// If it is none.
+pub fn duration(text: &str) -> Result<Duration, Problem> {
     let bad = || Problem::BadDuration(text.to_owned());
     let (number, unit) = number_and_unit(text).ok_or_else(bad)?;
     let millis = match unit {
@@ -63,7 +68,10 @@ pub(super) fn show_duration(duration: Duration) -> String {
 }
 
 /// `"512B"`, `"256KiB"`, `"1MiB"`, `"1GiB"`, in bytes.
-pub(super) fn size(text: &str) -> Result<u64, Problem> {
+///
+/// # Errors
+/// If it is none.
+pub fn size(text: &str) -> Result<u64, Problem> {
     let bad = || Problem::BadSize(text.to_owned());
     let (number, unit) = number_and_unit(text).ok_or_else(bad)?;
     let bytes = match unit {
@@ -91,7 +99,8 @@ pub(super) fn size_in(min: u32, max: u32) -> impl Fn(&str) -> Result<u32, Proble
 }
 
 /// As [`size`] reads it, in the largest unit that is exact.
-pub(super) fn show_size(bytes: u32) -> String {
+#[must_use]
+pub fn show_size(bytes: u32) -> String {
     let units = [(1 << 20, "MiB"), (1 << 10, "KiB")];
     let unit = units
         .iter()
@@ -118,6 +127,30 @@ where
     }
 }
 
+/// `"off"`, or a share such as `"1%"` or `"0.5%"`.
+pub(super) fn hedge(text: &str) -> Result<Hedge, Problem> {
+    if text == "off" {
+        return Ok(Hedge::OFF);
+    }
+    let bad = || Problem::BadShare(text.to_owned());
+    let number = text.strip_suffix('%').ok_or_else(bad)?;
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 2 {
+        return Err(bad());
+    }
+    let part: u32 = format!("{part:0<2}").parse().map_err(|_| bad())?;
+    let whole: u32 = whole.parse().map_err(|_| bad())?;
+    let share = whole.saturating_mul(100).saturating_add(part);
+    let fits = u16::try_from(share).ok().map(Hedge);
+    fits.filter(|share| (1..=Hedge::MAX.0).contains(&share.0))
+        .ok_or_else(|| Problem::OutOfRange {
+            value: text.to_owned(),
+            min: Hedge(1).to_string(),
+            max: Hedge::MAX.to_string(),
+        })
+}
+
 /// One of several words.
 pub(super) fn choice<T: Copy>(
     choices: &[(&'static str, T)],
@@ -136,7 +169,10 @@ pub(super) fn choice<T: Copy>(
 }
 
 /// `"unix:/path"` or `"tcp:host:port"`.
-pub(super) fn listen(text: &str) -> Result<Listen, Problem> {
+///
+/// # Errors
+/// If it is none.
+pub fn listen(text: &str) -> Result<Listen, Problem> {
     let bad = || Problem::BadListen(text.to_owned());
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(Listen::Unix);
@@ -219,6 +255,20 @@ mod tests {
         assert_eq!(size("2GiB"), Ok(2 << 30));
         for bad in ["", "4096", "1MB", "1kib", "1.5MiB", "99999999999GiB", "MiB"] {
             assert_eq!(size(bad), Err(Problem::BadSize(bad.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_share_of_reads_is_shown_as_it_is_read() {
+        for text in ["off", "0.01%", "0.5%", "1%", "2.25%", "10%"] {
+            assert_eq!(hedge(text).unwrap().to_string(), text);
+        }
+        assert_eq!(hedge("1.50%").unwrap(), Hedge(150));
+        for bad in ["", "1", "%", "1.%", ".5%", "0.001%", "-1%", "1 %", "on"] {
+            assert_eq!(hedge(bad), Err(Problem::BadShare(bad.to_owned())), "{bad}");
+        }
+        for out in ["0%", "0.00%", "10.01%", "99999999999%"] {
+            assert!(hedge(out).is_err(), "{out}");
         }
     }
 

@@ -11,7 +11,7 @@ pub mod report;
 pub mod wire;
 
 pub use report::{
-    AccessReport, DaemonReport, FenceLevel, PathReport, PathState, StatusReport, VolumeReport,
-    VolumeState, VolumeTotals,
+    AccessReport, DaemonReport, Duty, FenceLevel, PathReport, PathState, StatusReport,
+    VolumeReport, VolumeState, VolumeTotals,
 };
 pub use wire::{Answer, Ask, Refusal, Request, WireError};

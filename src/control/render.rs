@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::human::{bytes, count, duration, millis};
-use super::report::{AccessReport, PathReport, PathState, StatusReport, VolumeReport, VolumeState};
+use super::report::{
+    AccessReport, Duty, PathReport, PathState, StatusReport, VolumeReport, VolumeState,
+};
 
 /// The whole report, ending with a newline.
 #[must_use]
@@ -71,7 +73,10 @@ fn state(volume: &VolumeReport) -> String {
     match (volume.state, since) {
         (VolumeState::NoPath, Some(since)) => format!("NO PATH for {since}, I/O waits"),
         (VolumeState::Failing, Some(since)) => format!("NO PATH for {since}, I/O FAILS"),
-        (state, _) => state.to_string(),
+        (state, _) => match volume.slow_ms.map(millis) {
+            Some(since) => format!("{state}, all paths slow for {since}"),
+            None => state.to_string(),
+        },
     }
 }
 
@@ -108,8 +113,16 @@ fn now(volume: &VolumeReport) -> String {
 
 fn totals(volume: &VolumeReport) -> String {
     let totals = &volume.totals;
+    let hedges = match totals.hedges {
+        0 => String::new(),
+        hedges => format!(
+            "; {}, {} won",
+            count(hedges, "hedged read"),
+            totals.hedges_won
+        ),
+    };
     format!(
-        "{} ({}), {} ({}), {}, {}; {}; {}; slowest {}",
+        "{} ({}), {} ({}), {}, {}; {}; {}; slowest {}{hedges}",
         count(totals.reads, "read"),
         bytes(totals.read_bytes),
         count(totals.writes, "write"),
@@ -191,9 +204,15 @@ fn table(paths: &[PathReport]) -> String {
 fn row(path: &PathReport) -> [String; 12] {
     let rtt = path.last_rtt_us.map(Duration::from_micros);
     let fencing = if path.fencing { " (fencing)" } else { "" };
+    let duty = match (path.duty, path.out_ms.map(millis)) {
+        _ if path.state != PathState::Ready => String::new(),
+        (Duty::InUse, _) => String::new(),
+        (duty, Some(left)) => format!(" ({}, {left} left)", duty.describe()),
+        (duty, None) => format!(" ({})", duty.describe()),
+    };
     [
         printable(&path.name),
-        format!("{}{fencing}", path.state),
+        format!("{}{fencing}{duty}", path.state),
         path.access.as_ref().map_or_else(|| "-".to_owned(), access),
         path.tier
             .map_or_else(|| "-".to_owned(), |tier| tier.to_string()),
@@ -287,6 +306,22 @@ db: degraded, 1 of 2 paths ready
         );
         report.volumes[0].paths[0].access = None;
         assert!(text(&report).contains("STATE           TIER  "));
+    }
+
+    #[test]
+    fn a_path_that_is_ready_and_not_in_use_says_so() {
+        let mut report = report();
+        let volume = &mut report.volumes[0];
+        let path = &mut volume.paths[0];
+        (path.duty, path.out_ms) = (Duty::Ejected, Some(4_000));
+        (volume.totals.hedges, volume.totals.hedges_won) = (7, 5);
+        volume.slow_ms = Some(90_000);
+        let shown = text(&report);
+        assert!(shown.contains("ready (ejected, 4.0s left)"), "{shown}");
+        assert!(shown.contains("slowest 812ms; 7 hedged reads, 5 won\n"));
+        assert!(shown.contains("\ndb: degraded, all paths slow for 1m30s, 1 of 2"));
+        report.volumes[0].paths[0].state = PathState::Down;
+        assert!(!text(&report).contains("ejected"));
     }
 
     #[test]

@@ -141,6 +141,9 @@ pub struct VolumeReport {
     pub ghosts: u64,
     /// For how long no path has been usable; absent while one is.
     pub no_path_ms: Option<u64>,
+    /// For how long all paths have been answering far more slowly than they used to.
+    #[serde(default)]
+    pub slow_ms: Option<u64>,
     /// What it did.
     pub totals: VolumeTotals,
     /// Its paths, in the order of the configuration.
@@ -172,6 +175,15 @@ pub struct VolumeTotals {
     pub quiesced: u64,
     /// The longest time from a request to its answer.
     pub slowest_ms: u64,
+    /// Reads that were late and sent on a second path.
+    #[serde(default)]
+    pub hedges: u64,
+    /// Those that the second path answered first.
+    #[serde(default)]
+    pub hedges_won: u64,
+    /// Those that the first path answered first.
+    #[serde(default)]
+    pub hedges_wasted: u64,
 }
 
 /// The states of a path.
@@ -233,6 +245,37 @@ pub struct AccessReport {
     pub preferred: bool,
 }
 
+/// Whether a path that is ready is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Duty {
+    /// It is.
+    #[default]
+    InUse,
+    /// With few commands at a time: it came back a moment ago.
+    SlowStart,
+    /// Only if no other path is: it was slower than its peers, or failed more commands.
+    Ejected,
+    /// Only if no other path is: it was lost too often.
+    HeldDown,
+    /// Only if no other path is: it shows by reads whether it is as fast as its peers.
+    OnTrial,
+}
+
+impl Duty {
+    /// In words.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::InUse => "in use",
+            Self::SlowStart => "slow start",
+            Self::Ejected => "ejected",
+            Self::HeldDown => "held down",
+            Self::OnTrial => "on trial",
+        }
+    }
+}
+
 /// A path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathReport {
@@ -266,6 +309,15 @@ pub struct PathReport {
     pub incarnation: u32,
     /// A login that fences its lost session is under way over another path.
     pub fencing: bool,
+    /// Whether the volume uses it while it is ready.
+    #[serde(default)]
+    pub duty: Duty,
+    /// For how long it will not be used yet, while it is ejected or held down.
+    #[serde(default)]
+    pub out_ms: Option<u64>,
+    /// Times that it was put out of use for being worse than its peers.
+    #[serde(default)]
+    pub ejections: u64,
     /// Commands in flight.
     pub in_flight: u64,
     /// Commands answered.
@@ -302,6 +354,9 @@ pub(crate) mod samples {
             since_ms: 7_800_000,
             incarnation: 1,
             fencing: false,
+            duty: Duty::InUse,
+            out_ms: None,
+            ejections: 0,
             in_flight: 3,
             commands: 1001,
             bytes: 1001 * 4096,
@@ -355,6 +410,7 @@ pub(crate) mod samples {
             writes_held: 1,
             ghosts: 2,
             no_path_ms: None,
+            slow_ms: None,
             totals: VolumeTotals {
                 reads: 1000,
                 writes: 1,

@@ -35,6 +35,11 @@ pub enum Action {
         /// The link.
         link: LinkId,
     },
+    /// Tell what the kernel knows of the link's connection; answer with [`super::Engine::on_network`].
+    Observe {
+        /// The link.
+        link: LinkId,
+    },
     /// Close the client's connection; what it was promised has been written, or it broke the protocol.
     CloseClient {
         /// The client.
@@ -61,6 +66,7 @@ impl fmt::Display for Action {
             Self::Dial { link, via, to } if link.path == *via => write!(f, "{link} dials {to}"),
             Self::Dial { link, via, to } => write!(f, "{link} dials {to} over path {via}"),
             Self::Hangup { link } => write!(f, "{link} hangs up"),
+            Self::Observe { link } => write!(f, "{link} looks at the network"),
             Self::CloseClient { client } => write!(f, "client {} is closed", client.0),
             Self::Online => f.write_str("the unit is exported"),
             Self::PathsUsed => f.write_str("one more path is in use"),

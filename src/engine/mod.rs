@@ -11,6 +11,7 @@
 
 mod action;
 mod groups;
+mod network;
 mod status;
 mod stop;
 
@@ -27,7 +28,7 @@ use crate::nbd::{
 };
 use crate::out_queue::OutQueue;
 use crate::path::message::{Message, TrimMethod, Unit};
-use crate::path::{self, Path, PathConfig, Peers, Surroundings};
+use crate::path::{self, Link, Path, PathConfig, Peers, Surroundings};
 use crate::units::Geometry;
 use crate::volume::{Request, Volume, VolumeConfig};
 
@@ -261,7 +262,7 @@ impl Engine {
             self.paths[index].set_surroundings(surroundings);
             self.paths[index].handle_timeout(now);
         }
-        if self.paths.iter().any(Path::is_suspect) {
+        if self.paths.iter().any(|path| path.wants_witness(now)) {
             for path in self.paths.iter_mut().filter(|path| path.is_ready()) {
                 path.ping_if_quiet(now);
             }
@@ -311,8 +312,12 @@ impl Engine {
         let ready = |path: &Path| path.is_ready();
         Surroundings {
             peers: Peers {
-                heard: others().filter_map(|(_, path)| path.heard()).max(),
+                witness: others()
+                    .filter(|(_, path)| ready(path))
+                    .filter_map(|(_, path)| path.witness())
+                    .max(),
                 usable: others().any(|(_, path)| ready(path)),
+                any: others().any(|(_, path)| ready(path) || path.is_on_probation()),
             },
             wants_fence: self.volume.wants_fence(own),
             fencer_stranded: self.paths[index].fencer_via().is_some_and(|via| {
@@ -335,13 +340,6 @@ impl Engine {
         }
     }
 
-    fn tell_surroundings(&mut self) {
-        for index in 0..self.paths.len() {
-            let surroundings = self.surroundings(index);
-            self.paths[index].set_surroundings(surroundings);
-        }
-    }
-
     /// Carries news between clients, volume and paths until there are none.
     pub fn pump(&mut self, now: Instant) {
         loop {
@@ -359,11 +357,7 @@ impl Engine {
                 self.paths[index].fence_early(now, surroundings);
             }
         }
-        if self.volume.is_starved()
-            != std::mem::replace(&mut self.starved, self.volume.is_starved())
-        {
-            self.tell_surroundings();
-        }
+        self.heed_starvation(now);
         self.carry_actions();
         self.close_finished();
         if self.volume.unit().is_some() {
@@ -496,6 +490,12 @@ impl Engine {
                     }
                     path::Action::Hangup { link } => Action::Hangup {
                         link: LinkId { path: own, link },
+                    },
+                    path::Action::Observe => Action::Observe {
+                        link: LinkId {
+                            path: own,
+                            link: Link::Main,
+                        },
                     },
                 });
             }

@@ -61,7 +61,7 @@ impl Engine {
     /// written, there is no such cache, or the flush of the stop succeeded.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
-        let cached = |unit: &crate::path::message::Unit| unit.features.write_cache;
+        let cached = |unit: &crate::path::message::Unit| unit.features.caches();
         let needed =
             self.volume.has_written() && self.volume.unit().is_some_and(|unit| cached(unit));
         self.last_flush == LastFlush::Done || !needed

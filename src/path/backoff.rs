@@ -8,6 +8,9 @@ const FIRST: Duration = Duration::from_millis(50);
 /// No wait is longer, so that a path is back at most this long after its portal.
 const CAP: Duration = Duration::from_secs(5);
 
+/// The same while no path of the volume carries I/O: everything waits for the first that is back.
+const CAP_ALONE: Duration = Duration::from_secs(1);
+
 /// So long in use, and the next loss starts from the beginning.
 const HEALTHY: Duration = Duration::from_secs(30);
 
@@ -42,8 +45,8 @@ impl Backoff {
         self.up_since = Some(now);
     }
 
-    /// An attempt failed, or a session was lost: how long to wait.
-    pub(super) fn on_down(&mut self, now: Instant) -> Duration {
+    /// An attempt failed, or a session was lost: how long to wait; `alone` if no other path carries I/O.
+    pub(super) fn on_down(&mut self, now: Instant, alone: bool) -> Duration {
         let was_healthy = self
             .up_since
             .take()
@@ -56,7 +59,8 @@ impl Backoff {
         if exponent == 0 {
             return Duration::ZERO;
         }
-        let ceiling = FIRST.saturating_mul(1 << (exponent - 1).min(16)).min(CAP);
+        let cap = if alone { CAP_ALONE } else { CAP };
+        let ceiling = FIRST.saturating_mul(1 << (exponent - 1).min(16)).min(cap);
         let millis = u64::try_from(ceiling.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(millis / 2 + self.random() % (millis / 2 + 1))
     }
@@ -74,10 +78,10 @@ mod tests {
     fn waits_double_up_to_the_cap_and_never_end() {
         let mut backoff = Backoff::new(7);
         let now = Instant::now();
-        assert_eq!(backoff.on_down(now), Duration::ZERO);
+        assert_eq!(backoff.on_down(now, false), Duration::ZERO);
         let mut last_ceiling = FIRST;
         for _ in 0..100 {
-            let wait = backoff.on_down(now);
+            let wait = backoff.on_down(now, false);
             assert!(
                 wait >= last_ceiling / 2 && wait <= last_ceiling,
                 "{wait:?} of {last_ceiling:?}"
@@ -88,19 +92,29 @@ mod tests {
     }
 
     #[test]
+    fn where_everything_waits_for_it_a_path_is_tried_every_second() {
+        let mut backoff = Backoff::new(7);
+        let now = Instant::now();
+        for _ in 0..100 {
+            assert!(backoff.on_down(now, true) <= CAP_ALONE);
+        }
+        assert!(backoff.on_down(now, false) > CAP_ALONE);
+    }
+
+    #[test]
     fn only_a_long_time_in_use_starts_from_the_beginning() {
         let mut backoff = Backoff::new(7);
         let now = Instant::now();
         for _ in 0..5 {
-            backoff.on_down(now);
+            backoff.on_down(now, false);
         }
         backoff.on_up(now);
         assert!(
-            backoff.on_down(now + HEALTHY / 2) > Duration::ZERO,
+            backoff.on_down(now + HEALTHY / 2, false) > Duration::ZERO,
             "a flapping path waits"
         );
         backoff.on_up(now);
-        assert_eq!(backoff.on_down(now + HEALTHY), Duration::ZERO);
+        assert_eq!(backoff.on_down(now + HEALTHY, false), Duration::ZERO);
     }
 
     #[test]
@@ -108,7 +122,9 @@ mod tests {
         let waits = |seed| {
             let mut backoff = Backoff::new(seed);
             let now = Instant::now();
-            (0..20).map(|_| backoff.on_down(now)).collect::<Vec<_>>()
+            (0..20)
+                .map(|_| backoff.on_down(now, false))
+                .collect::<Vec<_>>()
         };
         assert_eq!(waits(1), waits(1));
         assert_ne!(waits(1), waits(2));

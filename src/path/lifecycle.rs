@@ -143,6 +143,7 @@ impl Path {
         self.probe = None;
         self.passed_barrier = false;
         self.end_access();
+        self.large_pings.on_lost();
         // A login hears the target, but takes no unit attention off it.
         if self.admitted {
             self.heard_before = self.heard();
@@ -183,7 +184,8 @@ impl Path {
                 tasks,
             });
         }
-        self.backoff.on_down(now)
+        let alone = !self.surroundings.peers.any;
+        self.backoff.on_down(now, alone)
     }
 
     /// Hands on what the session has reported of the volume's tasks: those are no longer its to lose.
@@ -408,7 +410,7 @@ impl Path {
             }
             State::Probation {
                 asked: Some(asked), ..
-            } if asked + self.config.detect.command <= now => {
+            } if self.probe_is_lost(now, asked) => {
                 self.lose(now, "a probe of the probation was not answered in time");
             }
             State::Probation { .. } => self.drive_probation(now),
@@ -434,8 +436,11 @@ impl Path {
             self.watch_access(now);
         }
         self.check_health(now);
+        self.check_uplink(now);
+        self.check_network(now);
         self.check_stale(now);
         self.check_draining(now);
+        self.watch_network(now);
     }
 
     /// A new task id for a command of the path itself.

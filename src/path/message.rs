@@ -32,8 +32,9 @@ pub enum TrimMethod {
 pub struct Features {
     /// Writes honour the FUA bit (DPOFUA of the MODE SENSE header).
     pub fua: bool,
-    /// There is a volatile write cache (WCE of the caching page).
-    pub write_cache: bool,
+    /// There is a volatile write cache (WCE of the caching page), if the unit said: it may refuse to for a
+    /// while.
+    pub write_cache: Option<bool>,
     /// Writes are refused (WP of the MODE SENSE header).
     pub write_protected: bool,
     /// A rotating medium (VPD B1h).
@@ -51,13 +52,23 @@ pub struct Features {
 }
 
 impl Features {
+    /// Whether what was acknowledged may be lost with the unit's power until it is flushed: if nothing is
+    /// known, it may.
+    #[must_use]
+    pub fn caches(&self) -> bool {
+        self.write_cache != Some(false)
+    }
+
     /// What holds over both paths: another port of the same unit may have other limits. What clients were
     /// told that there is stays.
     #[must_use]
     pub fn common(&self, other: &Self) -> Self {
         Self {
             fua: self.fua && other.fua,
-            write_cache: self.write_cache || other.write_cache,
+            write_cache: match (self.write_cache, other.write_cache) {
+                (Some(one), Some(other)) => Some(one || other),
+                (one, other) => one.or(other),
+            },
             transfer_blocks_max: self.transfer_blocks_max.min(other.transfer_blocks_max),
             trim: match (self.trim, other.trim) {
                 (
@@ -255,6 +266,13 @@ pub enum Order {
     ReadAccess,
     /// Ask the target for the path's port group to become active/optimized.
     Activate,
+    /// What the volume decided, for the path's journal.
+    Note {
+        /// What.
+        what: &'static str,
+        /// What it concluded that from.
+        why: String,
+    },
     /// A write of this session may still execute although the target reported its end: give the session
     /// up, so that it can be fenced.
     GiveUp,

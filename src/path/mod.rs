@@ -26,13 +26,13 @@ mod access;
 mod admission;
 mod advice;
 mod backoff;
-mod deadlines;
 mod fencer;
 mod fencing;
 mod health;
 mod journal;
 mod lifecycle;
 pub mod message;
+mod network;
 mod patience;
 mod probe;
 mod proof;
@@ -40,7 +40,9 @@ mod status;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod transition;
+mod uplink;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -60,14 +62,19 @@ use access::Access;
 use backoff::Backoff;
 use fencer::{Fencer, Proof};
 use fencing::Place;
-pub use health::{Detect, Peers};
+use health::Silence;
+pub use health::{Detect, Peers, Witness};
 use journal::Journal;
 pub use journal::PathEvent;
 use message::{Message, Order};
+use network::NetClock;
+pub use network::NetworkView;
 use patience::Patience;
-use probe::Probe;
+use probe::{LargePings, Probe};
 pub use status::{PathState, PathStatus};
 use transition::Trouble;
+pub use uplink::Uplink;
+use uplink::UplinkClock;
 
 /// A TCP connection is given up after so long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -129,6 +136,8 @@ pub enum Action {
         /// Which connection.
         link: Link,
     },
+    /// Tell what the kernel knows of the main connection, with [`Path::on_network`].
+    Observe,
 }
 
 /// What the engine knows of the volume's other paths.
@@ -241,9 +250,15 @@ pub struct Path {
     logging_out: bool,
     messages: VecDeque<Message>,
     actions: VecDeque<Action>,
-    last_rtt: Option<Duration>,
-    /// When the session's silence was judged last.
-    health_checked: Instant,
+    /// Pings of full size.
+    large_pings: LargePings,
+    /// When the newest ping was sent that the target answered, and how long that took.
+    pong: Option<(Instant, Duration)>,
+    /// Whether the network carries what is sent.
+    network: NetClock,
+    /// Whether its own end of the network is there.
+    uplink: UplinkClock,
+    silence: Silence,
     /// Of the unit as last identified.
     geometry: Option<Geometry>,
     /// Portal group of each session that was in use and may not be fenced yet: only a login in the same group
@@ -307,8 +322,11 @@ impl Path {
             logging_out: false,
             messages: VecDeque::new(),
             actions: VecDeque::new(),
-            last_rtt: None,
-            health_checked: now,
+            large_pings: LargePings::default(),
+            pong: None,
+            network: NetClock::default(),
+            uplink: UplinkClock::default(),
+            silence: Silence::new(now),
             geometry: None,
             groups: BTreeMap::new(),
             redirected: None,
@@ -361,6 +379,12 @@ impl Path {
         matches!(self.state, State::Ready)
     }
 
+    /// Whether it may carry commands where no path is ready.
+    #[must_use]
+    pub fn is_on_probation(&self) -> bool {
+        matches!(self.state, State::Probation { .. })
+    }
+
     /// Whether the path waits for an answer that others can confirm to be missing.
     #[must_use]
     pub fn is_suspect(&self) -> bool {
@@ -401,7 +425,9 @@ impl Path {
         match link {
             Link::Main if matches!(self.state, State::Connecting { .. }) => {
                 self.session = Some(session);
+                self.network = NetClock::default();
                 self.enter(now, State::LoggingIn, "connected");
+                self.watch_network(now);
             }
             Link::Main => self.actions.push_back(Action::Hangup { link }),
             Link::Fencer => match &mut self.fencer {
@@ -437,6 +463,7 @@ impl Path {
         match link {
             Link::Main => {
                 self.ended_by_target();
+                self.large_pings.on_closed();
                 let error = self.session.as_ref().and_then(Session::on_closed);
                 if self.proof.as_ref().is_some_and(|proof| proof.main_closed) {
                     self.lose_quietly(
@@ -491,6 +518,7 @@ impl Path {
         let session = session.expect("commands go to paths with free slots");
         session.submit(now, task);
         self.watch_progress(now);
+        self.watch_network(now);
     }
 
     /// A command went out: it is looked at when it could have made no progress for too long.
@@ -511,8 +539,10 @@ impl Path {
             Order::GiveUp => {}
             Order::ReadAccess => self.read_access(now),
             Order::Activate => self.activate(now),
+            Order::Note { what, why } => self.journal.note(now, self.incarnation, what, &why),
             Order::Recheck => self.recheck(now, "the target says that the unit may have changed"),
         }
+        self.watch_network(now);
     }
 
     /// Asks the target for a sign of life unless one is due already.
@@ -521,6 +551,7 @@ impl Path {
             && session.oldest_ping().is_none()
         {
             session.ping(now);
+            self.watch_network(now);
         }
     }
 

@@ -42,8 +42,9 @@ const NOT_READY_PAUSE: Duration = Duration::from_millis(200);
 /// Repeats of one step for unit attentions or BUSY.
 const REPEATS_MAX: u32 = 16;
 
-/// Blocks read by the last probe of a probation: full-sized segments, which a path MTU black hole swallows.
-const FULL_SIZE_READ: u64 = 256 << 10;
+/// Bytes that the last probe of a probation sends as a ping's data, and reads: full-sized segments both ways,
+/// which a path MTU black hole swallows. No more, for a target may hang on a connection that takes nothing.
+const FULL_SIZE: u64 = 16 << 10;
 
 /// Stands in an identity of which only the names are known.
 const UNKNOWN_SIZE: Geometry = Geometry::ONE_BLOCK;
@@ -383,6 +384,36 @@ fn command(step: Step) -> Command {
     }
 }
 
+/// Pings with data, which not every target may bear.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LargePings {
+    sent: bool,
+    /// Times in a row that the target closed the connection instead of an answer.
+    refused: u32,
+}
+
+impl LargePings {
+    /// A ping was answered.
+    pub(super) fn answered(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The target closed the connection.
+    pub(super) fn on_closed(&mut self) {
+        self.refused += u32::from(std::mem::take(&mut self.sent));
+    }
+
+    /// The session is over.
+    pub(super) fn on_lost(&mut self) {
+        self.sent = false;
+    }
+
+    /// Once may be a coincidence.
+    fn are_refused(&self) -> bool {
+        self.refused > 1
+    }
+}
+
 impl Path {
     /// Sends the probe's first command, or reads an answer and sends the next.
     pub(super) fn drive_probe(&mut self, now: Instant, answer: Option<Option<Completion>>) {
@@ -443,7 +474,8 @@ impl Path {
     /// A probe of the probation: is the unit there, and do full-sized segments pass?
     pub(super) fn send_probation(&mut self, now: Instant, full_size: bool) {
         let read = self.geometry.and_then(|geometry| {
-            let bytes = FULL_SIZE_READ.min(geometry.bytes());
+            let bytes = FULL_SIZE.max(u64::from(geometry.block_size()));
+            let bytes = bytes.min(geometry.bytes());
             Some((geometry, geometry.range(0, bytes).ok()?))
         });
         // The barrier of the login may have been refused at the door, by the access state or a reservation.
@@ -453,10 +485,20 @@ impl Path {
         };
         match read {
             Some((geometry, range)) if full_size => {
+                self.ping_full_size(now);
                 let command = Command::transfer(crate::scsi::cdb::Direction::Read, range, false);
                 self.send_sized(now, &command, attribute, geometry.block_size());
             }
             _ => self.send_own(now, &Command::TestUnitReady, attribute),
+        }
+    }
+
+    /// Unless this target closes the connection on such a ping.
+    fn ping_full_size(&mut self, now: Instant) {
+        let session = self.session.as_mut().and_then(Session::full_feature);
+        if let Some(session) = session.filter(|_| !self.large_pings.are_refused()) {
+            session.ping_sized(now, usize::try_from(FULL_SIZE).unwrap_or(usize::MAX));
+            self.large_pings.sent = true;
         }
     }
 

@@ -77,7 +77,7 @@ impl Path {
             fencing: self.fencer.is_some(),
             access: self.access.known(),
             own_commands: usize::from(self.own.is_some()) + usize::from(self.access.is_asking()),
-            last_rtt: self.last_rtt,
+            last_rtt: self.pong.map(|(_, rtt)| rtt),
         }
     }
 }

@@ -9,7 +9,6 @@ use crate::limits;
 use crate::task::Completion;
 
 use super::fencer::unit_attention;
-use super::health::Judgement;
 use super::message::Message;
 use super::probe;
 use super::{Path, State};
@@ -28,11 +27,15 @@ impl Path {
         }
         self.send_unsent(now);
         self.check_draining(now);
+        self.trust_again(now);
+        self.watch_network(now);
+    }
+
+    /// A suspect path was heard since, and what it is sent arrives.
+    pub(super) fn trust_again(&mut self, now: Instant) {
         let leaving = self.logging_out || self.draining.is_some();
-        if matches!(self.state, State::Suspect)
-            && !leaving
-            && self.heard().is_some_and(|heard| heard >= now)
-        {
+        let heard = self.heard().is_some_and(|heard| heard >= self.since);
+        if matches!(self.state, State::Suspect) && !leaving && heard && self.is_reached(now) {
             self.enter(now, State::Ready, "answers again");
         }
     }
@@ -96,7 +99,10 @@ impl Path {
                     self.lose(now, "the target refused ABORT TASK");
                 }
             }
-            Event::PingAnswered { rtt } => self.last_rtt = Some(rtt),
+            Event::PingAnswered { rtt } => {
+                self.large_pings.answered();
+                self.pong = now.checked_sub(rtt).map(|asked| (asked, rtt));
+            }
             Event::Async(event) => self.on_async(now, event),
             Event::LoggedOut { time2wait } => {
                 self.not_before = Some(now + time2wait.min(TIME2WAIT_MAX));
@@ -201,36 +207,6 @@ impl Path {
             self.draining = None;
             session.logout(now);
             self.logging_out = true;
-        }
-    }
-
-    pub(super) fn check_health(&mut self, now: Instant) {
-        let (detect, peers) = (self.config.detect, self.surroundings.peers);
-        self.health_checked = now;
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        let Some(heard) = session.last_received() else {
-            return;
-        };
-        let Some(session) = session.full_feature() else {
-            return;
-        };
-        let Some(pinged) = session.oldest_ping() else {
-            if detect.ping_due(now, heard, session.outstanding() > 0) {
-                session.ping(now);
-            }
-            return;
-        };
-        // What arrives is a sign of life as well: an answer may stand in line behind a lot of data.
-        match detect.judge(now, pinged.max(heard), peers) {
-            Judgement::Well => {}
-            Judgement::Suspect => {
-                if matches!(self.state, State::Ready) {
-                    self.enter(now, State::Suspect, "silent");
-                }
-            }
-            Judgement::Lost(why) => self.lose(now, why),
         }
     }
 

@@ -5,6 +5,8 @@ mod access;
 mod fencing;
 mod health;
 mod lifecycle;
+mod network;
+mod uplink;
 
 use std::collections::VecDeque;
 
@@ -213,6 +215,10 @@ pub(super) struct Bench {
     /// What commands are answered with; `None` keeps them waiting.
     pub(super) disk: Box<Disk>,
     pub(super) pongs: bool,
+    /// What the kernel says of the main connection; by default all is acknowledged.
+    pub(super) kernel: Box<dyn FnMut(Instant) -> NetworkView>,
+    /// How often it was asked.
+    pub(super) looks: u32,
     window: u32,
     next_task: u64,
 }
@@ -263,6 +269,8 @@ impl Bench {
             group: "1",
             disk: Box::new(|cdb, _| Some(disk(cdb))),
             pongs: true,
+            kernel: Box::new(|_| NetworkView::default()),
+            looks: 0,
             window: 64,
             next_task: 0,
         };
@@ -279,6 +287,11 @@ impl Bench {
                 Action::Hangup { link } => {
                     self.wires.remove(&link);
                     self.dialing.retain(|(other, _)| *other != link);
+                }
+                Action::Observe => {
+                    self.looks += 1;
+                    let view = (self.kernel)(self.now);
+                    self.path.on_network(self.now, view);
                 }
             }
         }

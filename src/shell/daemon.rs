@@ -4,6 +4,7 @@
 //! run on the runtime that [`Daemon::start`] is called in.
 
 mod assemble;
+mod interfaces;
 mod report;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +30,8 @@ use super::nbd_listen::{NbdListener, ReadyClient};
 use super::state::{StateDir, StateError, VolumeState};
 use super::volume_task::{self, Ask, Found, Stopped, VolumeHandle, VolumeTask};
 
-pub use assemble::AssembleError;
+pub use assemble::{AssembleError, session_config};
+use interfaces::InterfaceNews;
 
 /// An NBD socket gives whoever opens it the whole disk: it is its owner's alone.
 const SOCKET_MODE: u32 = 0o600;
@@ -106,9 +108,11 @@ impl Daemon {
         let threads = threads.min(config.volumes.len()).max(1);
         let mut jobs: Vec<Vec<Job>> = (0..threads).map(|_| Vec::new()).collect();
         let mut volumes = Vec::new();
+        let interfaces = InterfaceNews::watch(&stop, &listeners);
         for (index, volume) in config.volumes.iter().enumerate() {
             let (running, job) = start_volume(config, volume, &dir, &stop, &listeners)?;
             jobs[index % threads].push(job);
+            interfaces.tell(running.handle.clone());
             volumes.push(running);
         }
         let threads = jobs
@@ -263,6 +267,7 @@ fn start_volume(
         .map(|path| Source {
             nic: path.nic.clone(),
             address: path.source,
+            patience: Some(volume.detect.command),
         })
         .collect();
     let span = tracing::info_span!("volume", name = volume.name);

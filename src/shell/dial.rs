@@ -9,9 +9,8 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::iscsi::name::PortalAddr;
 
-/// The kernel's own bound on unacknowledged bytes: far above our detection times, so that a path that only
-/// pauses is ours to judge, and far below the kernel's fifteen minutes.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
+/// [`Source::patience`], if there is none: far below the kernel's fifteen minutes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a path's connections leave from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +19,9 @@ pub struct Source {
     pub nic: Option<String>,
     /// Source address.
     pub address: Option<IpAddr>,
+    /// The kernel ends a connection whose bytes are not acknowledged, or whose window stays closed, for so
+    /// long (`TCP_USER_TIMEOUT`). Above the detection times: a path that only pauses is ours to judge.
+    pub patience: Option<Duration>,
 }
 
 /// Why there is no connection; names the portal and what to do.
@@ -134,19 +136,19 @@ async fn connect(
         Some(Protocol::TCP),
     )
     .map_err(failed)?;
-    prepare(&socket).map_err(failed)?;
+    prepare(&socket, source.patience.unwrap_or(PATIENCE)).map_err(failed)?;
     bind(&socket, source)?;
     let socket = TcpSocket::from_std_stream(socket.into());
     socket.connect(address).await.map_err(failed)
 }
 
-fn prepare(socket: &Socket) -> io::Result<()> {
+fn prepare(socket: &Socket, patience: Duration) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     // However this connection ends, by a crash of ours too: what the target has not acknowledged by then
     // is dropped, not sent again for minutes, when its fence or its quiesce time may be over.
     socket.set_linger(Some(Duration::ZERO))?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
+    socket.set_tcp_user_timeout(Some(patience))?;
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(10))
         .with_interval(Duration::from_secs(5));
@@ -189,7 +191,8 @@ mod tests {
     #[test]
     fn a_connection_is_set_to_end_abortively_from_its_beginning() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
-        prepare(&socket).unwrap();
+        prepare(&socket, PATIENCE).unwrap();
         assert_eq!(socket.linger().unwrap(), Some(Duration::ZERO));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(PATIENCE));
     }
 }

@@ -3,7 +3,7 @@
 //! Where many requests are in flight, their answers come one by one, and each would cost a turn: a wake-up, a
 //! read, a write to the other side, and the same there. As a network card holds back its interrupts, a volume
 //! thread that has nothing to do waits a little before it asks its sockets again: a small part of what a
-//! request takes anyway, and never longer than [`HOLD_MAX`]. Under a shallow queue, where each request is
+//! request takes anyway, and never longer than 100 µs. Under a shallow queue, where each request is
 //! waited for, it does not wait at all.
 
 use std::cell::RefCell;

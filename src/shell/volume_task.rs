@@ -5,6 +5,7 @@
 //! awaits nothing.
 
 mod handle;
+mod network;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use super::room::Rooms;
 use super::stream::Stream;
 
 pub use handle::{Ask, Found, Inbox, Stopped, VolumeHandle, channel};
+use network::Network;
 use stop::{StopPhase, Stopping};
 
 /// Vectored writes to one socket in one turn, so that no client and no path starves another.
@@ -75,6 +77,7 @@ pub struct VolumeTask {
     online: watch::Sender<Option<Found>>,
     span: tracing::Span,
     timer: Pin<Box<Sleep>>,
+    network: Network,
     stopping: Option<Stopping>,
 }
 
@@ -120,6 +123,7 @@ impl VolumeTask {
             online,
             span,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            network: Network::default(),
             stopping: None,
         }
     }
@@ -233,6 +237,7 @@ impl VolumeTask {
                 // The same.
                 let _ = done.send(());
             }
+            Ask::Interfaces(interfaces) => self.on_interfaces(now, interfaces),
             Ask::Stop { limit, done } => {
                 self.engine.begin_stop();
                 let phase = StopPhase::Drain;
@@ -292,12 +297,14 @@ impl VolumeTask {
                         .on_closed(now, link, &format!("no random bytes: {error}"));
                     return;
                 }
+                self.note_way(link, &stream);
                 let open = Connection::Open {
                     stream: Stream::Tcp(stream),
                     input: BytesMut::new(),
                 };
                 self.links.insert(link, (dial, open));
                 self.engine.on_connected(now, link, Entropy::new(random));
+                self.judge_uplink(now, link.path);
             }
             Ok(stream) => dial::close_abortively(stream),
             Err(error) if current => {
@@ -388,6 +395,7 @@ impl VolumeTask {
                     self.replace_link(link, Some((number, Connection::Dialing(abort))));
                 }
                 Action::Hangup { link } => self.replace_link(link, None),
+                Action::Observe { link } => self.observe(now, link),
                 Action::CloseClient { client } => self.drop_client(client, "finished"),
                 Action::Online | Action::PathsUsed => {
                     let unit = self.engine.export_info().zip(self.engine.unit());

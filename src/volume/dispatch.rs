@@ -1,14 +1,16 @@
 //! Waiting commands go to paths with free slots, oldest first.
 
+use std::ops::Bound;
 use std::time::Instant;
 
 use policies::{Candidates, Direction, IoView};
 
 use crate::ids::{Incarnation, Lun, PathId, TaskId};
-use crate::task::{Task, TaskAttribute};
+use crate::task::{Cdb, DataTransfer, Task, TaskAttribute};
+use crate::units::Geometry;
 
 use super::command::Op;
-use super::{Attempt, Volume};
+use super::{Attempt, CommandOrder, Volume};
 
 /// One attempt to be made: hand the task to that path.
 #[derive(Debug)]
@@ -27,56 +29,113 @@ impl Volume {
         self.roster.route_mut(path).set_slots(slots);
     }
 
-    /// Sends waiting commands on paths with free slots.
+    /// Sends waiting commands on paths with free slots; then what the volume asks for itself.
     pub fn dispatch(&mut self, now: Instant) {
         let Some(unit) = self.unit.clone() else {
             return;
         };
-        while let Some(&order) = self.ready.first() {
-            let command = &self.commands[&order];
-            self.roster.candidates(command.avoid, &mut self.views);
-            let Some(candidates) = Candidates::new(&self.views) else {
-                break;
+        self.before_dispatch(now);
+        let mut next = self.ready.first().copied();
+        while let Some(order) = next {
+            next = match self.choose(now, order, unit.geometry) {
+                Some((path, io)) => {
+                    self.ready.remove(&order);
+                    let task = self.send(now, order, path, io, unit.geometry);
+                    if io.direction == Direction::Read {
+                        self.after_read(now, order, (task, path), &io, unit.geometry);
+                    }
+                    self.ready.first().copied()
+                }
+                // One that must not go where it failed may have to wait while others need not.
+                None if self.commands[&order].avoid.is_some() => {
+                    let after = (Bound::Excluded(order), Bound::Unbounded);
+                    self.ready.range(after).next().copied()
+                }
+                None => None,
             };
-            let bytes = command.op.data_len(unit.geometry);
-            let io = io_view(&command.op, bytes);
-            let pick = self.config.policy.choose(now, &io, candidates);
-            let path = PathId(pick.path());
-            if self.roster.route(path).slots_free() == 0 {
-                break;
-            }
-            self.config.policy.on_dispatch(now, pick.path(), &io);
-            let (cdb, data) = command.op.build(unit.geometry);
-            let id = TaskId(self.next_task);
-            self.next_task += 1;
-            let route = self.roster.route_mut(path);
-            route.on_dispatch(now, id, bytes);
-            let incarnation = route.incarnation;
-            self.ready.remove(&order);
-            self.attempts.insert(
-                id,
-                Attempt {
-                    command: order,
-                    path,
-                    incarnation,
-                    sent: now,
-                    bytes,
-                },
-            );
-            let lun = Lun::from_wire([0; 8]);
-            let task = Task {
-                id,
-                lun,
-                cdb,
-                attribute: TaskAttribute::Simple,
-                data,
-            };
-            self.submissions.push_back(Submission {
+        }
+        self.after_dispatch(now);
+    }
+
+    /// The path that a command goes to now; `None`: it waits.
+    fn choose(
+        &mut self,
+        now: Instant,
+        order: CommandOrder,
+        geometry: Geometry,
+    ) -> Option<(PathId, IoView)> {
+        let command = &self.commands[&order];
+        self.roster.candidates(command.avoid, &mut self.views);
+        if self.gray.any_away() {
+            let policy = &self.config.policy;
+            self.roster
+                .hold_back(&mut self.views, |view| policy.tier(view));
+        }
+        let bytes = command.op.data_len(geometry);
+        let io = io_view(&command.op, bytes);
+        let candidates = Candidates::new(&self.views)?;
+        let path = PathId(self.config.policy.choose(now, &io, candidates).path());
+        let room = self.roster.route(path).slots_free() > 0;
+        room.then_some((path, io))
+    }
+
+    /// Sends a command on a path that has room for it.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        order: CommandOrder,
+        path: PathId,
+        io: IoView,
+        geometry: Geometry,
+    ) -> TaskId {
+        self.config.policy.on_dispatch(now, path.0, &io);
+        self.gray.on_dispatch(now);
+        if self.gray.any_away() {
+            self.roster.spend(path);
+        }
+        let command = &self.commands[&order];
+        let (cdb, data) = command.op.build(geometry);
+        let id = TaskId(self.next_task);
+        self.next_task += 1;
+        let route = self.roster.route_mut(path);
+        route.on_dispatch(now, id, &io, command.rivals.is_some());
+        let incarnation = route.incarnation;
+        self.attempts.insert(
+            id,
+            Attempt {
+                command: order,
                 path,
                 incarnation,
-                task,
-            });
-        }
+                sent: now,
+                io,
+                orphan: false,
+            },
+        );
+        self.submit(path, incarnation, id, cdb, data);
+        id
+    }
+
+    /// Hands a task to its path.
+    pub(super) fn submit(
+        &mut self,
+        path: PathId,
+        incarnation: Incarnation,
+        id: TaskId,
+        cdb: Cdb,
+        data: DataTransfer,
+    ) {
+        let task = Task {
+            id,
+            lun: Lun::from_wire([0; 8]),
+            cdb,
+            attribute: TaskAttribute::Simple,
+            data,
+        };
+        self.submissions.push_back(Submission {
+            path,
+            incarnation,
+            task,
+        });
     }
 }
 

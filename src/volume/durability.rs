@@ -9,12 +9,15 @@
 //! Flushes that were under way when the first one failed fail as well: they promise the same.
 //!
 //! The unit tells each nexus of the same event. What a path tells is old news if another one told of it since
-//! this path was in touch with the unit last, and has a session in use: no further event can have been then.
+//! this path was in touch with the unit last, and has a session that is well: no further event can have been
+//! then. What is taken for old news is taken for that news and no newer one: if that session was dead
+//! already, it will tell of what ended it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use crate::ids::PathId;
+use crate::path::message::Standing;
 
 use super::{Request, Volume};
 
@@ -40,7 +43,7 @@ pub(super) struct Durability {
     failures: u64,
     /// Paths with a session in use.
     in_use: BTreeSet<PathId>,
-    /// When paths last told of a loss of power.
+    /// When paths last told of a loss of power, or when what they told was told first.
     told: BTreeMap<PathId, Instant>,
 }
 
@@ -66,6 +69,11 @@ impl Durability {
         self.lost = true;
     }
 
+    /// A write was acknowledged whose data went with the unit's power: the next flush is to tell.
+    pub(super) fn darken(&mut self) {
+        self.dark = true;
+    }
+
     /// The session of that path is in use, or lost.
     pub(super) fn on_session(&mut self, path: PathId, in_use: bool) {
         if in_use {
@@ -75,13 +83,21 @@ impl Durability {
         }
     }
 
-    /// Whether another path than this one, which was in touch at `heard` the last time, told already.
-    fn is_old_news(&self, path: PathId, heard: Option<Instant>) -> bool {
-        let told = |by: &PathId| {
-            let told = self.told.get(by);
-            told.is_some_and(|told| heard.is_none_or(|heard| heard <= *told))
-        };
-        self.in_use.iter().any(|by| *by != path && told(by))
+    /// When another path than this one, which was in touch at `heard` the last time, told already.
+    fn old_news(
+        &self,
+        path: PathId,
+        heard: Option<Instant>,
+        is_well: impl Fn(PathId) -> bool,
+    ) -> Option<Instant> {
+        let others = self
+            .in_use
+            .iter()
+            .filter(|by| **by != path && is_well(**by));
+        others
+            .filter_map(|by| self.told.get(by).copied())
+            .filter(|told| heard.is_none_or(|heard| heard <= *told))
+            .max()
     }
 
     /// An io was acknowledged.
@@ -112,13 +128,19 @@ impl Volume {
 
     /// The unit was without power, says `path`, which was in touch with it at `heard` the last time.
     pub(super) fn on_power_lost(&mut self, now: Instant, path: PathId, heard: Option<Instant>) {
-        let old = self.durability.is_old_news(path, heard);
-        self.durability.told.insert(path, now);
-        if old {
+        let is_well = |by| self.roster.route(by).standing != Standing::Suspect;
+        let old = self.durability.old_news(path, heard, is_well);
+        self.durability.told.insert(path, old.unwrap_or(now));
+        if old.is_some() {
             return;
         }
         for io in self.ios.values_mut() {
             io.redo |= io.carried_out && io.request.written_range().is_some();
+        }
+        // Carried out, and only the fence of a ghost is waited for: newer data may have followed, so it
+        // cannot be done again.
+        for (_, io) in &mut self.unacknowledged {
+            io.redo |= io.request.written_range().is_some() && !io.request.fua();
         }
         let Durability {
             acknowledged,

@@ -28,7 +28,13 @@ impl Volume {
     ) {
         let (mut unsent, mut indeterminate, mut ghosts) = (0u32, 0u32, 0u32);
         for (task, disposition) in tasks {
+            if self.on_errand_end(now, task, None) {
+                continue;
+            }
             let attempt = self.take_attempt(now, path, incarnation, task);
+            if attempt.orphan {
+                continue;
+            }
             if disposition == Disposition::Indeterminate
                 && sabotage::is(Sabotage::LostWriteAcknowledged)
                 && self.commands[&attempt.command].op.written_range().is_some()
@@ -51,7 +57,9 @@ impl Volume {
             if let Some(command) = self.commands.get_mut(&attempt.command) {
                 command.put_off_since = None;
             }
-            self.ready.insert(attempt.command);
+            if self.rival(attempt.command).is_none() {
+                self.ready.insert(attempt.command);
+            }
         }
         self.durability.on_session(path, false);
         let route = self.roster.route_mut(path);
@@ -59,10 +67,13 @@ impl Volume {
             route.in_flight, 0,
             "every attempt of a lost session is resolved"
         );
+        let in_use = !route.out && matches!(route.standing, Standing::Ready | Standing::Suspect);
         route.standing = Standing::Unusable;
         route.alua.forget();
         route.incarnation = incarnation;
         route.counters.losses += 1;
+        self.on_loss(now, path, in_use);
+        let route = self.roster.route_mut(path);
         if unsent + indeterminate > 0 {
             route.counters.retries += u64::from(unsent + indeterminate);
             tracing::info!(

@@ -101,6 +101,7 @@ impl Volume {
                     attentions: 0,
                     put_off_since: None,
                     avoid: None,
+                    rivals: None,
                 },
             );
             self.ready.insert(order);
@@ -167,6 +168,9 @@ impl Volume {
         };
         if result.is_ok() {
             self.durability.on_acknowledged(&io.request);
+            if io.redo {
+                self.durability.darken();
+            }
         }
         let latency = now.saturating_duration_since(io.accepted);
         self.counters.on_reply(latency, result.is_err());

@@ -27,23 +27,31 @@ mod admission;
 mod command;
 mod dispatch;
 mod durability;
+mod duty;
 mod failover;
 mod fence;
+mod gray;
+mod hedge;
+mod hedging;
 mod io;
+mod latency;
 mod no_path;
 mod outcome;
-mod ranges;
+mod outlier;
+pub mod ranges;
 mod request;
 mod roster;
 mod status;
 #[cfg(test)]
 mod tests;
+mod trial;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use policies::{PathView, Policy};
+use policies::{IoView, PathView, Policy};
 
 use crate::deadline::Deadline;
 use crate::ids::{Incarnation, IoId, PathId, PathNames, TaskId};
@@ -54,6 +62,8 @@ use crate::units::BlockRange;
 
 pub use admission::Pin;
 pub use dispatch::Submission;
+pub use duty::{DutyStatus, OutCause};
+pub use gray::{Domain, GrayConfig};
 pub use no_path::NoPath;
 pub use request::{IoError, Reply, Request};
 pub use roster::RouteCounters;
@@ -63,6 +73,7 @@ use activation::Activation;
 use command::Op;
 use durability::{Covers, Durability};
 use fence::Ledger;
+use gray::Gray;
 use ranges::RangeTable;
 use roster::Roster;
 
@@ -91,6 +102,8 @@ pub struct VolumeConfig {
     pub orphaned: bool,
     /// Chooses paths.
     pub policy: Box<dyn Policy>,
+    /// What is done about paths that are slow, and about slow reads.
+    pub gray: GrayConfig,
 }
 
 /// Stands in the ledger for paths that there are no more.
@@ -139,6 +152,8 @@ struct Command {
     put_off_since: Option<Instant>,
     /// A path that failed it last.
     avoid: Option<PathId>,
+    /// It is a read that was sent twice: first so, and then so.
+    rivals: Option<(TaskId, TaskId)>,
 }
 
 /// A command's place in the queue; never changes, so that a command that is tried again keeps its turn.
@@ -151,7 +166,9 @@ struct Attempt {
     path: PathId,
     incarnation: Incarnation,
     sent: Instant,
-    bytes: u32,
+    io: IoView,
+    /// Its command has ended without it.
+    orphan: bool,
 }
 
 /// See the module's documentation.
@@ -188,6 +205,7 @@ pub struct Volume {
     /// The paths are being logged out on purpose.
     stopping: bool,
     views: Vec<PathView>,
+    gray: Gray,
     counters: VolumeCounters,
 }
 
@@ -239,6 +257,7 @@ impl Volume {
             durability: Durability::new(config.unclean),
             stopping: false,
             views: Vec::new(),
+            gray: Gray::new(&config.gray, config.weights.len()),
             counters: VolumeCounters::default(),
             config,
         }
@@ -295,6 +314,7 @@ impl Volume {
                     self.durability.on_session(path, true);
                 }
                 route.used |= standing.is_usable();
+                self.on_standing(now, path);
                 self.on_roster(now);
             }
             Message::Access {
@@ -310,7 +330,11 @@ impl Volume {
                 task,
                 completion,
             } => {
+                if self.on_errand_end(now, task, Some(&completion)) {
+                    return;
+                }
                 let attempt = self.take_attempt(now, path, incarnation, task);
+                self.on_answer(now, &attempt);
                 self.on_completed(now, &attempt, completion);
             }
             Message::Failed {
@@ -318,6 +342,9 @@ impl Volume {
                 task,
                 at_large,
             } => {
+                if self.on_errand_end(now, task, None) {
+                    return;
+                }
                 let attempt = self.take_attempt(now, path, incarnation, task);
                 self.on_failed(now, &attempt, at_large);
             }
@@ -340,9 +367,7 @@ impl Volume {
             self.delayed.pop_first();
             self.ready.insert(order);
         }
-        for (_, route) in self.roster.iter_mut() {
-            route.relax(now);
-        }
+        self.gray_timeout(now);
         self.check_access(now);
         let expired = self.ledger.expire(now);
         for ghosts in &expired {
@@ -377,14 +402,8 @@ impl Volume {
         let no_path = self
             .no_path_deadline()
             .map(|at| Deadline::new(at, "no_path limit"));
-        let relax = self
-            .roster
-            .iter()
-            .filter_map(|(_, route)| route.relax_at())
-            .min();
-        let relax = relax.map(|at| Deadline::new(at, "depth of a busy path"));
         let access = self.access_deadline();
-        [retry, ghost, no_path, relax, access]
+        [retry, ghost, no_path, access, self.gray_deadline()]
             .into_iter()
             .fold(None, Deadline::earlier)
     }

@@ -7,11 +7,12 @@ use crate::ids::{Incarnation, PathId, TaskId};
 use crate::limits;
 use crate::path::message::Order;
 use crate::payload::Payload;
-use crate::scsi::verdict::{Judgement, PathTrouble, Recheck, RetryPath, Verdict, judge};
+use crate::scsi::verdict::{
+    CommandKind, Judgement, PathTrouble, Recheck, RetryPath, Verdict, judge,
+};
 use crate::task::{Completion, Residual};
 
 use super::command::{self, Op};
-use super::dispatch::io_view;
 use super::request::{IoError, Request};
 use super::{Attempt, CommandOrder, Volume};
 
@@ -50,17 +51,21 @@ impl Volume {
             (path, incarnation),
             "of its own session"
         );
-        self.roster.route_mut(path).on_end(task, attempt.bytes);
-        let io = io_view(&self.commands[&attempt.command].op, attempt.bytes);
+        self.roster.route_mut(path).on_end(task, attempt.io.bytes);
         self.config
             .policy
-            .on_complete(now, path.0, &io, attempt.sent);
+            .on_complete(now, path.0, &attempt.io, attempt.sent);
         attempt
     }
 
     /// The target answered.
     pub(super) fn on_completed(&mut self, now: Instant, attempt: &Attempt, completion: Completion) {
         let order = attempt.command;
+        if attempt.orphan {
+            let judgement = judge(&completion, CommandKind::Read);
+            self.heed(now, attempt.path, attempt.sent, &judgement);
+            return self.heed_refusal(now, attempt.path, &judgement);
+        }
         let command = &self.commands[&order];
         let judgement = judge(&completion, command.op.kind());
         let route = self.roster.route_mut(attempt.path);
@@ -68,19 +73,19 @@ impl Volume {
         if judgement.verdict == Verdict::Good {
             let whole = match command.op {
                 Op::Read(_) => {
-                    completion.data.len() == usize::try_from(attempt.bytes).unwrap_or(usize::MAX)
+                    completion.data.len() == usize::try_from(attempt.io.bytes).unwrap_or(usize::MAX)
                 }
                 Op::Write { .. } => !matches!(completion.residual, Residual::Underflow(_)),
                 Op::Sync | Op::Unmap(_) | Op::WriteSame { .. } => true,
             };
             if whole {
-                route.counters.bytes += u64::from(attempt.bytes);
+                route.counters.bytes += u64::from(attempt.io.bytes);
                 return self.finish(now, order, Ok(completion.data));
             }
             tracing::warn!(
                 path = %self.names.of(attempt.path), residual = ?completion.residual,
                 got = completion.data.len(),
-                wanted = attempt.bytes,
+                wanted = attempt.io.bytes,
                 "the target called a short transfer good"
             );
             return self.again(
@@ -92,7 +97,67 @@ impl Volume {
             );
         }
         tracing::debug!(path = %self.names.of(attempt.path), %judgement, "answer");
+        self.heed(now, attempt.path, attempt.sent, &judgement);
         self.on_verdict(now, attempt, &judgement);
+        self.heed_refusal(now, attempt.path, &judgement);
+    }
+
+    /// What an answer says of its path and of the unit, whatever command it was to.
+    pub(super) fn heed(
+        &mut self,
+        now: Instant,
+        path: PathId,
+        sent: Instant,
+        judgement: &Judgement,
+    ) {
+        match judgement.verdict {
+            Verdict::OtherPath(PathTrouble::Gone)
+            | Verdict::Fail {
+                recheck: Some(_), ..
+            } => self.orders.push_back((path, Order::Recheck)),
+            Verdict::OtherPath(PathTrouble::Hardware | PathTrouble::Transport) => {
+                self.gray.on_error(path);
+            }
+            Verdict::Recheck(what) => {
+                tracing::info!(path = %self.names.of(path), %judgement, "unit attention");
+                if what == Recheck::Reset
+                    && judgement
+                        .sense
+                        .is_some_and(|sense| sense.says_power_was_lost())
+                {
+                    self.on_power_lost(now, path, Some(now));
+                }
+                if what == Recheck::CacheLost {
+                    self.durability.lose();
+                    tracing::error!(path = %self.names.of(path), %judgement, "the target lost an acknowledged write");
+                } else if what == Recheck::Access {
+                    self.read_access_of_target(path);
+                } else {
+                    self.orders.push_back((path, Order::Recheck));
+                }
+            }
+            Verdict::ShrinkQueue => {
+                let route = self.roster.route_mut(path);
+                route.window.on_refused(now, sent, route.in_flight);
+            }
+            Verdict::Good
+            | Verdict::Retry { .. }
+            | Verdict::OtherPath(_)
+            | Verdict::Fail { recheck: None, .. }
+            | Verdict::Unsupported
+            | Verdict::Conflict => {}
+        }
+    }
+
+    /// What a refusal says of the access state. It may leave no path at all: what becomes of the command
+    /// has to be settled before.
+    pub(super) fn heed_refusal(&mut self, now: Instant, path: PathId, judgement: &Judgement) {
+        if matches!(judgement.verdict, Verdict::OtherPath(_))
+            && let Some(access) = self.refused_access(path, judgement)
+        {
+            tracing::info!(path = %self.names.of(path), %judgement, "its port group carries nothing now");
+            self.on_refused_access(now, path, access);
+        }
     }
 
     fn on_verdict(&mut self, now: Instant, attempt: &Attempt, judgement: &Judgement) {
@@ -104,7 +169,6 @@ impl Volume {
                 self.again(now, attempt, path == RetryPath::Other, backoff, times);
             }
             Verdict::OtherPath(trouble) => {
-                let refused = self.refused_access(attempt.path, judgement);
                 let patience = match trouble {
                     PathTrouble::Hardware => Patience::Times(1),
                     PathTrouble::Transport => times,
@@ -115,55 +179,26 @@ impl Volume {
                     | PathTrouble::Offline
                     | PathTrouble::Gone => Patience::Window,
                 };
-                if trouble == PathTrouble::Gone {
-                    self.orders.push_back((attempt.path, Order::Recheck));
-                }
                 // Where the access state says it, at once; a target that contradicts itself is given time.
+                let refused = self.refused_access(attempt.path, judgement).is_some();
                 let tried = self.commands[&order].retries as usize >= self.roster.len();
-                self.again(now, attempt, true, refused.is_none() || tried, patience);
-                if let Some(access) = refused {
-                    tracing::info!(path = %self.names.of(attempt.path), %judgement, "its port group carries nothing now");
-                    self.on_refused_access(now, attempt.path, access);
-                }
+                self.again(now, attempt, true, !refused || tried, patience);
             }
             Verdict::Recheck(Recheck::Access) => {
-                tracing::info!(path = %self.names.of(attempt.path), %judgement, "unit attention");
-                self.read_access_of_target(attempt.path);
                 self.again(now, attempt, true, false, Patience::Attentions);
             }
-            Verdict::Recheck(what) => {
-                tracing::info!(path = %self.names.of(attempt.path), %judgement, "unit attention");
-                if what == Recheck::Reset
-                    && judgement
-                        .sense
-                        .is_some_and(|sense| sense.says_power_was_lost())
-                {
-                    self.on_power_lost(now, attempt.path, Some(now));
-                }
-                if what == Recheck::CacheLost {
-                    self.durability.lose();
-                    tracing::error!(path = %self.names.of(attempt.path), %judgement, "the target lost an acknowledged write");
-                } else {
-                    self.orders.push_back((attempt.path, Order::Recheck));
-                }
-                self.again(now, attempt, false, false, Patience::Attentions);
-            }
-            Verdict::Fail { errno, recheck } => {
-                if recheck.is_some() {
-                    self.orders.push_back((attempt.path, Order::Recheck));
-                }
-                self.fail(now, attempt, judgement, errno);
-            }
+            Verdict::Recheck(_) => self.again(now, attempt, false, false, Patience::Attentions),
+            Verdict::Fail { errno, .. } => self.fail(now, attempt, judgement, errno),
             Verdict::Unsupported => self.on_unsupported(now, order, attempt, judgement),
             Verdict::Conflict => self.fail(now, attempt, judgement, IoErrno::Io),
-            Verdict::ShrinkQueue => {
-                self.roster.route_mut(attempt.path).squeeze(now);
-                self.again(now, attempt, false, true, Patience::Window);
-            }
+            Verdict::ShrinkQueue => self.again(now, attempt, false, true, Patience::Window),
         }
     }
 
     fn fail(&mut self, now: Instant, attempt: &Attempt, judgement: &Judgement, errno: IoErrno) {
+        if self.rival(attempt.command).is_some() {
+            return;
+        }
         let op = &self.commands[&attempt.command].op;
         tracing::warn!(
             path = %self.names.of(attempt.path), kind = ?op.kind(), lba = op.lba(), %judgement,
@@ -220,6 +255,10 @@ impl Volume {
     /// The attempt ended without a SCSI status. A write that may still be executing is a ghost like that
     /// of a lost session, and only a new session can fence it.
     pub(super) fn on_failed(&mut self, now: Instant, attempt: &Attempt, at_large: bool) {
+        self.gray.on_error(attempt.path);
+        if attempt.orphan {
+            return;
+        }
         if at_large && self.record_ghost(now, attempt) {
             self.orders.push_back((attempt.path, Order::GiveUp));
         }
@@ -242,6 +281,9 @@ impl Volume {
         patience: Patience,
     ) {
         let order = attempt.command;
+        if self.rival(order).is_some() {
+            return;
+        }
         self.roster.route_mut(attempt.path).counters.retries += 1;
         let command = self
             .commands
@@ -299,9 +341,10 @@ impl Volume {
         result: Result<Payload, IoError>,
     ) {
         let command = self.commands.remove(&order).expect("a command ends once");
+        self.settle_rivals(&command);
         let id = command.io;
         let io = self.ios.get_mut(&id).expect("commands belong to an io");
-        let cached = self.unit.as_deref().is_some_and(|u| u.features.write_cache);
+        let cached = self.unit.as_deref().is_some_and(|u| u.features.caches());
         let lost = matches!(io.request, Request::Flush)
             && self
                 .durability

@@ -12,7 +12,7 @@ use crate::units::BlockRange;
 
 /// The ranges that are being written, and the ios that wait for them.
 #[derive(Debug, Default)]
-pub(super) struct RangeTable {
+pub struct RangeTable {
     /// First block → (block after the last, io). Disjoint.
     held: BTreeMap<u64, (u64, IoId)>,
     /// In order of arrival.
@@ -29,7 +29,7 @@ impl RangeTable {
     }
 
     /// Takes the range for `io`, or queues it: `true` if it may start now.
-    pub(super) fn acquire(
+    pub fn acquire(
         &mut self,
         io: IoId,
         range: BlockRange,
@@ -52,7 +52,7 @@ impl RangeTable {
     }
 
     /// Gives back the range that `io` holds.
-    pub(super) fn release(&mut self, io: IoId, range: BlockRange) {
+    pub fn release(&mut self, io: IoId, range: BlockRange) {
         let held = self.held.remove(&range.lba());
         assert_eq!(
             held,
@@ -62,7 +62,7 @@ impl RangeTable {
     }
 
     /// Starts every waiting io that may start now; they are returned in order of arrival.
-    pub(super) fn start_waiting(&mut self, haunted: impl Fn(BlockRange) -> bool) -> Vec<IoId> {
+    pub fn start_waiting(&mut self, haunted: impl Fn(BlockRange) -> bool) -> Vec<IoId> {
         let mut started = Vec::new();
         let mut still: VecDeque<(IoId, BlockRange)> = VecDeque::new();
         for (io, range) in std::mem::take(&mut self.waiting) {
@@ -81,17 +81,17 @@ impl RangeTable {
     }
 
     /// Whether an io waits.
-    pub(super) fn has_waiting(&self) -> bool {
+    pub fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
     /// Number of ios that wait.
-    pub(super) fn waiting_count(&self) -> usize {
+    pub fn waiting_count(&self) -> usize {
         self.waiting.len()
     }
 
     /// Forgets an io that waits; `false` if it did not.
-    pub(super) fn forget_waiting(&mut self, io: IoId) -> bool {
+    pub fn forget_waiting(&mut self, io: IoId) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|&(other, _)| other != io);
         self.waiting.len() < before

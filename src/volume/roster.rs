@@ -2,17 +2,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use policies::{Access, PathView};
+use policies::tier::Rank;
+use policies::{Access, IoView, PathView};
+use smallvec::SmallVec;
 
 use crate::ids::{Incarnation, PathId, TaskId};
 use crate::path::message::{PathAccess, Standing, Unit};
 
 use super::access::RouteAccess;
-
-/// How long a path that answered BUSY or TASK SET FULL takes to win back one slot.
-const DEPTH_REGAIN: Duration = Duration::from_millis(100);
+use super::duty::WHOLE;
+use super::latency::Class;
+use super::window::Window;
 
 /// Counters of one path, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,36 @@ pub struct RouteCounters {
     pub retries: u64,
     /// Times that a session of it was lost while in use.
     pub losses: u64,
+    /// Times that it was put out of use for being worse than its peers.
+    pub ejections: u64,
+}
+
+/// A command in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    pub(super) task: TaskId,
+    pub(super) sent: Instant,
+    pub(super) class: Option<Class>,
+    /// It was sent again somewhere else, or is what was.
+    pub(super) hedged: bool,
+    pub(super) ended: bool,
+}
+
+/// A path's slow start.
+#[derive(Clone, Copy, Debug)]
+struct SlowStart {
+    /// Of [`WHOLE`] commands of all paths so many.
+    share: u32,
+    /// What it has of that; a command costs [`WHOLE`].
+    credit: u32,
+}
+
+impl SlowStart {
+    /// Commands that may be in flight, of so many that there is room for.
+    fn ceiling(self, depth: u32) -> u32 {
+        let part = u64::from(depth) * u64::from(self.share) / u64::from(WHOLE);
+        u32::try_from(part).unwrap_or(u32::MAX).max(1)
+    }
 }
 
 /// One path.
@@ -44,13 +76,17 @@ pub(super) struct Route {
     pub(super) waiting: Option<PathAccess>,
     pub(super) in_flight: u32,
     pub(super) in_flight_bytes: u64,
-    /// Commands sent, oldest first: their task, when, and whether they have ended. The first has not.
-    flying: VecDeque<(TaskId, Instant, bool)>,
+    /// Commands sent, oldest first. The first has not ended.
+    pub(super) flying: VecDeque<Flight>,
     pub(super) counters: RouteCounters,
     /// What the session has room for.
     slots: u32,
-    /// What the target asked for by BUSY or TASK SET FULL, and when that was or was last relaxed.
-    squeezed: Option<(u32, Instant)>,
+    /// What the target bears.
+    pub(super) window: Window,
+    /// It may be used, but not while another path is (`duty.rs`).
+    pub(super) out: bool,
+    /// Its slow start, while that goes on.
+    start: Option<SlowStart>,
 }
 
 impl Route {
@@ -69,17 +105,28 @@ impl Route {
             flying: VecDeque::new(),
             counters: RouteCounters::default(),
             slots: 0,
-            squeezed: None,
+            window: Window::default(),
+            out: false,
+            start: None,
         }
     }
 
-    /// What it is good for: its standing, but nothing while its port carries nothing.
+    /// What it is good for: its standing, but nothing while its port carries nothing, and one which is out
+    /// comes after those that are not.
     pub(super) fn rank(&self) -> Standing {
-        if self.alua.carries_io() {
-            self.standing
-        } else {
-            Standing::Unusable
+        match self.standing {
+            _ if !self.alua.carries_io() => Standing::Unusable,
+            Standing::Ready if self.out => Standing::Probation,
+            standing @ (Standing::Unusable
+            | Standing::Suspect
+            | Standing::Probation
+            | Standing::Ready) => standing,
         }
+    }
+
+    /// Whether it could carry commands beside others, or does.
+    pub(super) fn is_ready(&self) -> bool {
+        self.standing == Standing::Ready && self.alua.carries_io()
     }
 
     /// How its port reaches the unit.
@@ -96,7 +143,7 @@ impl Route {
             weight: self.weight,
             in_flight: self.in_flight,
             in_flight_bytes: self.in_flight_bytes,
-            oldest: self.flying.front().map(|(_, sent, _)| *sent),
+            oldest: self.oldest().map(|flight| flight.sent),
             slots_free: self.slots_free(),
         }
     }
@@ -106,54 +153,79 @@ impl Route {
         self.slots = slots;
     }
 
+    /// What the session has room for, whatever the volume thinks that it should carry.
+    pub(super) fn session_slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// What the session has room for in all.
+    pub(super) fn depth(&self) -> u32 {
+        self.slots.saturating_add(self.in_flight)
+    }
+
     pub(super) fn slots_free(&self) -> u32 {
-        match self.squeezed {
-            Some((depth, _)) => self.slots.min(depth.saturating_sub(self.in_flight)),
-            None => self.slots,
+        let start = self
+            .start
+            .map_or(u32::MAX, |start| start.ceiling(self.depth()));
+        let limit = self.window.limit().min(start);
+        self.slots.min(limit.saturating_sub(self.in_flight))
+    }
+
+    /// Whether it had its share, as long as its slow start goes on.
+    fn had_its_share(&self) -> bool {
+        let had = |start: SlowStart| start.credit < WHOLE || self.slots_free() == 0;
+        self.start.is_some_and(had)
+    }
+
+    /// Its slow start is at that share of all commands; `None`: it is over.
+    pub(super) fn set_share(&mut self, share: Option<u32>) {
+        let credit = self.start.map_or(WHOLE, |start| start.credit);
+        self.start = share.map(|share| SlowStart { share, credit });
+    }
+
+    /// The command was sent on another path as well.
+    pub(super) fn mark_hedged(&mut self, task: TaskId) {
+        if let Ok(at) = self
+            .flying
+            .binary_search_by_key(&task, |flight| flight.task)
+        {
+            self.flying[at].hedged = true;
         }
     }
 
-    /// The target has no room: halve the depth.
-    pub(super) fn squeeze(&mut self, now: Instant) {
-        self.squeezed = Some(((self.in_flight / 2).max(1), now));
+    /// The command that has been in flight for longest.
+    pub(super) fn oldest(&self) -> Option<&Flight> {
+        self.flying.front()
     }
 
-    /// Relaxes a squeezed depth with time; `u32` steps of one slot.
-    pub(super) fn relax(&mut self, now: Instant) {
-        let Some((depth, since)) = self.squeezed else {
-            return;
-        };
-        let steps = now.saturating_duration_since(since).as_millis() / DEPTH_REGAIN.as_millis();
-        let Ok(steps) = u32::try_from(steps) else {
-            self.squeezed = None;
-            return;
-        };
-        if steps > 0 {
-            let depth = depth.saturating_add(steps);
-            self.squeezed =
-                (depth < self.slots.saturating_add(self.in_flight)).then_some((depth, now));
-        }
-    }
-
-    /// When a squeezed depth is relaxed next.
-    pub(super) fn relax_at(&self) -> Option<Instant> {
-        self.squeezed.map(|(_, since)| since + DEPTH_REGAIN)
-    }
-
-    /// A command of `bytes` was sent; task numbers grow.
-    pub(super) fn on_dispatch(&mut self, now: Instant, task: TaskId, bytes: u32) {
-        self.flying.push_back((task, now, false));
+    /// A command was sent; task numbers grow.
+    pub(super) fn on_dispatch(&mut self, now: Instant, task: TaskId, io: &IoView, hedged: bool) {
+        self.flying.push_back(Flight {
+            task,
+            sent: now,
+            class: Class::of(io),
+            hedged,
+            ended: false,
+        });
         self.in_flight += 1;
-        self.in_flight_bytes += u64::from(bytes);
+        self.in_flight_bytes += u64::from(io.bytes);
+        self.take_slot();
+    }
+
+    /// A command of the volume's own was sent.
+    pub(super) fn take_slot(&mut self) {
         self.slots = self.slots.saturating_sub(1);
     }
 
     /// A command of `bytes` is no longer in flight.
     pub(super) fn on_end(&mut self, task: TaskId, bytes: u32) {
-        if let Ok(at) = self.flying.binary_search_by_key(&task, |(task, ..)| *task) {
-            self.flying[at].2 = true;
+        if let Ok(at) = self
+            .flying
+            .binary_search_by_key(&task, |flight| flight.task)
+        {
+            self.flying[at].ended = true;
         }
-        while self.flying.front().is_some_and(|(.., ended)| *ended) {
+        while self.flying.front().is_some_and(|flight| flight.ended) {
             self.flying.pop_front();
         }
         assert!(self.in_flight > 0, "an attempt ends once");
@@ -238,6 +310,27 @@ impl Roster {
         let resting = self.iter().filter(|(_, route)| resting(route));
         views.extend(resting.map(|(path, route)| route.view(path)));
         views.sort_by_key(|view| view.path);
+    }
+
+    /// A command is sent on that path: paths in their slow start earn their share of it.
+    pub(super) fn spend(&mut self, path: PathId) {
+        for (other, route) in self.iter_mut() {
+            if let Some(start) = &mut route.start {
+                let price = if other == path { WHOLE } else { 0 };
+                start.credit = (start.credit + start.share).min(2 * WHOLE);
+                start.credit = start.credit.saturating_sub(price);
+            }
+        }
+    }
+
+    /// Leaves out paths that had their share of their slow start, if others of their tier have room.
+    pub(super) fn hold_back(&self, views: &mut Vec<PathView>, tier: impl Fn(&PathView) -> Rank) {
+        let had = |view: &PathView| self.route(PathId(view.path)).had_its_share();
+        let room = views
+            .iter()
+            .filter(|view| view.slots_free > 0 && !had(view));
+        let room: SmallVec<[Rank; 4]> = room.map(&tier).collect();
+        views.retain(|view| !had(view) || !room.contains(&tier(view)));
     }
 
     /// The usable paths in order, those without a free slot too. `avoid` is left out if another one is

@@ -6,6 +6,7 @@ use crate::ids::{Incarnation, PathId};
 use crate::path::message::{PathAccess, Standing};
 
 use super::Volume;
+use super::duty::DutyStatus;
 use super::request::Request;
 use super::roster::RouteCounters;
 
@@ -34,6 +35,12 @@ pub struct VolumeCounters {
     pub quiesced: u64,
     /// The longest time from a request to its answer.
     pub slowest: Duration,
+    /// Reads that were sent on a second path.
+    pub hedges: u64,
+    /// Those whose second attempt was answered first.
+    pub hedges_won: u64,
+    /// Those whose first attempt was.
+    pub hedges_wasted: u64,
 }
 
 impl VolumeCounters {
@@ -72,6 +79,8 @@ pub struct RouteStatus {
     pub access: Option<PathAccess>,
     /// Its tier under the policy, the smallest first; `None` while its port carries nothing.
     pub tier: Option<u16>,
+    /// Is it in use?
+    pub duty: DutyStatus,
     /// Commands in flight.
     pub in_flight: u32,
     /// Counters.
@@ -97,6 +106,10 @@ pub struct VolumeStatus {
     pub no_path: Option<Duration>,
     /// I/O fails, since the `no_path` limit is over.
     pub failing: bool,
+    /// For how long all paths have been slower than they were.
+    pub slow: Option<Duration>,
+    /// Reads of its own that are under way.
+    pub errands: usize,
 }
 
 impl Volume {
@@ -120,6 +133,7 @@ impl Volume {
                     standing: route.standing,
                     access: route.alua.known(),
                     tier: self.config.policy.tier(&route.view(path)).number(),
+                    duty: self.gray.duty(path).status(now),
                     in_flight: route.in_flight,
                     counters: route.counters,
                 })
@@ -132,6 +146,11 @@ impl Volume {
                 .no_path_since
                 .map(|since| now.saturating_duration_since(since)),
             failing: self.no_path_expired && !self.roster.any_alive(),
+            errands: self.gray.errands(),
+            slow: self
+                .gray
+                .slow_since
+                .map(|since| now.saturating_duration_since(since)),
         }
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod durability;
 mod failover;
 mod flow;
+mod gray;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub(super) fn unit(serial: &str) -> Unit {
         geometry: geometry(),
         features: Features {
             fua: false,
-            write_cache: true,
+            write_cache: Some(true),
             write_protected: false,
             rotational: false,
             transfer_blocks_max: 256,
@@ -89,6 +90,7 @@ impl Bench {
             unclean: false,
             orphaned: false,
             policy: policies::build(PolicySpec::preset(PolicyKind::Failover), 1),
+            gray: GrayConfig::default(),
         };
         change(&mut config);
         Self {

@@ -238,7 +238,7 @@ fn alua() -> String {
     })
 }
 
-fn policy_defaults() -> [(&'static str, &'static str, String); 5] {
+fn policy_defaults() -> [(&'static str, &'static str, String); 7] {
     let policy = defaults::POLICY;
     let selector = quoted(policy.selector.name());
     let by = quoted(match policy.balance {
@@ -260,6 +260,8 @@ fn policy_defaults() -> [(&'static str, &'static str, String); 5] {
         ("`policy`", "by", by),
         ("`policy`", "tiers", quoted(policy.tiers.name())),
         ("`policy`", "failback", failback),
+        ("`policy`", "hedge", quoted(policy.hedge)),
+        ("`policy`", "eject", bare(policy.eject)),
     ]
 }
 

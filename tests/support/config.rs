@@ -26,6 +26,7 @@ pub(crate) struct Path {
     pub(crate) portal: SocketAddrV4,
     pub(crate) target: Option<String>,
     pub(crate) lun: Option<u8>,
+    pub(crate) nic: Option<String>,
 }
 
 /// CHAP.
@@ -53,6 +54,7 @@ impl Volume {
                     portal: *portal,
                     target: None,
                     lun: None,
+                    nic: None,
                 })
                 .collect(),
             auth: None,
@@ -97,13 +99,17 @@ impl Volume {
             portal,
             target,
             lun,
+            nic,
         } in &self.paths
         {
             let target = target
                 .as_ref()
                 .map_or(String::new(), |name| format!(", target = \"{name}\""));
             let lun = lun.map_or(String::new(), |lun| format!(", lun = {lun}"));
-            let _ = writeln!(text, "  {{ portal = \"{portal}\"{target}{lun} }},");
+            let nic = nic
+                .as_ref()
+                .map_or(String::new(), |name| format!(", nic = \"{name}\""));
+            let _ = writeln!(text, "  {{ portal = \"{portal}\"{target}{lun}{nic} }},");
         }
         text.push_str("]\n");
         if let Some(Auth { own, target }) = self.auth {

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::config::{self, Volume};
-use super::process::{Running, output};
+use super::process::{Running, output, within};
 use super::{program, wait_for};
 
 /// A running daemon.
@@ -21,8 +21,13 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts it for these volumes, without waiting for any of them.
     pub(crate) fn launch(folder: &Path, volumes: &[Volume]) -> Self {
+        Self::launch_in(folder, volumes, None)
+    }
+
+    /// The same, in a network namespace.
+    pub(crate) fn launch_in(folder: &Path, volumes: &[Volume], namespace: Option<&str>) -> Self {
         let config = config::write(folder, volumes);
-        let mut command = Command::new(program("iiblockdaemon"));
+        let mut command = within(namespace, program("iiblockdaemon"));
         command.arg("--config").arg(&config).env("NO_COLOR", "1");
         let running = Running::start(folder, "iiblockdaemon", &mut command);
         Self {

@@ -1,5 +1,6 @@
 //! Foreign processes.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -86,6 +87,16 @@ impl Drop for Running {
             println!("--- {} said last:\n{}", self.name, &log[from..]);
         }
     }
+}
+
+/// A command that runs in a network namespace, under the process id that it has.
+pub(crate) fn within(namespace: Option<&str>, program: impl AsRef<OsStr>) -> Command {
+    let Some(namespace) = namespace else {
+        return Command::new(program);
+    };
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace]).arg(program);
+    command
 }
 
 /// Runs a program to its end.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::process::{Running, failure, success};
+use super::process::{Running, failure, success, within};
 use super::{fresh_address, wait_for};
 
 /// A CHAP account.
@@ -40,6 +40,8 @@ pub(crate) struct Tgtd {
     running: Option<Running>,
     portals: Vec<SocketAddrV4>,
     target: String,
+    /// The network namespace that it runs in.
+    namespace: Option<String>,
     /// The tgtadm calls that made it what it is; repeated after a restart.
     setup: Vec<String>,
 }
@@ -47,17 +49,28 @@ pub(crate) struct Tgtd {
 impl Tgtd {
     /// Starts one with an empty target that every initiator may use.
     pub(crate) fn start(folder: &Path, target: &str, portals: usize) -> Self {
+        let portals: Vec<SocketAddrV4> = (0..portals).map(|_| fresh_address()).collect();
+        Self::start_in(folder, target, &portals, None)
+    }
+
+    /// The same on these portals, in a network namespace.
+    pub(crate) fn start_in(
+        folder: &Path,
+        target: &str,
+        portals: &[SocketAddrV4],
+        namespace: Option<&str>,
+    ) -> Self {
         let folder = folder.join(format!(
             "tgt-{}",
             target.rsplit(':').next().unwrap_or("target")
         ));
         std::fs::create_dir_all(&folder).expect("a folder for tgtd");
-        let portals = (0..portals).map(|_| fresh_address()).collect();
         let mut tgtd = Self {
             folder,
             running: None,
-            portals,
+            portals: portals.to_vec(),
             target: target.into(),
+            namespace: namespace.map(str::to_owned),
             setup: Vec::new(),
         };
         tgtd.launch();
@@ -74,7 +87,7 @@ impl Tgtd {
             .iter()
             .map(|portal| format!("portal={portal}"))
             .collect();
-        let mut command = Command::new("tgtd");
+        let mut command = within(self.namespace.as_deref(), "tgtd");
         command
             .args(["-f", "-C", "1", "--iscsi", &portals.join(",")])
             .env("TGT_IPC_SOCKET", self.ipc());

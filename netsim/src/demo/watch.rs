@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use iiblockdaemon::control::report::{PathReport, PathState, StatusReport};
+use iiblockdaemon::control::report::{Duty, PathReport, PathState, StatusReport};
 use iiblockdaemon::shell::control_client;
 use tokio::task::JoinHandle;
 
@@ -99,6 +99,16 @@ fn note(seen: &mut Vec<Seen>, now: Instant, report: &StatusReport) {
     }
 }
 
+/// What a path that is ready is used for.
+fn duty(duty: Duty) -> &'static str {
+    match duty {
+        Duty::InUse | Duty::SlowStart => "ready",
+        Duty::Ejected => "ejected",
+        Duty::HeldDown => "held-down",
+        Duty::OnTrial => "on-trial",
+    }
+}
+
 fn has_session(state: PathState) -> bool {
     matches!(
         state,
@@ -121,7 +131,11 @@ impl Seen {
         }
         // The answer was some time under way.
         let changed = asked_before.is_none_or(|before| since > before + PERIOD);
-        let state = path.state.name();
+        let state = if path.state == PathState::Ready {
+            duty(path.duty)
+        } else {
+            path.state.name()
+        };
         if let Some(last) = self.states.last_mut()
             && last.1 == state
             && !changed

@@ -14,7 +14,7 @@ use iiblockdaemon::scsi::identity::LunIdentity;
 use iiblockdaemon::scsi::inquiry::StandardInquiry;
 use iiblockdaemon::task::{Completion, DataTransfer, Residual, Task};
 use iiblockdaemon::units::Geometry;
-use iiblockdaemon::volume::{NoPath, Pin, Request, Volume, VolumeConfig};
+use iiblockdaemon::volume::{GrayConfig, NoPath, Pin, Request, Volume, VolumeConfig};
 
 use super::chooser::{Choice, Chooser};
 use super::known::{Known, Output};
@@ -59,6 +59,7 @@ impl Host {
             unclean: small.unclean,
             orphaned: false,
             policy: Box::new(chooser.clone()),
+            gray: GrayConfig::default(),
         };
         let mut host = Self {
             volume: Volume::new(now, config),
@@ -307,7 +308,7 @@ pub(super) fn unit() -> Unit {
         geometry,
         features: Features {
             fua: false,
-            write_cache: false,
+            write_cache: Some(false),
             write_protected: false,
             rotational: false,
             transfer_blocks_max: 8,

@@ -137,6 +137,14 @@ impl Pipe {
         self.conditions.hole != Hole::None
     }
 
+    /// Whether a large piece is swallowed while smaller ones behind it would pass.
+    #[must_use]
+    pub fn swallows_head(&self) -> bool {
+        let head = self.waiting.front();
+        matches!(self.conditions.hole, Hole::LargerThan(_))
+            && head.is_some_and(|head| self.blocked(head))
+    }
+
     /// Whether bytes pushed now would simply come out again: a driver may pass them by.
     #[must_use]
     pub fn is_transparent(&self) -> bool {

@@ -49,10 +49,13 @@ pub fn impossible(scenario: &Scenario) -> Vec<String> {
         }
         Order::Crash => None,
         Order::HalfClose(_) => Some("a proxy cannot close one side alone"),
+        Order::NoCarrier => Some("a proxy has no NIC; cut comes near"),
+        Order::Late(_) => Some("a proxy acknowledges everything itself; latency comes near"),
         Order::Redirect(_) => Some("a redirect would lead past the proxies"),
         Order::Network(_)
         | Order::Ends(_)
         | Order::Hang(_)
+        | Order::Pace(_)
         | Order::ClosedWindow
         | Order::Notice(_)
         | Order::Misbehave(_)
@@ -242,5 +245,10 @@ fn seen(site: &Site, report: &Report, status: Option<&StatusReport>) -> Seen {
         fenced: totals.fenced,
         quiesced: totals.quiesced,
         late_writes: statistics.orphans_executed,
+        reads: totals.reads,
+        hedges: totals.hedges,
+        ejections: volume.map_or(0, |volume| {
+            volume.paths.iter().map(|path| path.ejections).sum()
+        }),
     }
 }

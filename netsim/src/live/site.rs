@@ -13,7 +13,7 @@ use crate::proxy::{ProxyConfig, ProxyHandle};
 use crate::scenario::{Place, Scenario};
 use crate::target::lun::Access;
 use crate::target::server::TargetServer;
-use crate::target::{PortalBehaviour, Target, TargetStatistics};
+use crate::target::{Pace, PortalBehaviour, Target, TargetStatistics};
 use crate::world::{self, Fault, Line};
 
 /// A line that is faster than this is as fast as the machine's own.
@@ -241,6 +241,10 @@ fn opposite(fault: &Fault) -> Option<Fault> {
         } => Some(Fault::Reserve {
             exclusive,
             on: false,
+        }),
+        Fault::Pace { path, pace } if pace != Pace::default() => Some(Fault::Pace {
+            path,
+            pace: Pace::default(),
         }),
         _ => None,
     }

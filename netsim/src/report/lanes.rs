@@ -12,8 +12,11 @@ const BAR: f64 = 18.0;
 const LETTER: f64 = 6.5;
 
 /// What the states are called, and the class that colours them.
-const CLASSES: [(&str, &str); 8] = [
+const CLASSES: [(&str, &str); 11] = [
     ("ready", "ready"),
+    ("ejected", "suspect"),
+    ("held-down", "suspect"),
+    ("on-trial", "probation"),
     ("probation", "probation"),
     ("probing", "coming"),
     ("logging-in", "coming"),

@@ -261,6 +261,10 @@ impl Checker<'_> {
             fenced_min: number(&raw.fenced_min),
             quiesced_max: number(&raw.quiesced_max),
             late_writes_min: number(&raw.late_writes_min),
+            ejections_max: number(&raw.ejections_max),
+            ejections_min: number(&raw.ejections_min),
+            hedges_max: number(&raw.hedges_max),
+            hedges_min: number(&raw.hedges_min),
             kept: match kept {
                 None => Vec::new(),
                 Some((at, names)) => self.paths_named(at, "pass.kept", names, paths),

@@ -30,6 +30,12 @@ pub struct Seen {
     pub quiesced: u64,
     /// Commands of dead sessions that the target executed late.
     pub late_writes: u64,
+    /// Reads that clients asked for.
+    pub reads: u64,
+    /// Reads that were sent on a second path.
+    pub hedges: u64,
+    /// Times that a path was put out of use for being worse than its peers.
+    pub ejections: u64,
 }
 
 impl Seen {
@@ -51,6 +57,9 @@ impl Seen {
             fenced: summary.fenced,
             quiesced: summary.quiesced,
             late_writes: summary.orphans_executed,
+            reads: summary.reads,
+            hedges: summary.hedges,
+            ejections: summary.ejections,
         }
     }
 }
@@ -168,6 +177,15 @@ impl Judge<'_> {
         self.count_at_least("fences", seen.fenced, pass.fenced_min);
         self.count_at_most("ghosts let go by time", seen.quiesced, pass.quiesced_max);
         self.count_at_least("late executions", seen.late_writes, pass.late_writes_min);
+        self.count_at_most("ejections", seen.ejections, pass.ejections_max);
+        self.count_at_least("ejections", seen.ejections, pass.ejections_min);
+        self.count_at_least("hedged reads", seen.hedges, pass.hedges_min);
+        if let Some(permille) = pass.hedges_max {
+            let limit = seen.reads * permille / 1000;
+            let demand = format!("hedged reads <= {permille} of 1000");
+            let text = format!("{} of {}", seen.hedges, seen.reads);
+            self.add(demand, text, seen.hedges <= limit);
+        }
         for path in pass.kept {
             let name = &self.scenario.paths[path].name;
             let lost = losses(path);
@@ -302,10 +320,16 @@ impl Judge<'_> {
             from: self.seen.online,
             to: self.seen.online + first,
         };
-        if let Some(factor) = pass.p99_factor {
-            let (usual, now) = (measure::p99(ios, before), measure::p99(ios, settled));
+        let factors = [
+            (990, "p99", pass.p99_factor),
+            (999, "p99.9", pass.p999_factor),
+        ];
+        for (permille, name, factor) in factors {
+            let Some(factor) = factor else { continue };
+            let usual = measure::quantile(ios, before, permille);
+            let now = measure::quantile(ios, settled, permille);
             let limit = usual.mul_f64(factor);
-            let demand = format!("{label}: p99 <= {factor} x {}", duration(usual));
+            let demand = format!("{label}: {name} <= {factor} x {}", duration(usual));
             self.add(demand, duration(now), now <= limit);
         }
         if let Some(percent) = pass.throughput_min {

@@ -5,8 +5,11 @@ use std::time::Duration;
 use crate::recording::{Io, Mark, PathRecord, Recording};
 
 /// The states of a path, as files and status name them.
-pub(super) const STATES: [&str; 8] = [
+pub(super) const STATES: [&str; 11] = [
     "ready",
+    "ejected",
+    "held-down",
+    "on-trial",
     "suspect",
     "down",
     "connecting",
@@ -101,15 +104,15 @@ pub(super) fn slowest(ios: &[Io], window: Window) -> Duration {
     ios.map(|io| io.took).max().unwrap_or_default()
 }
 
-/// What 99 of 100 requests of the window stay below.
-pub(super) fn p99(ios: &[Io], window: Window) -> Duration {
+/// What so many of 1000 requests of the window stay below.
+pub(super) fn quantile(ios: &[Io], window: Window, permille: usize) -> Duration {
     let mut took: Vec<Duration> = ios
         .iter()
         .filter(|io| window.has(io.asked))
         .map(|io| io.took)
         .collect();
     took.sort_unstable();
-    let at = (took.len() * 99).div_ceil(100).saturating_sub(1);
+    let at = (took.len() * permille).div_ceil(1000).saturating_sub(1);
     took.get(at).copied().unwrap_or_default()
 }
 
@@ -171,11 +174,10 @@ pub(super) fn reaches<'r>(
     Some(((*at).max(from), why))
 }
 
-/// Whether a path is ready at the end.
+/// Whether a path is ready at the end, in use or not.
 pub(super) fn ready_at_end(path: &PathRecord) -> bool {
-    path.states
-        .last()
-        .is_some_and(|(_, state, _)| state == "ready")
+    let ready = |state: &str| matches!(state, "ready" | "ejected" | "held-down" | "on-trial");
+    path.states.last().is_some_and(|(_, state, _)| ready(state))
 }
 
 /// When the first request failed, in the window.

@@ -182,6 +182,8 @@ pub struct FaultPass {
     pub settle: Duration,
     /// 99 of 100 requests take at most so many times as long as before the first fault.
     pub p99_factor: Option<f64>,
+    /// 999 of 1000 do.
+    pub p999_factor: Option<f64>,
     /// Bytes per second, in percent of those before the first fault.
     pub throughput_min: Option<u64>,
     /// Percent of the commands that its paths carry.
@@ -221,6 +223,14 @@ pub struct Pass {
     pub quiesced_max: Option<u64>,
     /// Writes of dead sessions that the target executed late: the proof that there were ghosts.
     pub late_writes_min: Option<u64>,
+    /// Paths are put out of use for being worse than their peers so often at most.
+    pub ejections_max: Option<u64>,
+    /// And so often at least.
+    pub ejections_min: Option<u64>,
+    /// Of 1000 reads so many may be sent on a second path.
+    pub hedges_max: Option<u64>,
+    /// So many reads at least are sent on a second path.
+    pub hedges_min: Option<u64>,
     /// Paths that are never lost.
     pub kept: Vec<usize>,
 }

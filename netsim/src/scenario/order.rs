@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::fault::{Fault, FaultError};
 use crate::link::{Direction, End, Held};
 use crate::quantity::{parse_duration, parse_size};
-use crate::target::Misdeed;
 use crate::target::lun::Access;
+use crate::target::{Misdeed, Pace};
 use crate::world::Notice;
 
 /// What is done.
@@ -22,8 +22,14 @@ pub enum Order {
     HalfOpen,
     /// One side of a path's connections gets a FIN, the other hears nothing.
     HalfClose(Direction),
+    /// A path's NIC has no carrier, and the daemon is told.
+    NoCarrier,
+    /// Whatever a portal sends comes so much later.
+    Late(Duration),
     /// A portal reads, executes and answers nothing.
     Freeze,
+    /// A portal's commands are slow, or some of them late.
+    Pace(Pace),
     /// The next commands that come in through a portal are never carried out and never answered.
     Hang(u32),
     /// A portal's command windows do not move on.
@@ -78,7 +84,8 @@ pub enum OrderError {
     #[error(
         "\"{0}\" is no fault; on a path: cut, cut-fin, blackhole [both|to-target|to-initiator], large-hole SIZE, \
          latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, loss ONE-IN, reset, close, half-open, \
-         half-close [to-initiator|to-target]; on a path's portal: freeze, hang COUNT, closed-window, ask-logout TIME, \
+         half-close [to-initiator|to-target], no-carrier; on a path's portal: freeze, late TIME, slow TIMES, \
+         stragglers ONE-IN/TIME, hang COUNT, closed-window, ask-logout TIME, \
          drop-connection TIME, drop-session TIME, redirect PATH, misbehave HOW, access STATE, impostor, \
          capacity SIZE, vanish; on the target: crash, busy COUNT, task-set-full COUNT, reset-unit, \
          attention ASC/ASCQ, reserve writes|all; on the daemon and its clients: kill-daemon, replace-client NUMBER"
@@ -112,8 +119,11 @@ impl Order {
             | Self::Ends(_)
             | Self::HalfOpen
             | Self::HalfClose(_)
+            | Self::NoCarrier
+            | Self::Late(_)
             | Self::Freeze
             | Self::Hang(_)
+            | Self::Pace(_)
             | Self::ClosedWindow
             | Self::Notice(_)
             | Self::Redirect(_)
@@ -148,7 +158,10 @@ impl Order {
             | Self::ResetUnit
             | Self::Attention { .. } => true,
             Self::Network(_)
+            | Self::NoCarrier
+            | Self::Late(_)
             | Self::Freeze
+            | Self::Pace(_)
             | Self::ClosedWindow
             | Self::Redirect(_)
             | Self::Access(_)
@@ -172,6 +185,7 @@ impl FromStr for Order {
             "reset" => Self::Ends(End::Reset),
             "close" => Self::Ends(End::Fin),
             "half-open" => Self::HalfOpen,
+            "no-carrier" => Self::NoCarrier,
             "freeze" => Self::Freeze,
             "closed-window" => Self::ClosedWindow,
             "impostor" => Self::Impostor,
@@ -207,6 +221,15 @@ fn with_value(first: &str, value: Option<&str>) -> Option<Result<Order, OrderErr
     let status = |status| move |times| Order::Status { status, times };
     let order = match first {
         "hang" => need(number(value).map(Order::Hang), commands),
+        "late" => {
+            let time = value.and_then(|value| parse_duration(value).ok());
+            need(time.map(Order::Late), "a time, e.g. 3s")
+        }
+        "slow" => need(
+            number(value).filter(|times| *times > 0).map(slow),
+            "how many times as long commands take",
+        ),
+        "stragglers" => need(stragglers(value), "one in how many, and how late: 50/200ms"),
         "busy" => need(number(value).map(status(BUSY)), commands),
         "task-set-full" => need(number(value).map(status(TASK_SET_FULL)), commands),
         "replace-client" => {
@@ -318,6 +341,23 @@ fn network(text: &str, first: &str) -> Result<Order, OrderError> {
     }
 }
 
+fn slow(times: u32) -> Order {
+    Order::Pace(Pace {
+        times,
+        ..Pace::default()
+    })
+}
+
+fn stragglers(value: Option<&str>) -> Option<Order> {
+    let (one_in, by) = value?.split_once('/')?;
+    let one_in = one_in.parse().ok().filter(|one_in| *one_in > 0)?;
+    let by = parse_duration(by).ok()?;
+    Some(Order::Pace(Pace {
+        stragglers: Some((one_in, by)),
+        ..Pace::default()
+    }))
+}
+
 fn attention(value: Option<&str>) -> Option<Order> {
     let (asc, ascq) = value?.split_once('/')?;
     Some(Order::Attention {
@@ -337,6 +377,11 @@ impl fmt::Display for Order {
             Self::HalfClose(Direction::ToTarget) => f.write_str("half-close to-target"),
             Self::HalfClose(_) => f.write_str("half-close to-initiator"),
             Self::Hang(times) => write!(f, "hang {times}"),
+            Self::Pace(Pace {
+                stragglers: Some((one_in, by)),
+                ..
+            }) => write!(f, "stragglers {one_in}/{}ms", by.as_millis()),
+            Self::Pace(pace) => write!(f, "slow {}", pace.times),
             Self::ClosedWindow => f.write_str("closed-window"),
             Self::Notice(notice) => match notice {
                 Notice::Logout { within } => write!(f, "ask-logout {}s", within.as_secs()),
@@ -352,6 +397,8 @@ impl fmt::Display for Order {
             Self::Vanish => f.write_str("vanish"),
             Self::Reserve { exclusive: true } => f.write_str("reserve all"),
             Self::Reserve { exclusive: false } => f.write_str("reserve writes"),
+            Self::NoCarrier => f.write_str("no-carrier"),
+            Self::Late(by) => write!(f, "late {}ms", by.as_millis()),
             Self::Freeze => f.write_str("freeze"),
             Self::Crash => f.write_str("crash"),
             Self::KillDaemon => f.write_str("kill-daemon"),

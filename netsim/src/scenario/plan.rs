@@ -7,6 +7,7 @@ use super::{FaultSpec, Order, Scenario};
 use crate::fault::PathState;
 use crate::link::Held;
 use crate::recording::Mark;
+use crate::target::Pace;
 use crate::world::{Fault, Planned};
 
 /// One occurrence of a fault.
@@ -90,8 +91,11 @@ impl Scenario {
         };
         match fault.order {
             Order::Network(_) => {}
-            Order::Freeze
+            Order::NoCarrier
+            | Order::Late(_)
+            | Order::Freeze
             | Order::Hang(_)
+            | Order::Pace(_)
             | Order::ClosedWindow
             | Order::Notice(_)
             | Order::Redirect(_)
@@ -145,10 +149,15 @@ impl Scenario {
         }
     }
 
-    /// What is done to a portal, if anything is, and what ends it.
+    /// What is done to a NIC or a portal, if anything is, and what ends it.
     fn on_portal(&self, path: usize, order: &Order) -> Option<(Fault, Option<Fault>)> {
         let switch = |fault: &dyn Fn(bool) -> Fault| (fault(true), Some(fault(false)));
         Some(match order {
+            Order::NoCarrier => switch(&|lost| Fault::Carrier { path, lost }),
+            Order::Late(by) => {
+                let late = |by| Fault::Late { path, by };
+                (late(*by), Some(late(Duration::ZERO)))
+            }
             Order::Freeze => switch(&|on| Fault::Freeze { path, on }),
             Order::ClosedWindow => switch(&|closed| Fault::Window { path, closed }),
             Order::Impostor => switch(&|on| Fault::Impostor { path, on }),
@@ -160,6 +169,10 @@ impl Scenario {
                 },
                 None,
             ),
+            Order::Pace(pace) => {
+                let at = |pace| Fault::Pace { path, pace };
+                (at(*pace), Some(at(Pace::default())))
+            }
             Order::Notice(notice) => {
                 let notice = *notice;
                 (Fault::Notice { path, notice }, None)

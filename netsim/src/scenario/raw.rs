@@ -125,6 +125,7 @@ pub(super) struct FaultPass {
     pub(super) why: Text,
     pub(super) settle: Text,
     pub(super) p99_factor: Given<f64>,
+    pub(super) p999_factor: Given<f64>,
     pub(super) throughput_min: Number,
     pub(super) share_max: Number,
     pub(super) first_error: Option<FirstError>,
@@ -161,5 +162,9 @@ pub(super) struct Pass {
     pub(super) fenced_min: Number,
     pub(super) quiesced_max: Number,
     pub(super) late_writes_min: Number,
+    pub(super) ejections_max: Number,
+    pub(super) ejections_min: Number,
+    pub(super) hedges_max: Number,
+    pub(super) hedges_min: Number,
     pub(super) kept: Given<Vec<String>>,
 }

@@ -11,6 +11,7 @@ use iiblockdaemon::payload::Payload;
 use super::breach::Breach;
 use super::connection::{Connection, Phase};
 use super::lun::{NexusId, Response};
+use super::pace;
 use super::reinstate::Orphan;
 use super::session::Action;
 use super::trouble::Misdeed;
@@ -29,17 +30,21 @@ impl Target {
                 if self.takes_hang(connection.portal) {
                     return Ok(());
                 }
-                let service_time = self.portals[connection.portal].service_time;
+                let taken = self.pace_of(connection.portal);
                 let order = self.next_serial();
                 if let Phase::Full(session) = &mut connection.phase {
-                    // Behind what waits already: one session's commands execute in order.
-                    let last = session.ready.keys().next_back().map(|(due, _)| *due);
                     let barrier = session.tasks.get(&itt).filter(|task| task.ordered);
+                    let last = session.ready.keys().next_back().map(|(due, _)| *due);
+                    let last = last.filter(|_| barrier.is_some());
                     let process = session.name.process;
                     let older =
                         barrier.and_then(|task| last_orphan(&self.orphans, process, task.lun));
-                    let due = (now + service_time).max(last.unwrap_or(now));
-                    let due = due.max(older.unwrap_or(now));
+                    let ordered = barrier.is_some();
+                    let due = pace::due(now, taken, &mut session.in_order);
+                    let due = due.max(last.unwrap_or(now)).max(older.unwrap_or(now));
+                    if ordered {
+                        session.in_order = Some(due);
+                    }
                     session.schedule(itt, due, order);
                     if due <= now && older.is_none() {
                         self.execute(now, connection, itt);

@@ -97,6 +97,8 @@ pub struct Lun {
     injections: Vec<Injection>,
     executed: BTreeMap<u8, u64>,
     injected: u64,
+    /// It was without power at some time.
+    power_cycled: bool,
 }
 
 impl Lun {
@@ -122,6 +124,7 @@ impl Lun {
             injections: Vec::new(),
             executed: BTreeMap::new(),
             injected: 0,
+            power_cycled: false,
         }
     }
 
@@ -314,10 +317,14 @@ impl Lun {
     }
 
     fn greet(&mut self, nexus: NexusId) -> &mut Nexus {
-        let tell = self.config.power_on_attention;
+        // After a power-on it tells everybody of it, strangers too.
+        let first = match (self.power_cycled, self.config.power_on_attention) {
+            (true, _) => Some((0x29, 0x01)),
+            (false, tell) => tell.then_some((0x29, 0x00)),
+        };
         self.nexuses.entry(nexus).or_insert_with(|| Nexus {
             port: FIRST_PORT,
-            attentions: tell.then_some((0x29, 0x00)).into_iter().collect(),
+            attentions: first.into_iter().collect(),
         })
     }
 
@@ -456,6 +463,7 @@ impl Lun {
     /// which `survives` says no. All nexuses are told (29/01). Returns how many blocks were lost.
     pub fn power_cycle(&mut self, survives: impl FnMut(u64) -> bool) -> usize {
         self.reservations = Reservations::default();
+        self.power_cycled = true;
         self.attention(None, 0x29, 0x01);
         self.media.lose_cache(survives)
     }

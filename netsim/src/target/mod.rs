@@ -22,6 +22,7 @@ mod execute;
 mod login;
 pub mod lun;
 mod management;
+mod pace;
 mod parameters;
 mod reinstate;
 mod report;
@@ -49,6 +50,7 @@ pub use config::{
     TargetConfig, Wishes,
 };
 pub use login::SessionKind;
+pub use pace::Pace;
 pub use parameters::Parameters;
 pub use session::SessionName;
 pub use trouble::Misdeed;
@@ -110,6 +112,8 @@ pub struct Target {
     breaches: Vec<Breach>,
     statistics: TargetStatistics,
     rng: Rng,
+    /// Of [`Pace`].
+    pace_rng: Rng,
     serial: u64,
 }
 
@@ -137,6 +141,7 @@ impl Target {
             breaches: Vec::new(),
             statistics: TargetStatistics::default(),
             rng: Rng::new(config.seed).stream("target"),
+            pace_rng: Rng::new(config.seed).stream("pace"),
             serial: 0,
             config: Arc::new(config),
         }

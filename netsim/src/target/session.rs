@@ -64,6 +64,8 @@ pub(super) struct Session {
     pub(super) tasks: BTreeMap<Itt, Task>,
     /// Complete tasks, in the order of their execution.
     pub(super) ready: BTreeMap<(Instant, u64), Itt>,
+    /// When the last command is carried out that is not late.
+    pub(super) in_order: Option<Instant>,
     cid: u16,
     queue_depth: u32,
     status_in_data: bool,
@@ -101,6 +103,7 @@ impl Session {
             parameters: established.parameters.clone(),
             tasks: BTreeMap::new(),
             ready: BTreeMap::new(),
+            in_order: None,
             cid: established.cid,
             queue_depth,
             status_in_data,

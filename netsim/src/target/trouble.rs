@@ -15,6 +15,7 @@ use iiblockdaemon::payload::Payload;
 
 use super::connection::{Connection, Phase};
 use super::lun::{NexusId, Response};
+use super::pace::Pace;
 use super::session::Session;
 use super::task::Task;
 use super::{ConnectionId, Target};
@@ -86,6 +87,8 @@ pub(super) struct Trouble {
     pub(super) hangs: u32,
     /// Command windows do not move on.
     pub(super) window_closed: bool,
+    /// How fast commands are.
+    pub(super) pace: Pace,
     /// Something to be done with the next answer that it fits.
     misdeed: Option<Misdeed>,
     /// Sessions that begin now are of another machine, and see this unit in the place of unit 0.

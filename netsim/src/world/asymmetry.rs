@@ -44,8 +44,8 @@ impl Asymmetry {
 const MILLI: Duration = Duration::from_millis(1);
 
 impl Knobs {
-    /// Half of the seeds have a symmetric unit, and nothing else is drawn for them: the worlds of other defects
-    /// are not to be thinned out. The others have controllers that take over from each other.
+    /// Half of the seeds have a symmetric unit, and nothing else is drawn for them: the worlds of other
+    /// defects are not to be thinned out. The others have controllers that take over from each other.
     pub(super) fn draw_access(&mut self) {
         let mut rng = Rng::new(self.seed).stream("access");
         let paths = self.groups.len();

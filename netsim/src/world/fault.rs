@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::fault::PathState;
 use crate::link::{Direction, End, Held};
-use crate::target::Misdeed;
 use crate::target::lun::Access;
+use crate::target::{Misdeed, Pace};
 
 /// An asynchronous message of the target (RFC 7143 11.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,13 @@ pub enum Fault {
         /// Pieces longer than so many bytes.
         larger_than: usize,
     },
+    /// A path's NIC has no carrier, or has it again: nothing passes, and the daemon is told.
+    Carrier {
+        /// The path.
+        path: usize,
+        /// Whether it is lost.
+        lost: bool,
+    },
     /// A path swallows nothing any more, and is as fast and as faithful as at the beginning.
     Heal {
         /// The path.
@@ -137,6 +144,13 @@ pub enum Fault {
         /// Whether it is frozen.
         on: bool,
     },
+    /// Whatever a portal sends comes so much later; its kernel acknowledges as before.
+    Late {
+        /// The path whose portal it is.
+        path: usize,
+        /// Zero: not any more.
+        by: Duration,
+    },
     /// The target crashes, and is away for so long. Its unit's volatile cache, if it has one, is lost.
     Crash {
         /// How long connections are refused.
@@ -144,6 +158,13 @@ pub enum Fault {
     },
     /// The target is back.
     Boot,
+    /// Commands that come in through a portal are so fast from now on.
+    Pace {
+        /// The path whose portal it is.
+        path: usize,
+        /// How fast.
+        pace: Pace,
+    },
     /// The next commands that come in through a portal are never carried out and never answered.
     Hang {
         /// The path whose portal it is.
@@ -278,6 +299,10 @@ impl fmt::Display for Fault {
                 f,
                 "path {path} swallows what is larger than {larger_than} bytes, {direction:?}"
             ),
+            Self::Carrier { path, lost: true } => write!(f, "NIC of path {path} loses its carrier"),
+            Self::Carrier { path, lost: false } => {
+                write!(f, "NIC of path {path} has its carrier again")
+            }
             Self::Heal { path, held } => write!(f, "path {path} heals: held bytes {held:?}"),
             Self::Slow { path, by } => write!(f, "path {path} slower by {by:?}"),
             Self::Bandwidth {
@@ -303,8 +328,10 @@ impl fmt::Display for Fault {
             ),
             Self::Freeze { path, on: true } => write!(f, "portal of path {path} freezes"),
             Self::Freeze { path, on: false } => write!(f, "portal of path {path} thaws"),
+            Self::Late { path, by } => write!(f, "portal of path {path} answers {by:?} late"),
             Self::Crash { away } => write!(f, "target crashes, away for {away:?}"),
             Self::Boot => f.write_str("target is back"),
+            Self::Pace { path, pace } => write!(f, "portal of path {path} is {pace}"),
             Self::Hang { path, times } => {
                 write!(
                     f,

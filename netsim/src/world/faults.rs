@@ -45,10 +45,42 @@ pub(super) fn draw(rng: &mut Rng, knobs: &Knobs) -> Vec<Planned> {
             further(&mut more, knobs, &mut planned);
         }
     }
+    let mut uplinks = Rng::new(knobs.seed).stream("uplinks");
+    if uplinks.chance(2, 5) {
+        for _ in 0..uplinks.between(1, 4) {
+            uplink(&mut uplinks, knobs, &mut planned);
+        }
+    }
     let kills = planned.iter().any(|p| p.fault == Fault::Kill);
     planned.retain(|planned| !kills || !is_forgotten(&planned.fault, knobs));
+    planned.retain(|planned| !hits_spared(&planned.fault, knobs));
     planned.sort_by_key(|planned| planned.at);
     planned
+}
+
+/// A carrier that is lost, or a target that answers late: through one path, or all that may be broken.
+fn uplink(rng: &mut Rng, knobs: &Knobs, planned: &mut Vec<Planned>) {
+    let at = rng.duration_below(knobs.trouble);
+    let end = at + rng.duration_below(knobs.trouble - at);
+    let first = usize::from(knobs.spared.is_some());
+    let paths = first..knobs.groups.len();
+    let only = first + rng.index(paths.len());
+    let late = rng.duration_below(Duration::from_secs(4));
+    let (all, carrier) = (rng.chance(1, 4), rng.chance(1, 2));
+    for path in paths.filter(|path| all || *path == only) {
+        let (begins, ends) = if carrier {
+            let lost = |lost| Fault::Carrier { path, lost };
+            (lost(true), lost(false))
+        } else {
+            let late_by = |by| Fault::Late { path, by };
+            (late_by(late), late_by(Duration::ZERO))
+        };
+        planned.push(Planned { at, fault: begins });
+        planned.push(Planned {
+            at: end,
+            fault: ends,
+        });
+    }
 }
 
 /// What a daemon does not know any more once it was killed: that the unit was smaller, and that a session was
@@ -62,6 +94,19 @@ fn is_forgotten(fault: &Fault, knobs: &Knobs) -> bool {
         } => !knobs.share_sessions(*path, *to),
         _ => false,
     }
+}
+
+/// An access state is its whole portal group's, that of the path that is never broken too.
+fn hits_spared(fault: &Fault, knobs: &Knobs) -> bool {
+    let Fault::Access { path, access } = fault else {
+        return false;
+    };
+    let good = matches!(access, Access::Optimized | Access::NonOptimized);
+    let group = |path: usize| knobs.groups.get(path);
+    !good
+        && knobs
+            .spared
+            .is_some_and(|spared| group(spared) == group(*path))
 }
 
 /// One episode of what a target, a unit or a sick network does besides breaking.

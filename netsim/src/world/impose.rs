@@ -15,6 +15,7 @@ use crate::target::lun::{Injection, Refusal, sense};
 pub fn impose(target: &mut Target, now: Instant, fault: &Fault) {
     match *fault {
         Fault::Hang { path, times } => target.hang(path, times),
+        Fault::Pace { path, pace } => target.set_pace(path, pace),
         Fault::Window { path, closed } => target.close_window(path, closed),
         Fault::Notice { path, notice } => give_notice(target, now, path, notice),
         Fault::Misbehave { path, how } => target.misbehave(path, how),

@@ -4,7 +4,9 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::engine::LinkId;
+use iiblockdaemon::ids::PathId;
 use iiblockdaemon::nbd;
+use iiblockdaemon::path::Uplink;
 
 use super::client::Client;
 use super::impose::impose;
@@ -67,6 +69,8 @@ impl World {
             | Fault::Refuse { .. }
             | Fault::Hole { .. }
             | Fault::LargeHole { .. }
+            | Fault::Carrier { .. }
+            | Fault::Late { .. }
             | Fault::Heal { .. }
             | Fault::Slow { .. }
             | Fault::Bandwidth { .. }
@@ -76,6 +80,7 @@ impl World {
             | Fault::Crash { .. }
             | Fault::Boot
             | Fault::Hang { .. }
+            | Fault::Pace { .. }
             | Fault::Window { .. }
             | Fault::Notice { .. }
             | Fault::Redirect { .. }
@@ -140,6 +145,8 @@ impl World {
                 direction,
                 larger_than,
             } => net.set_hole(now, path, direction, Hole::LargerThan(larger_than)),
+            Fault::Carrier { path, lost } => self.set_carrier(path, lost),
+            Fault::Late { path, by } => net.set_late(now, path, by),
             Fault::Heal { path, held } => net.mend(now, path, Duration::ZERO, held),
             Fault::Slow { path, by } => net.slow(now, path, by),
             Fault::Bandwidth {
@@ -159,6 +166,21 @@ impl World {
             } => self.flap(path, (down, up), times),
             _ => {}
         }
+    }
+
+    /// Both the network and the daemon's host know of it.
+    fn set_carrier(&mut self, path: usize, lost: bool) {
+        self.net.set_unplugged(self.now, path, lost);
+        self.tell_uplink(path);
+    }
+
+    fn tell_uplink(&mut self, path: usize) {
+        let uplink = match self.net.routes[path].unplugged {
+            true => Uplink::Down("its NIC has no carrier"),
+            false => Uplink::Up,
+        };
+        let path = PathId(u16::try_from(path).expect("a path's number"));
+        self.engine.on_uplink(self.now, path, uplink);
     }
 
     /// Plans what flapping consists of.
@@ -246,6 +268,9 @@ impl World {
             self.oracle.server_dies();
         }
         self.engine = setup::engine(self.now, &self.knobs, true, self.pin.clone());
+        for path in 0..self.knobs.groups.len() {
+            self.tell_uplink(path);
+        }
         self.clients.iter_mut().for_each(Client::pause);
     }
 
@@ -272,6 +297,8 @@ impl World {
             };
             self.net.mend(self.now, path, Duration::ZERO, held);
             self.net.routes[path].refusing = false;
+            self.net.set_late(self.now, path, Duration::ZERO);
+            self.set_carrier(path, false);
             self.troubled[path] = Troubled::default();
             self.set_portal(path);
             self.target.close_window(path, false);

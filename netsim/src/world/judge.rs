@@ -223,7 +223,7 @@ impl World {
             ));
         }
         let own: usize = status.paths.iter().map(|path| path.own_commands).sum();
-        if self.target.outstanding() > own {
+        if self.target.outstanding() > own + volume.errands {
             return leaks(format!(
                 "{} commands at the target",
                 self.target.outstanding()

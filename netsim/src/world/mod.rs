@@ -10,7 +10,7 @@
 //! within a bound: all requests answered, all paths ready, no ghost, no session or task left over.
 //!
 //! - `knobs`, `fault`, `faults`, `asymmetry`: what a seed stands for; `inflict`, `impose`: what faults do;
-//! - `net`: connections over routes that can be broken;
+//! - `net`, `receipts`: connections over routes that can be broken, and what their kernels know of them;
 //! - `client`: the NBD clients; `log`: what the daemon logs;
 //! - `record`: what was seen, for reports and pass criteria;
 //! - `turn`: one turn of everything; `judge`: what is demanded.
@@ -25,6 +25,7 @@ mod judge;
 mod knobs;
 mod log;
 mod net;
+mod receipts;
 mod record;
 mod setup;
 #[cfg(test)]
@@ -45,7 +46,7 @@ pub use fault::{Fault, Notice, Planned};
 pub use impose::impose;
 pub use judge::{Rule, Violation};
 pub use knobs::{Allowed, Knobs, Line, Load};
-pub use setup::target_at;
+pub use setup::{portal, target_at};
 
 use client::Client;
 use inflict::{Reserved, Troubled};
@@ -107,6 +108,12 @@ pub struct Summary {
     pub quiesced: u64,
     /// Commands that were issued again.
     pub retries: u64,
+    /// Reads that clients asked for.
+    pub reads: u64,
+    /// Reads that were sent on a second path.
+    pub hedges: u64,
+    /// Times that a path was put out of use for being worse than its peers.
+    pub ejections: u64,
     /// The longest request.
     pub slowest: Duration,
     /// From the mending until everything was well.
@@ -126,6 +133,12 @@ pub struct Outcome {
     pub timeline: Vec<Entry>,
     /// What happened.
     pub summary: Summary,
+}
+
+/// The volume that the knobs describe, with all its paths, which nothing is known of and which nobody drives.
+#[must_use]
+pub fn engine(now: Instant, knobs: &Knobs) -> Engine {
+    setup::engine(now, knobs, false, Pin::default())
 }
 
 thread_local! {
@@ -286,6 +299,8 @@ impl World {
         let target = self.target.statistics();
         let volume = self.engine.status(self.now).volume;
         let retries = self.retries + retries(&volume);
+        let ejections = volume.routes.iter().map(|route| route.counters.ejections);
+        let ejections = ejections.sum();
         let volume = volume.counters;
         Summary {
             ios: self.ios,
@@ -296,6 +311,9 @@ impl World {
             fenced: self.fenced.0 + volume.fenced,
             quiesced: self.fenced.1 + volume.quiesced,
             retries,
+            reads: volume.reads,
+            hedges: volume.hedges,
+            ejections,
             slowest: self.slowest,
             recovery: self.recovery,
             elapsed: self.elapsed(),

@@ -14,6 +14,7 @@ use iiblockdaemon::engine::LinkId;
 use iiblockdaemon::out_queue::OutQueue;
 
 use super::knobs::Line;
+use super::receipts::Receipts;
 use crate::fault::PathState;
 use crate::link::{Conditions, Direction, End, Held, Hole, Link, Pipe};
 use crate::rng::Rng;
@@ -33,6 +34,10 @@ pub(super) struct Route {
     pub(super) refusing: bool,
     /// Bits are flipped in connections that are past their login, which no digest protects.
     pub(super) corrupt_one_in: Option<NonZeroU64>,
+    /// The NIC has no carrier.
+    pub(super) unplugged: bool,
+    /// The target sends so much later than its kernel acknowledges.
+    pub(super) late: Duration,
 }
 
 /// An attempt to connect.
@@ -64,6 +69,8 @@ pub(super) struct Wire {
     pub(super) looked_at: usize,
     /// The stream to the target ended; so many bytes may still have to be read.
     pub(super) ended_at_target: bool,
+    /// What the target's kernel acknowledged.
+    pub(super) receipts: Receipts,
 }
 
 /// What a dial came to.
@@ -92,6 +99,8 @@ impl Net {
             to_initiator: line.with(&Conditions::default()),
             refusing: false,
             corrupt_one_in: None,
+            unplugged: false,
+            late: Duration::ZERO,
         };
         Self {
             routes: lines.iter().map(route).collect(),
@@ -121,14 +130,9 @@ impl Net {
         let there_and_back = conditions.to_target.latency + conditions.to_initiator.latency;
         let release = Held::Release;
         // No digest protects a login.
-        let faithful = |conditions: &Conditions| Conditions {
-            corrupt_one_in: None,
-            ..conditions.clone()
-        };
-        let (to_target, to_initiator) = (&conditions.to_target, &conditions.to_initiator);
-        let to_target = faithful(to_target);
+        let (mut to_target, mut to_initiator) = conditions.conditions();
+        (to_target.corrupt_one_in, to_initiator.corrupt_one_in) = (None, None);
         pipes.to_target().set_conditions(now, to_target, release);
-        let to_initiator = faithful(to_initiator);
         pipes
             .to_initiator()
             .set_conditions(now, to_initiator, release);
@@ -149,6 +153,7 @@ impl Net {
             at_target: BytesMut::new(),
             looked_at: 0,
             ended_at_target: false,
+            receipts: Receipts::new(now, conditions.late),
         };
         self.wires.insert(id, wire);
     }
@@ -160,7 +165,7 @@ impl Net {
         };
         let route = &self.routes[wire.route];
         let holed = |conditions: &Conditions| conditions.hole == Hole::All;
-        if holed(&route.to_target) || holed(&route.to_initiator) {
+        if route.unplugged || holed(&route.to_target) || holed(&route.to_initiator) {
             if let Some(dial) = &mut wire.dial {
                 dial.due = now + dial.retry;
                 dial.retry *= 2;
@@ -264,6 +269,18 @@ impl Net {
         self.apply(now, route, Held::Release);
     }
 
+    /// The NIC loses its carrier, or has it again.
+    pub(super) fn set_unplugged(&mut self, now: Instant, route: usize, unplugged: bool) {
+        self.routes[route].unplugged = unplugged;
+        self.apply(now, route, Held::Release);
+    }
+
+    /// The target sends later than its kernel acknowledges.
+    pub(super) fn set_late(&mut self, now: Instant, route: usize, late: Duration) {
+        self.routes[route].late = late;
+        self.apply(now, route, Held::Release);
+    }
+
     /// What is wrong with a route, in full; whether new connections are refused from now on.
     pub(super) fn set_state(&mut self, now: Instant, route: usize, state: &PathState) {
         let there = &mut self.routes[route];
@@ -287,10 +304,11 @@ impl Net {
 
     fn apply(&mut self, now: Instant, route: usize, held: Held) {
         let there = &self.routes[route];
-        let wanted = (there.to_target.clone(), there.to_initiator.clone());
-        let corrupt = there.corrupt_one_in;
+        let wanted = there.conditions();
+        let (corrupt, late) = (there.corrupt_one_in, there.late);
         for wire in self.wires_of(route) {
             let (mut to_target, mut to_initiator) = wanted.clone();
+            wire.receipts.set_late(late);
             for conditions in [&mut to_target, &mut to_initiator] {
                 let one_in = conditions.corrupt_one_in.or(corrupt);
                 conditions.corrupt_one_in = one_in.filter(|_| wire.logged_in);
@@ -328,6 +346,18 @@ impl Net {
             next = next.into_iter().chain(to_target).chain(to_initiator).min();
         }
         next
+    }
+}
+
+impl Route {
+    /// Of both directions of a connection.
+    fn conditions(&self) -> (Conditions, Conditions) {
+        let (mut to_target, mut to_initiator) = (self.to_target.clone(), self.to_initiator.clone());
+        to_initiator.latency += self.late;
+        if self.unplugged {
+            (to_target.hole, to_initiator.hole) = (Hole::All, Hole::All);
+        }
+        (to_target, to_initiator)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use iiblockdaemon::path::PathState;
+use iiblockdaemon::volume::{DutyStatus, OutCause};
 
 use super::World;
 use super::client::Ended;
@@ -55,7 +56,12 @@ impl World {
             if record.name.is_empty() {
                 record.name.clone_from(&path.name);
             }
-            let state = name(path.state).to_owned();
+            let state = if path.state == PathState::Ready {
+                duty(route.duty)
+            } else {
+                name(path.state)
+            };
+            let state = state.to_owned();
             let last = record.states.last();
             if last.is_none_or(|(_, known, why)| *known != state || *why != path.why) {
                 record.states.push((at, state, path.why.clone()));
@@ -92,6 +98,18 @@ impl World {
             bytes: ended.bytes,
             failed: ended.error.is_some(),
         });
+    }
+}
+
+/// What a path that is ready is used for.
+fn duty(duty: DutyStatus) -> &'static str {
+    match duty {
+        DutyStatus::On | DutyStatus::Rising => "ready",
+        DutyStatus::OnTrial { .. } => "on-trial",
+        DutyStatus::Out { cause, .. } => match cause {
+            OutCause::Gray => "ejected",
+            OutCause::Flapping => "held-down",
+        },
     }
 }
 

@@ -9,7 +9,7 @@ use iiblockdaemon::iscsi::isid::Isid;
 use iiblockdaemon::iscsi::name::{IscsiName, PortalAddr};
 use iiblockdaemon::iscsi::session::config::{AuthConfig, SessionConfig, SessionKind};
 use iiblockdaemon::path::PathConfig;
-use iiblockdaemon::volume::{Pin, VolumeConfig};
+use iiblockdaemon::volume::{GrayConfig, Pin, VolumeConfig};
 
 use super::Knobs;
 use super::inflict::Troubled;
@@ -48,7 +48,9 @@ fn name(text: &str) -> IscsiName {
     text.parse().expect("a valid name")
 }
 
-pub(super) fn portal(path: usize) -> String {
+/// The address of a path's portal.
+#[must_use]
+pub fn portal(path: usize) -> String {
     format!("10.0.{path}.1:3260")
 }
 
@@ -69,6 +71,12 @@ pub(super) fn engine(now: Instant, knobs: &Knobs, unclean: bool, pin: Pin) -> En
         unclean,
         orphaned: false,
         policy: policies::build(knobs.policy, knobs.seed),
+        gray: GrayConfig {
+            eject: knobs.policy.eject,
+            prove: true,
+            hedge: u32::from(knobs.policy.hedge.0),
+            domains: Vec::new(),
+        },
     };
     let export = ExportConfig {
         name: "world".to_owned(),

@@ -146,6 +146,7 @@ impl World {
             match delivery {
                 Delivery::Data(data) if wire.connection.is_some() => {
                     wire.at_target.extend_from_slice(&data);
+                    wire.acknowledge(now);
                 }
                 // Nobody is there: the kernel answers with a reset.
                 Delivery::Data(_) => wire.pipes.to_initiator().push_end(now, End::Reset),
@@ -245,7 +246,8 @@ impl World {
         let mut any = false;
         while let Some(action) = self.engine.poll_action() {
             any = true;
-            if self.detail != Detail::Nothing {
+            let looks = matches!(action, Action::Observe { .. });
+            if self.detail == Detail::Everything || self.detail != Detail::Nothing && !looks {
                 self.note(|| action.to_string());
             }
             match action {
@@ -254,6 +256,11 @@ impl World {
                     self.net.dial(self.now, link, route(via), portal);
                 }
                 Action::Hangup { link } => self.net.hang_up(self.now, link),
+                Action::Observe { link } => {
+                    if let Some(view) = self.net.view(self.now, link) {
+                        self.engine.on_network(self.now, link, view);
+                    }
+                }
                 Action::CloseClient { client } => {
                     let what = format!("the daemon closes {client:?}");
                     self.violation = Some(self.broken(Rule::Protocol, what));

@@ -226,7 +226,8 @@ const TIERS: [(&str, Tiers); 3] = [
 
 const BALANCES: [(&str, Balance); 2] = [("ios", Balance::Ios), ("bytes", Balance::Bytes)];
 
-/// `policy = "PRESET"` or `policy = { selector = …, by = …, tiers = …, failback = … }`
+/// `policy = "PRESET"` or
+/// `policy = { selector = …, by = …, tiers = …, failback = …, hedge = …, eject = … }`
 fn read_policy(parent: &mut Section<'_>, report: &mut Report<'_>) -> Field<PolicySpec> {
     let Some(item) = parent.item("policy", report) else {
         return Field::Absent;
@@ -242,8 +243,11 @@ fn read_policy(parent: &mut Section<'_>, report: &mut Report<'_>) -> Field<Polic
     let balance = section.parsed("by", report, values::choice(&BALANCES));
     let tiers = section.parsed("tiers", report, values::choice(&TIERS));
     let failback = section.parsed("failback", report, failback);
+    let hedge = section.parsed("hedge", report, values::hedge);
+    let eject = section.flag("eject", report);
     section.finish(report);
-    if selector.is_broken() || balance.is_broken() || tiers.is_broken() || failback.is_broken() {
+    let broken = selector.is_broken() || balance.is_broken() || tiers.is_broken();
+    if broken || failback.is_broken() || hedge.is_broken() || eject.is_broken() {
         return Field::Broken;
     }
     let default = defaults::POLICY;
@@ -252,6 +256,8 @@ fn read_policy(parent: &mut Section<'_>, report: &mut Report<'_>) -> Field<Polic
         balance: balance.value().copied().unwrap_or(default.balance),
         tiers: tiers.value().copied().unwrap_or(default.tiers),
         failback: failback.value().copied().unwrap_or(default.failback),
+        hedge: hedge.value().copied().unwrap_or(default.hedge),
+        eject: eject.value().copied().unwrap_or(default.eject),
     };
     match balance.given() {
         Some(given) if spec.selector != PolicyKind::RoundRobin => {

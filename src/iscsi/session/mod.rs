@@ -199,6 +199,15 @@ impl Session {
         self.last_received
     }
 
+    /// When the oldest ping was queued that is not answered.
+    #[must_use]
+    pub fn oldest_ping(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Full(full) => full.oldest_ping(),
+            Phase::Login { .. } | Phase::Redirected { .. } => None,
+        }
+    }
+
     /// What it means that the target closed the connection now, if that says more than that it did:
     /// some targets refuse a login by closing.
     #[must_use]

@@ -101,7 +101,7 @@ impl Findings {
         let preferred = physical.clamp(4096, limits::TRANSFER_MAX);
         Features {
             fua: mode.is_some_and(|mode| mode.fua),
-            write_cache: mode.is_none_or(|mode| mode.write_cache != Some(false)),
+            write_cache: mode.and_then(|mode| mode.write_cache),
             write_protected: mode.is_some_and(|mode| mode.write_protected),
             rotational: self.rotational,
             transfer_blocks_max: unlimited(blocks.transfer_max)

@@ -4,8 +4,13 @@ use super::*;
 
 fn peers(bench: &mut Bench, usable: bool) {
     let peers = Peers {
-        heard: Some(bench.now + ms(3_600_000)),
+        witness: Some(Witness {
+            asked: bench.now + ms(3_600_000),
+            took: ms(1),
+            waiting: None,
+        }),
         usable,
+        any: usable,
     };
     bench.path.set_surroundings(Surroundings {
         peers,
@@ -63,4 +68,20 @@ fn the_last_path_is_lost_at_the_command_timeout_even_if_no_command_is_in_flight(
         1,
         "what waits for it must not wait for ever"
     );
+}
+
+#[test]
+fn a_swallowed_probe_is_given_up_soon_where_another_path_answers() {
+    let mut bench = Bench::new();
+    bench.up();
+    bench.close(Link::Main);
+    bench.pass(ms(10));
+    bench.identify();
+    bench.path.order(bench.now, Order::Admit);
+    bench.turn();
+    bench.disk = Box::new(|cdb, _| (cdb[0] != 0x28).then(|| disk(cdb)));
+    peers(&mut bench, true);
+    bench.messages.clear();
+    bench.pass(ms(1_200));
+    assert_eq!(bench.lost().len(), 1, "{:?}", bench.path.status(bench.now));
 }

@@ -15,7 +15,7 @@ use crate::iscsi::session::config::{
 };
 use crate::path::{Detect, PathConfig};
 use crate::units::Geometry;
-use crate::volume::{NoPath, Pin, VolumeConfig};
+use crate::volume::{Domain, GrayConfig, NoPath, Pin, VolumeConfig};
 
 use super::VolumeState;
 
@@ -121,9 +121,28 @@ pub(super) fn assemble(
             unclean,
             orphaned,
             policy: policies::build(volume.policy, seed(&volume.name)),
+            gray: GrayConfig {
+                eject: volume.policy.eject,
+                prove: true,
+                hedge: u32::from(volume.policy.hedge.0),
+                domains: domains(&volume.paths),
+            },
         },
         paths,
     })
+}
+
+/// What the paths share, by numbers.
+fn domains(paths: &[config::Path]) -> Vec<Domain> {
+    let first = |same: &dyn Fn(&config::Path) -> bool| {
+        let place = paths.iter().position(same).unwrap_or_default();
+        u16::try_from(place).unwrap_or(u16::MAX)
+    };
+    let domain = |path: &config::Path| Domain {
+        portal: first(&|other| other.portal == path.portal),
+        nic: first(&|other| (&other.nic, other.source) == (&path.nic, path.source)),
+    };
+    paths.iter().map(domain).collect()
 }
 
 /// What leads to a unit, whatever it is called here.
@@ -199,6 +218,24 @@ fn path_config(
         },
         seed: seed(&path.isid),
     })
+}
+
+/// The session of one path, as the daemon opens it.
+///
+/// # Errors
+/// A setting that the protocol layer refuses.
+pub fn session_config(
+    daemon: &config::Daemon,
+    volume: &config::Volume,
+    path: &config::Path,
+) -> Result<SessionConfig, AssembleError> {
+    let initiator = name(&daemon.initiator_name)?;
+    let auth = match &volume.auth {
+        None => AuthConfig::None,
+        Some(auth) => AuthConfig::Chap(chap(auth)?),
+    };
+    let path = path_config(volume, path, &initiator, &auth)?;
+    Ok(SessionConfig::clone(&path.session))
 }
 
 fn digest(choice: config::DigestChoice) -> DigestChoice {

@@ -6,13 +6,13 @@ use crate::config;
 use crate::control::Refusal;
 use crate::control::events::{Event, EventsReport, PathEvents};
 use crate::control::report::{
-    AccessReport, DaemonReport, FenceLevel, PathReport, PathState, StatusReport, VolumeReport,
-    VolumeState, VolumeTotals,
+    AccessReport, DaemonReport, Duty, FenceLevel, PathReport, PathState, StatusReport,
+    VolumeReport, VolumeState, VolumeTotals,
 };
 use crate::engine::EngineStatus;
 use crate::path::message::PathAccess;
 use crate::path::{self, PathEvent, PathStatus};
-use crate::volume::{RouteStatus, VolumeStatus};
+use crate::volume::{DutyStatus, OutCause, RouteStatus, VolumeStatus};
 
 use super::{Board, Daemon, Running, clock};
 use crate::shell::control_task::StatusSource;
@@ -131,6 +131,7 @@ fn report(running: &Running, status: Option<&EngineStatus>) -> VolumeReport {
         writes_held: volume.map_or(0, |volume| count(volume.waiting)),
         ghosts: volume.map_or(0, |volume| count(volume.ghosts)),
         no_path_ms: volume.and_then(|volume| volume.no_path).map(millis),
+        slow_ms: volume.and_then(|volume| volume.slow).map(millis),
         totals: volume
             .map(|volume| totals(volume, size.map_or(0, |(_, block_size)| block_size)))
             .unwrap_or_default(),
@@ -195,6 +196,9 @@ fn totals(volume: &VolumeStatus, block_size: u32) -> VolumeTotals {
         fenced: counters.fenced,
         quiesced: counters.quiesced,
         slowest_ms: millis(counters.slowest),
+        hedges: counters.hedges,
+        hedges_won: counters.hedges_won,
+        hedges_wasted: counters.hedges_wasted,
     }
 }
 
@@ -205,6 +209,7 @@ fn path_report(
 ) -> PathReport {
     let counters = route.map(|route| route.counters).unwrap_or_default();
     let rtt = state.and_then(|state| state.last_rtt);
+    let duty = route.map_or((Duty::InUse, None), |route| duty(route.duty));
     PathReport {
         name: config.to_string(),
         portal: config.portal.to_string(),
@@ -219,6 +224,9 @@ fn path_report(
         since_ms: state.map_or(0, |state| millis(state.since)),
         incarnation: state.map_or(0, |state| state.incarnation.0),
         fencing: state.is_some_and(|state| state.fencing),
+        duty: duty.0,
+        out_ms: duty.1.map(millis),
+        ejections: counters.ejections,
         in_flight: route.map_or(0, |route| u64::from(route.in_flight)),
         commands: counters.commands,
         bytes: counters.bytes,
@@ -234,6 +242,19 @@ fn access_report(access: PathAccess) -> AccessReport {
         port_group: access.group,
         state: access.state.to_string(),
         preferred: access.preferred,
+    }
+}
+
+/// What it is, and for how long if that is settled.
+fn duty(status: DutyStatus) -> (Duty, Option<Duration>) {
+    match status {
+        DutyStatus::On => (Duty::InUse, None),
+        DutyStatus::Rising => (Duty::SlowStart, None),
+        DutyStatus::Out { cause, left } => match cause {
+            OutCause::Gray => (Duty::Ejected, Some(left)),
+            OutCause::Flapping => (Duty::HeldDown, Some(left)),
+        },
+        DutyStatus::OnTrial { .. } => (Duty::OnTrial, None),
     }
 }
 

@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_target_whose_units_cannot_be_listed_is_named_with_the_reason() {
         let mut target = found();
-        target.units = Err(super::super::DiscoverError::Silent {
+        target.units = Err(super::super::TalkError::Silent {
             portal: "10.0.1.10".parse().unwrap(),
         });
         let with = AskedWith::default();

@@ -1,5 +1,6 @@
 //! How the rest of the program speaks to a volume.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,6 +12,7 @@ use crate::path::PathEvent;
 use crate::units::Geometry;
 
 use super::super::nbd_listen::ReadyClient;
+use super::super::uplink::Interfaces;
 
 /// Messages to a volume task that may wait.
 const ASKS_MAX: usize = 64;
@@ -26,6 +28,8 @@ pub enum Ask {
     Events(oneshot::Sender<Vec<Vec<PathEvent>>>),
     /// Use the preferred paths again, whatever the failback rule says; told when it is done.
     Failback(oneshot::Sender<()>),
+    /// The host's network interfaces are these now.
+    Interfaces(Arc<Interfaces>),
     /// Take no new requests, drain, flush, log out; tell whether all of that was done in time.
     Stop {
         /// For all of it.

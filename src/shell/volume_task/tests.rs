@@ -7,7 +7,7 @@ use super::*;
 use crate::engine::ExportConfig;
 use crate::nbd::{BlockSizes, ExportFlags, ExportInfo};
 use crate::shell::stream::UnwatchedStream;
-use crate::volume::{NoPath, Pin, VolumeConfig};
+use crate::volume::{GrayConfig, NoPath, Pin, VolumeConfig};
 
 /// A hanging test fails after this; one that passes waits for nothing.
 const GUARD: Duration = Duration::from_secs(20);
@@ -39,6 +39,7 @@ fn engine() -> Engine {
             policies::PolicySpec::preset(policies::PolicyKind::Failover),
             1,
         ),
+        gray: GrayConfig::default(),
     };
     let export = ExportConfig {
         name: "db".into(),

@@ -93,6 +93,55 @@ fn what_a_path_with_a_session_told_already_is_no_news_from_another() {
 }
 
 #[test]
+fn what_was_taken_for_old_news_hides_no_later_loss() {
+    let mut bench = Bench::new(2, |_| {});
+    let start = bench.now;
+    let at = |seconds| start + Duration::from_secs(seconds);
+    bench.up(0);
+    bench.up(1);
+    bench.now = at(10);
+    bench.written(false);
+    bench.power_lost(0, Some(at(5)));
+    assert_eq!(bench.flush(), Some(IoErrno::Io));
+    bench.written(false);
+    // The unit loses its power again at second 15, and nobody has told path 0 that its session is dead.
+    bench.now = at(20);
+    bench.power_lost(1, Some(at(1)));
+    bench.power_lost(0, Some(at(14)));
+    assert_eq!(bench.flush(), Some(IoErrno::Io), "path 1 told of the first");
+}
+
+#[test]
+fn a_write_that_waits_for_a_fence_while_the_power_fails_is_told_of_after_its_acknowledgement() {
+    let mut bench = Bench::new(2, |config| config.shared = true);
+    bench.up(0);
+    bench.up(1);
+    let io = bench.write(0, 8);
+    bench.lose(0, Disposition::Indeterminate);
+    bench.all_good(1);
+    assert!(bench.replies().is_empty(), "carried out, not fenced");
+    bench.power_lost(1, Some(bench.now));
+    bench.fence(0, Incarnation(1));
+    assert_eq!(bench.replies(), [(io, None)]);
+    let asked = bench.ask(Request::Flush);
+    bench.all_good(1);
+    assert_eq!(bench.replies(), [(asked, Some(IoErrno::Io))]);
+}
+
+#[test]
+fn a_unit_that_would_not_tell_for_a_while_whether_it_caches_is_not_taken_for_one_that_does() {
+    let told = |write_cache| {
+        let mut features = unit("S1").features;
+        features.write_cache = write_cache;
+        features
+    };
+    let (off, silent) = (told(Some(false)), told(None));
+    assert!(!off.common(&silent).caches() && !silent.common(&off).caches());
+    assert!(silent.common(&silent).caches(), "it may");
+    assert!(off.common(&told(Some(true))).caches());
+}
+
+#[test]
 fn flushes_under_way_fail_together() {
     let mut bench = Bench::new(1, |_| {});
     bench.up(0);

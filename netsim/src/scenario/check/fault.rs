@@ -165,6 +165,7 @@ impl Checker<'_> {
             reaches,
             settle: self.duration(&key("settle"), &raw.settle, Duration::ZERO),
             p99_factor: raw.p99_factor.as_ref().map(|factor| *factor.get_ref()),
+            p999_factor: raw.p999_factor.as_ref().map(|factor| *factor.get_ref()),
             throughput_min: number(&raw.throughput_min),
             share_max: number(&raw.share_max),
             first_error,

@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::{Event, Exchange, FullFeature};
 use crate::ids::Lun;
 use crate::iscsi::error::{PeerMisbehaved, SessionError};
@@ -25,13 +27,27 @@ pub(super) struct Keepalive {
 impl FullFeature {
     /// Queues a ping, unless [`limits::PINGS_MAX`] are unanswered.
     pub fn ping(&mut self, now: Instant) {
+        self.ping_with(now, &Payload::new());
+    }
+
+    /// The same with `bytes` of data, as far as the target takes so much: it sends them back
+    /// (RFC 7143 11.18), so that segments of full size go both ways.
+    pub fn ping_sized(&mut self, now: Instant, bytes: usize) {
+        let longest = self.negotiated.target_max_recv_data_segment_length;
+        let longest = usize::try_from(longest).unwrap_or(usize::MAX);
+        let bytes = bytes.min(longest).min(limits::PING_DATA_MAX);
+        let data = Bytes::from_static(&[0; limits::PING_DATA_MAX]).slice(..bytes);
+        self.ping_with(now, &data.into());
+    }
+
+    fn ping_with(&mut self, now: Instant, data: &Payload) {
         self.note_sent(now);
         if self.keepalive.pings.len() >= limits::PINGS_MAX {
             return;
         }
         let itt = self.table.insert(Exchange::Ping(now));
         self.keepalive.pings.push_back((itt, now));
-        self.push_nop_out(Some(itt), None, Lun::from_wire([0; 8]));
+        self.push_nop_out(Some(itt), None, Lun::from_wire([0; 8]), data);
     }
 
     /// When the oldest unanswered ping was queued.
@@ -79,12 +95,12 @@ impl FullFeature {
         if answers.len() >= limits::PING_ANSWERS_MAX {
             return Err(PeerMisbehaved::Flood("pings").into());
         }
-        self.push_nop_out(None, Some(ttt), lun);
+        self.push_nop_out(None, Some(ttt), lun, &Payload::new());
         self.keepalive.answers.push_back(self.outbox.position());
         Ok(())
     }
 
-    fn push_nop_out(&mut self, itt: Option<Itt>, ttt: Option<Ttt>, lun: Lun) {
+    fn push_nop_out(&mut self, itt: Option<Itt>, ttt: Option<Ttt>, lun: Lun, data: &Payload) {
         let pdu = NopOut {
             immediate: true,
             lun,
@@ -92,12 +108,12 @@ impl FullFeature {
             ttt,
             numbers: self.window.immediate(),
         };
-        self.outbox.push(pdu.encode(), &Payload::new());
+        self.outbox.push(pdu.encode(), data);
     }
 
     /// An acknowledgement of everything received, that wants no answer (RFC 7143 11.18.1).
     pub(super) fn push_acknowledgement(&mut self, lun: Lun) {
-        self.push_nop_out(None, None, lun);
+        self.push_nop_out(None, None, lun, &Payload::new());
     }
 
     /// Fills the hole that a rejected command left in the CmdSNs (RFC 7143 7.3) with a NOP-Out.

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use iiblockdaemon::out_queue::OutQueue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,7 +15,8 @@ use super::wire::{
     self, Body, CMD_FLAG_FUA, CMD_FLAG_NO_HOLE, Command, Reply, WireError, parse_reply,
 };
 use super::{ClientConfig, IoError};
-use crate::clock;
+use crate::out_queue::OutQueue;
+use crate::shell::clock;
 
 /// Requests in flight on the connection; further ones wait.
 const IN_FLIGHT_MAX: usize = 256;

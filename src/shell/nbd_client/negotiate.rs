@@ -38,6 +38,12 @@ pub struct Export {
 }
 
 impl Export {
+    /// Whether writes are refused.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.flags & 2 != 0
+    }
+
     /// Whether FLUSH is offered.
     #[must_use]
     pub fn can_flush(&self) -> bool {

@@ -1,10 +1,9 @@
-//! When a path has to be looked after.
-
-use crate::deadline::Deadline;
-use crate::iscsi::session::Session;
+//! When a path has to act next.
 
 use super::fencer::Fencer;
 use super::{Path, State};
+use crate::deadline::Deadline;
+use crate::iscsi::session::Session;
 
 impl Path {
     /// When [`Path::handle_timeout`] is due.
@@ -31,7 +30,9 @@ impl Path {
             State::Probation {
                 asked: Some(asked), ..
             } => Some(Deadline::new(
-                asked + self.config.detect.command,
+                self.config
+                    .detect
+                    .next_probe_check(self.silence.checked, asked),
                 "answer to a probe of the probation",
             )),
             State::Disabled { retry_at } if self.fencer.is_none() => {
@@ -59,6 +60,8 @@ impl Path {
             .map(|at| Deadline::new(at, "logout asked for by the target"));
         let session = self.session.as_ref().and_then(Session::poll_timeout);
         let health = self.health_deadline();
+        let network = self.network_deadline();
+        let uplink = self.uplink_deadline();
         let barrier = self
             .barrier_due()
             .map(|at| Deadline::new(at, "a barrier that was refused"));
@@ -66,14 +69,15 @@ impl Path {
             .access_due()
             .map(|at| Deadline::new(at, "access states"));
         [
-            state, probe, fencer, proof, stale, drain, session, health, barrier, access,
+            state, probe, fencer, proof, stale, drain, session, health, network, uplink, barrier,
+            access,
         ]
         .into_iter()
         .fold(None, Deadline::earlier)
     }
 
     fn health_deadline(&mut self) -> Option<Deadline> {
-        let (detect, checked) = (self.config.detect, self.health_checked);
+        let (detect, checked) = (self.config.detect, self.silence.checked);
         let session = self.session.as_mut()?;
         let heard = session.last_received()?;
         let session = session.full_feature()?;

@@ -1,11 +1,13 @@
-//! A small NBD client of our own: pipelining over one connection, and reconnect.
+//! A small NBD client of our own, for `iibadm bench` and netsim: pipelining over one connection, and
+//! reconnect.
 //!
+//! It shares no code with the server: a common error of both would be invisible.
 //! It behaves as the kernel's client does: requests that were in flight when the connection broke
 //! are sent again on the next one, in their old order, and nobody is told.
 
 mod connection;
 mod negotiate;
-pub(crate) mod wire;
+pub mod wire;
 
 use std::fmt;
 use std::io;

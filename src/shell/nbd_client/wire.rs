@@ -25,8 +25,10 @@ pub(super) const REP_ERROR_BIT: u32 = 1 << 31;
 pub(super) const INFO_EXPORT: u16 = 0;
 pub(super) const INFO_BLOCK_SIZE: u16 = 3;
 
-pub(crate) const CMD_FLAG_FUA: u16 = 1;
-pub(crate) const CMD_FLAG_NO_HOLE: u16 = 2;
+/// Answer when it is durable.
+pub const CMD_FLAG_FUA: u16 = 1;
+/// Zeroes are to be allocated.
+pub const CMD_FLAG_NO_HOLE: u16 = 2;
 
 const CHUNK_FLAG_DONE: u16 = 1;
 const CHUNK_NONE: u16 = 0;
@@ -40,7 +42,8 @@ const LENGTH_MAX: u32 = 64 << 20;
 /// The kinds of request, with their codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
-pub(crate) enum Command {
+#[expect(missing_docs, reason = "the protocol's names")]
+pub enum Command {
     Read = 0,
     Write = 1,
     Disconnect = 2,
@@ -62,13 +65,9 @@ impl Command {
     }
 }
 
-pub(crate) fn request(
-    command: Command,
-    flags: u16,
-    cookie: u64,
-    offset: u64,
-    length: u32,
-) -> Bytes {
+/// A request's header.
+#[must_use]
+pub fn request(command: Command, flags: u16, cookie: u64, offset: u64, length: u32) -> Bytes {
     let mut out = BytesMut::with_capacity(28);
     out.put_u32(REQUEST_MAGIC);
     out.put_u16(flags);
@@ -110,21 +109,31 @@ pub enum WireError {
 
 /// One reply or chunk, complete.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Reply {
+pub enum Reply {
+    /// A whole answer.
     Simple {
+        /// Of the request.
         cookie: u64,
+        /// NBD errno, 0 for none.
         error: u32,
+        /// Of a read that succeeded.
         data: Bytes,
     },
+    /// A part of a structured answer.
     Chunk {
+        /// Of the request.
         cookie: u64,
+        /// The last one.
         done: bool,
+        /// What it says.
         body: Body,
     },
 }
 
+/// What a chunk says.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Body {
+#[expect(missing_docs, reason = "the protocol's names")]
+pub enum Body {
     None,
     Data { offset: u64, data: Bytes },
     Hole { offset: u64, length: u32 },
@@ -133,7 +142,10 @@ pub(crate) enum Body {
 
 /// Takes the next complete reply off `input`. `read_len` tells how much data a simple reply to a
 /// cookie carries: `None` if the cookie is unknown.
-pub(crate) fn parse_reply(
+///
+/// # Errors
+/// What the server broke.
+pub fn parse_reply(
     input: &mut BytesMut,
     read_len: impl Fn(u64) -> Option<u32>,
 ) -> Result<Option<Reply>, WireError> {
