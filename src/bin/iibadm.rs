@@ -60,6 +60,15 @@ enum ConfigCommand {
         #[arg(value_name = "FILE", default_value = defaults::CONFIG_FILE)]
         file: PathBuf,
     },
+    /// Show what holds, and where each value comes from: a configuration file with comments.
+    Show {
+        /// The configuration file.
+        #[arg(value_name = "FILE", default_value = defaults::CONFIG_FILE)]
+        file: PathBuf,
+        /// With the built-in values of everything that is not written.
+        #[arg(long)]
+        effective: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -122,6 +131,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Config(ConfigCommand::Check { file }) => check(&file),
+        Command::Config(ConfigCommand::Show { file, effective }) => show(&file, effective),
         Command::Status(arguments) => status(&arguments),
         Command::Why(arguments) => why(&arguments),
         Command::Discover(arguments) => discover(&arguments),
@@ -153,6 +163,12 @@ fn print(text: &str) -> Result<()> {
 fn check(file: &Path) -> Result<ExitCode> {
     let config = config_file::load(file)?;
     print(&summary(file, &config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(file: &Path, all: bool) -> Result<ExitCode> {
+    let effective = config_file::explain(file)?;
+    print(&effective.text(file, all))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@
 //! [`ConfigErrors`] has all of them, each with file, line, key and what to do.
 //!
 //! - Precedence: a volume's own keys, over its profile's, over `[defaults]`, over [`defaults`].
+//! - Where each value comes from is kept for those who ask: [`show`].
 //! - Unknown keys are mistakes; the near known one is suggested.
 //! - Durations and sizes are strings with a unit: `"700ms"`, `"256KiB"`.
 //! - The check touches nothing outside: the files that the configuration names come from [`Files`].
@@ -19,6 +20,7 @@ mod isid;
 mod names;
 mod reader;
 mod secret;
+pub mod show;
 mod values;
 
 #[cfg(test)]
@@ -55,7 +57,7 @@ impl Config {
     /// # Errors
     /// Every mistake in it.
     pub fn parse(text: &str, file: &FilePath, files: &dyn Files) -> Result<Self, ConfigErrors> {
-        check::check(text, file, files)
+        check::explain(text, file, files).map(|effective| effective.config)
     }
 
     /// The volume with this name.

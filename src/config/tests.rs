@@ -7,7 +7,7 @@ use super::*;
 use policies::{Failback, PolicyKind};
 
 /// The usual case of the documentation.
-const USUAL: &str = r#"
+pub(super) const USUAL: &str = r#"
 [daemon]
 initiator_name = "iqn.2026-11.com.example:db1"
 
@@ -23,7 +23,7 @@ paths  = [
 "#;
 
 /// Every key of the first version, none with its default.
-const EVERY_KEY: &str = r#"
+pub(super) const EVERY_KEY: &str = r#"
 [daemon]
 initiator_name = "iqn.2026-11.com.example:db1"
 state_dir = "/srv/state"
@@ -56,6 +56,38 @@ paths = [
   { portal = "10.0.2.11", source = "10.0.2.1", target = "iqn.2003-01.com.example:array2b", lun = 7 },
 ]
 "#;
+
+/// Every level has its say.
+pub(super) const LAYERED: &str = r#"
+[daemon]
+initiator_name = "iqn.2026-11.com.example:db1"
+
+[defaults]
+quiesce = "50s"
+detect = { network = "800ms", command = "40s" }
+
+[profile.slow]
+detect.network = "900ms"
+stop_timeout = "30s"
+policy = "round-robin"
+
+[profile.unused]
+shared = true
+[[volume]]
+name = "db"
+target = "iqn.2003-01.com.example:array1"
+lun = 1
+profile = "slow"
+export = { nbd = ["unix:/run/db.sock"] }
+stop_timeout = "20s"
+detect.target = "6s"
+paths = [{ portal = "10.0.1.10", weight = 1 }]
+"#;
+
+/// No file that a configuration could name.
+pub(super) fn no_secrets() -> impl Files {
+    Disk::default()
+}
 
 /// Files in memory; we are user 1000.
 #[derive(Default)]

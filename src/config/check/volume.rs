@@ -15,6 +15,8 @@ pub(super) struct Built {
     pub(super) volume: Option<Volume>,
     pub(super) paths: Vec<(Place, Path)>,
     pub(super) place: Place,
+    /// What was merged from the volume, its profile and the defaults.
+    pub(super) tuning: Tuning,
 }
 
 impl Checker<'_, '_, '_> {
@@ -54,6 +56,7 @@ impl Checker<'_, '_, '_> {
             volume: built(),
             paths,
             place: place.clone(),
+            tuning,
         }
     }
 
