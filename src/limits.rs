@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Paths per volume; the configuration is refused above.
 pub const PATHS_MAX: usize = 32;
 
+/// Paths per volume, with those that were removed and are not gone yet; a change of the configuration that
+/// needs more is refused.
+pub const PATH_SLOTS_MAX: usize = 2 * PATHS_MAX;
+
 /// Volumes per daemon; the configuration is refused above.
 pub const VOLUMES_MAX: usize = 256;
 
@@ -32,6 +36,10 @@ pub const CONTROL_CLIENTS_MAX: usize = 16;
 /// How long a control client may take for its request, and to take the answer; the connection is closed
 /// after.
 pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long `iibadm reload` waits: volumes that are removed are drained and logged out meanwhile. It goes on
+/// after.
+pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// NBD requests in flight per client connection; the socket is not read above.
 pub const NBD_REQUESTS_MAX: usize = 256;

@@ -94,6 +94,10 @@ impl Policy for Failover {
         }
     }
 
+    fn forget(&mut self, path: u16) {
+        self.roster.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.roster.forgive();
     }

@@ -96,6 +96,10 @@ impl Policy for HistoricalServiceTime {
             .retain(|path, _| paths.iter().any(|view| view.path == *path));
     }
 
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

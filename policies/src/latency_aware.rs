@@ -189,6 +189,10 @@ impl Policy for LatencyAware {
             .retain(|path, _| paths.iter().any(|view| view.path == *path));
     }
 
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

@@ -56,6 +56,10 @@ pub trait Policy: Send + fmt::Debug {
     /// The set of usable paths changed: forget what no longer exists.
     fn on_roster(&mut self, _now: Instant, _paths: &[PathView]) {}
 
+    /// The number of a path that left the roster for good: who has it next is another path, which has
+    /// never failed.
+    fn forget(&mut self, _path: u16) {}
+
     /// The operator asks for the preferred paths, whatever the failback rule says.
     fn fail_back(&mut self) {}
 }

@@ -47,6 +47,10 @@ impl Policy for QueueLength {
         self.least.update(paths);
     }
 
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

@@ -90,6 +90,10 @@ impl Policy for RoundRobin {
         self.writes.restart_unless_same(paths);
     }
 
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

@@ -56,6 +56,10 @@ impl Policy for ServiceTime {
         self.least.update(paths);
     }
 
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

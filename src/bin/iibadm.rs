@@ -5,7 +5,7 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | done; for `status`: every volume is served over all its paths |
-//! | 1 | not done: mistakes in the configuration, no answer from daemon or portal; `discover`: a target did not show its LUNs |
+//! | 1 | not done: mistakes in the configuration, no answer from daemon or portal; `reload`: nothing was changed, or not all; `discover`: a target did not show its LUNs |
 //! | 2 | the command line is wrong |
 //! | 3 | `status`: every volume is served or about to be, some not over all their paths |
 //! | 4 | `status`: a volume has no usable path |
@@ -48,6 +48,8 @@ enum Command {
     Status(StatusArguments),
     /// Tell what happened to the paths of a volume, and why.
     Why(WhyArguments),
+    /// Have the running daemon read its configuration file again, and take over what has changed.
+    Reload(ReloadArguments),
     /// Ask a portal for its targets and their LUNs.
     Discover(DiscoverArguments),
 }
@@ -75,6 +77,19 @@ enum ConfigCommand {
 struct StatusArguments {
     /// Only this volume.
     volume: Option<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The daemon's control socket.
+    #[arg(long, value_name = "PATH", default_value = defaults::CONTROL_SOCKET)]
+    socket: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReloadArguments {
+    /// Change nothing; show what would be changed.
+    #[arg(long)]
+    dry_run: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -134,6 +149,7 @@ fn main() -> ExitCode {
         Command::Config(ConfigCommand::Show { file, effective }) => show(&file, effective),
         Command::Status(arguments) => status(&arguments),
         Command::Why(arguments) => why(&arguments),
+        Command::Reload(arguments) => reload(&arguments),
         Command::Discover(arguments) => discover(&arguments),
     };
     match done {
@@ -216,6 +232,20 @@ fn why(arguments: &WhyArguments) -> Result<ExitCode> {
         report.text()
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn reload(arguments: &ReloadArguments) -> Result<ExitCode> {
+    let report = control_client::reload(&arguments.socket, arguments.dry_run)?;
+    print(&if arguments.json {
+        render::json(&report)
+    } else {
+        report.text()
+    })?;
+    Ok(if report.problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn health(report: &StatusReport) -> ExitCode {

@@ -6,6 +6,7 @@
 //! [`ConfigErrors`] has all of them, each with file, line, key and what to do.
 //!
 //! - Precedence: a volume's own keys, over its profile's, over `[defaults]`, over [`defaults`].
+//! - What changes while the daemon runs, and when it takes effect: [`diff`].
 //! - Where each value comes from is kept for those who ask: [`show`].
 //! - Unknown keys are mistakes; the near known one is suggested.
 //! - Durations and sizes are strings with a unit: `"700ms"`, `"256KiB"`.
@@ -14,6 +15,7 @@
 
 mod check;
 pub mod defaults;
+pub mod diff;
 mod error;
 mod file;
 mod isid;

@@ -83,7 +83,68 @@ impl Effective {
     }
 }
 
+impl Effective {
+    /// `[daemon]`.
+    pub(super) fn daemon(&self) -> &Shown {
+        &self.sections[0]
+    }
+
+    pub(super) fn daemon_mut(&mut self) -> &mut Shown {
+        &mut self.sections[0]
+    }
+
+    /// A volume's place among the sections: they come last, in the order of the file.
+    fn place(&self, volume: usize) -> usize {
+        self.sections.len() - self.config.volumes.len() + volume
+    }
+
+    pub(super) fn shown(&self, volume: usize) -> &Shown {
+        &self.sections[self.place(volume)]
+    }
+
+    pub(super) fn shown_mut(&mut self, volume: usize) -> &mut Shown {
+        let place = self.place(volume);
+        &mut self.sections[place]
+    }
+
+    /// A volume as it was before: what was wanted of it could not be had.
+    pub fn put_back(&mut self, before: &Self, volume: &str) {
+        let mut volumes = self.config.volumes.iter();
+        let index = volumes.position(|known| known.name == volume);
+        if let Some((index, (config, shown))) = index.zip(before.volume(volume)) {
+            self.config.volumes[index] = config.clone();
+            *self.shown_mut(index) = shown.clone();
+        }
+    }
+
+    pub(super) fn volume(&self, name: &str) -> Option<(&Volume, &Shown)> {
+        let mut volumes = self.config.volumes.iter();
+        let index = volumes.position(|volume| volume.name == name)?;
+        Some((&self.config.volumes[index], self.shown(index)))
+    }
+}
+
 impl Shown {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.settings.iter().map(|setting| setting.key.as_str())
+    }
+
+    fn setting(&self, key: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.key == key)
+    }
+
+    pub(super) fn value(&self, key: &str) -> Option<&str> {
+        self.setting(key).map(|setting| setting.value.as_str())
+    }
+
+    /// Has of these keys what `before` has.
+    pub(super) fn put_back(&mut self, before: &Self, keys: &[&str]) {
+        let named = |setting: &Setting| keys.contains(&setting.key.as_str());
+        self.settings.retain(|setting| !named(setting));
+        let before = before.settings.iter().filter(|setting| named(setting));
+        self.settings.extend(before.cloned());
+    }
+
     fn write(&self, out: &mut String, file: &FilePath, all: bool) {
         let shown = |setting: &&Setting| all || setting.origin != Origin::BuiltIn;
         let lines: Vec<(String, String)> = self

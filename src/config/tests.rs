@@ -89,6 +89,11 @@ pub(super) fn no_secrets() -> impl Files {
     Disk::default()
 }
 
+/// One secret.
+pub(super) fn secret(name: &str, content: &str) -> impl Files {
+    Disk::default().with(name, 0o600, 1000, content.as_bytes())
+}
+
 /// Files in memory; we are user 1000.
 #[derive(Default)]
 struct Disk(BTreeMap<PathBuf, FileContent>);

@@ -177,9 +177,10 @@ fn table(paths: &[PathReport]) -> String {
 fn row(path: &PathReport) -> [String; 10] {
     let rtt = path.last_rtt_us.map(Duration::from_micros);
     let fencing = if path.fencing { " (fencing)" } else { "" };
+    let removing = if path.removing { " (removed)" } else { "" };
     [
         printable(&path.name),
-        format!("{}{fencing}", path.state),
+        format!("{}{removing}{fencing}", path.state),
         millis(path.since_ms),
         path.incarnation.to_string(),
         path.in_flight.to_string(),

@@ -247,6 +247,9 @@ pub struct PathReport {
     pub incarnation: u32,
     /// A login that fences its lost session is under way over another path.
     pub fencing: bool,
+    /// The configuration does not have it any more: it goes when it is not needed.
+    #[serde(default)]
+    pub removing: bool,
     /// Commands in flight.
     pub in_flight: u64,
     /// Commands answered.
@@ -281,6 +284,7 @@ pub(crate) mod samples {
             since_ms: 7_800_000,
             incarnation: 1,
             fencing: false,
+            removing: false,
             in_flight: 3,
             commands: 1001,
             bytes: 1001 * 4096,

@@ -11,10 +11,11 @@
 
 mod action;
 mod groups;
+mod reload;
 mod status;
 mod stop;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -33,7 +34,8 @@ use crate::volume::{Request, Volume, VolumeConfig};
 
 pub use action::{Action, LinkId};
 use groups::SessionGroups;
-pub use status::EngineStatus;
+pub use reload::{Change, TooManyPaths};
+pub use status::{EngineEvents, EngineStatus};
 use stop::LastFlush;
 
 /// One NBD client; never reused.
@@ -59,6 +61,10 @@ pub struct Engine {
     export: ExportConfig,
     volume: Volume,
     paths: Vec<Path>,
+    /// The configured paths, in their order.
+    order: Vec<PathId>,
+    /// Removed paths of which nothing is left; their numbers may be given away.
+    gone: BTreeSet<PathId>,
     groups: SessionGroups,
     clients: BTreeMap<ClientId, Client>,
     /// Requests in the volume, with whom to answer.
@@ -99,12 +105,14 @@ impl Engine {
             path.set_names(names.clone());
             path
         });
-        let paths = paths.collect();
+        let paths: Vec<Path> = paths.collect();
         let mut volume = Volume::new(now, volume);
         volume.set_names(names);
         Self {
             export,
             volume,
+            order: (0..paths.len()).map(path_id).collect(),
+            gone: BTreeSet::new(),
             paths,
             groups,
             clients: BTreeMap::new(),
@@ -280,6 +288,15 @@ impl Engine {
         self.actions.pop_front()
     }
 
+    /// Numbers of all places, those that are free too.
+    fn ids(&self) -> impl Iterator<Item = PathId> + use<> {
+        (0..self.paths.len()).map(path_id)
+    }
+
+    fn path(&self, path: PathId) -> &Path {
+        &self.paths[usize::from(path.0)]
+    }
+
     fn path_mut(&mut self, path: PathId) -> &mut Path {
         &mut self.paths[usize::from(path.0)]
     }
@@ -333,6 +350,7 @@ impl Engine {
             news |= self.carry_requests(now);
             news |= self.dispatch(now);
             news |= self.carry_replies();
+            news |= self.let_go(now);
             if !news {
                 break;
             }

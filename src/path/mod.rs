@@ -33,6 +33,7 @@ pub mod message;
 mod patience;
 mod probe;
 mod proof;
+mod retire;
 mod status;
 mod tasks;
 #[cfg(test)]
@@ -174,6 +175,10 @@ pub struct Path {
     /// For the log.
     names: PathNames,
     config: PathConfig,
+    /// The sessions' settings as they were given; those in use may offer less.
+    given: Arc<SessionConfig>,
+    /// It is removed as soon as it is not needed any more.
+    retiring: bool,
     state: State,
     since: Instant,
     why: String,
@@ -303,6 +308,8 @@ impl Path {
             fence_after: None,
             undecided: 0,
             idle: OutQueue::new(),
+            given: Arc::clone(&config.session),
+            retiring: false,
             config,
         }
     }
@@ -502,19 +509,6 @@ impl Path {
             && session.oldest_ping().is_none()
         {
             session.ping(now);
-        }
-    }
-
-    /// Logs out; no new connection is made.
-    pub fn stop(&mut self, now: Instant) {
-        self.stopping = Some(now);
-        self.end_fencer();
-        match self.session.as_mut().and_then(Session::full_feature) {
-            Some(session) => {
-                session.logout(now);
-                self.logging_out = true;
-            }
-            None => self.lose(now, "stopped"),
         }
     }
 

@@ -37,6 +37,8 @@ pub struct PathStatus {
     pub incarnation: Incarnation,
     /// A fencing login through a sibling is under way.
     pub fencing: bool,
+    /// The configuration does not have it any more: it goes when it is not needed.
+    pub removing: bool,
     /// Round trip of the last ping.
     pub last_rtt: Option<Duration>,
 }
@@ -70,6 +72,7 @@ impl Path {
             since: now.saturating_duration_since(since),
             incarnation: self.incarnation,
             fencing: self.fencer.is_some(),
+            removing: self.retiring,
             last_rtt: self.last_rtt,
         }
     }

@@ -4,6 +4,7 @@
 //! buffers; give the engine what came; write what it wants written. Waiting decides nothing, deciding
 //! awaits nothing.
 
+mod change;
 mod handle;
 mod stop;
 #[cfg(test)]
@@ -36,6 +37,8 @@ use super::nbd_listen::ReadyClient;
 use super::room::Rooms;
 use super::stream::Stream;
 
+pub use change::Changed;
+use change::Sources;
 pub use handle::{Ask, Found, Inbox, Stopped, VolumeHandle, channel};
 use stop::{StopPhase, Stopping};
 
@@ -65,7 +68,7 @@ type Dialed = (LinkId, u64, Result<tokio::net::TcpStream, DialError>);
 /// See the module's documentation.
 pub struct VolumeTask {
     engine: Engine,
-    sources: Vec<Source>,
+    sources: Sources,
     links: BTreeMap<LinkId, (u64, Connection)>,
     clients: BTreeMap<ClientId, Client>,
     rooms: Rooms,
@@ -110,7 +113,7 @@ impl VolumeTask {
         let Inbox { asks, online } = inbox;
         Self {
             engine,
-            sources,
+            sources: (0..).map(PathId).zip(sources).collect(),
             links: BTreeMap::new(),
             clients: BTreeMap::new(),
             rooms: Rooms::default(),
@@ -228,6 +231,11 @@ impl VolumeTask {
                 // The same.
                 let _ = answer.send(self.engine.events(now));
             }
+            Ask::Reconfigure {
+                change,
+                sources,
+                done,
+            } => self.on_reconfigure(now, *change, sources, done),
             Ask::Stop { limit, done } => {
                 self.engine.begin_stop();
                 let phase = StopPhase::Drain;
@@ -384,15 +392,10 @@ impl VolumeTask {
                 }
                 Action::Hangup { link } => self.replace_link(link, None),
                 Action::CloseClient { client } => self.drop_client(client, "finished"),
-                Action::Online | Action::PathsUsed => {
-                    let unit = self.engine.export_info().zip(self.engine.unit());
-                    let found = unit.map(|(export, unit)| Found {
-                        export,
-                        wwid: unit.identity.wwid(),
-                        geometry: unit.geometry,
-                        paths: self.engine.used_paths(),
-                    });
-                    self.online.send_replace(found);
+                Action::Online | Action::PathsUsed => self.publish(),
+                Action::PathGone { path } => {
+                    self.sources.remove(&path);
+                    self.publish();
                 }
             }
         }
@@ -403,10 +406,7 @@ impl VolumeTask {
     }
 
     fn source(&self, path: PathId) -> Source {
-        self.sources
-            .get(usize::from(path.0))
-            .cloned()
-            .unwrap_or_default()
+        self.sources.get(&path).cloned().unwrap_or_default()
     }
 
     fn replace_link(&mut self, link: LinkId, new: Option<(u64, Connection)>) {

@@ -80,6 +80,12 @@ impl Durability {
         }
     }
 
+    /// The path's number belongs to another path.
+    pub(super) fn forget(&mut self, path: PathId) {
+        self.in_use.remove(&path);
+        self.told.remove(&path);
+    }
+
     /// Whether another path than this one, which was in touch at `heard` the last time, told already.
     fn is_old_news(&self, path: PathId, heard: Option<Instant>) -> bool {
         let told = |by: &PathId| {

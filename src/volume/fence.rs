@@ -50,6 +50,11 @@ impl Ledger {
         }
     }
 
+    /// Ghosts are let go after that time from now on, those that there are as well.
+    pub(super) fn set_quiesce(&mut self, quiesce: Option<Duration>) {
+        self.quiesce = quiesce;
+    }
+
     /// A write to `range` was lost with that session at `now`.
     pub(super) fn record(
         &mut self,

@@ -14,6 +14,7 @@
 //! - `fence`: the ledger of ghosts.
 //! - `no_path`: what waits, and how long, while no path is left.
 //! - `admission`: is what a path found the volume's unit?
+//! - `change`: other settings, paths that come and go by configuration.
 //!
 //! **Driver contract.** After any call that takes `now`, drain [`Volume::poll_submission`] (each
 //! submission must reach its path before anything else is told to the volume), [`Volume::poll_order`],
@@ -21,6 +22,7 @@
 //! [`Volume::dispatch`]. Time never goes backwards.
 
 mod admission;
+mod change;
 mod command;
 mod dispatch;
 mod durability;

@@ -36,6 +36,8 @@ pub(super) struct Route {
     /// It was usable in this run.
     pub(super) used: bool,
     pub(super) weight: u8,
+    /// It is about to go: used only while no other path is `Ready`.
+    pub(super) retiring: bool,
     pub(super) in_flight: u32,
     pub(super) in_flight_bytes: u64,
     /// Commands sent, oldest first: their task, when, and whether they have ended. The first has not.
@@ -55,6 +57,7 @@ impl Route {
             unit: None,
             used: false,
             weight,
+            retiring: false,
             in_flight: 0,
             in_flight_bytes: 0,
             flying: VecDeque::new(),
@@ -101,6 +104,15 @@ impl Route {
     /// When a squeezed depth is relaxed next.
     pub(super) fn relax_at(&self) -> Option<Instant> {
         self.squeezed.map(|(_, since)| since + DEPTH_REGAIN)
+    }
+
+    /// What it is good for: its standing, but that one which is about to go comes after the others.
+    pub(super) fn rank(&self) -> Standing {
+        if self.retiring && self.standing == Standing::Ready {
+            Standing::Probation
+        } else {
+            self.standing
+        }
     }
 
     /// A command of `bytes` was sent; task numbers grow.
@@ -154,9 +166,25 @@ impl Roster {
         (0..).map(PathId).zip(&mut self.routes)
     }
 
+    /// Puts a path in its place; what was there before.
+    pub(super) fn put(&mut self, path: PathId, route: Route) -> Option<Route> {
+        let place = usize::from(path.0);
+        if place == self.routes.len() {
+            self.routes.push(route);
+            return None;
+        }
+        Some(std::mem::replace(&mut self.routes[place], route))
+    }
+
+    /// Whether the path may get the next command.
+    pub(super) fn is_candidate(&self, path: PathId) -> bool {
+        let rank = self.route(path).rank();
+        rank == self.tier() && rank != Standing::Unusable
+    }
+
     /// The best standing of any path: what tier new commands go to.
     fn tier(&self) -> Standing {
-        let has = |standing| self.routes.iter().any(|route| route.standing == standing);
+        let has = |standing| self.routes.iter().any(|route| route.rank() == standing);
         if has(Standing::Ready) {
             Standing::Ready
         } else if has(Standing::Probation) {
@@ -172,7 +200,7 @@ impl Roster {
         tier != Standing::Unusable
             && self
                 .iter()
-                .any(|(other, route)| other != path && route.standing == tier)
+                .any(|(other, route)| other != path && route.rank() == tier)
     }
 
     /// Whether some path is not beyond hope: it carries I/O, or may answer yet.
@@ -190,10 +218,10 @@ impl Roster {
         if tier == Standing::Unusable {
             return;
         }
-        let others = |path| self.iter().any(|(p, r)| p != path && r.standing == tier);
+        let others = |path| self.iter().any(|(p, r)| p != path && r.rank() == tier);
         let avoid = avoid.filter(|&path| others(path));
         for (path, route) in self.iter() {
-            if route.standing == tier && Some(path) != avoid {
+            if route.rank() == tier && Some(path) != avoid {
                 views.push(PathView {
                     path: path.0,
                     access: Access::ActiveOptimized,

@@ -34,6 +34,8 @@ pub struct VolumeCounters {
     pub quiesced: u64,
     /// The longest time from a request to its answer.
     pub slowest: Duration,
+    /// Commands that were issued again after paths failed them that there are no more.
+    pub retries_removed: u64,
 }
 
 impl VolumeCounters {

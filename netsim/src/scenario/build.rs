@@ -6,7 +6,7 @@ use iiblockdaemon::path::Detect;
 use iiblockdaemon::volume::NoPath;
 
 use super::Scenario;
-use crate::world::{Allowed, Knobs, Load};
+use crate::world::{Allowed, Knobs, Load, Settings};
 
 pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     let mut knobs = Knobs::calm(scenario.seed);
@@ -35,6 +35,11 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     knobs.queue_depth = target.queue_depth;
     knobs.reinstatement = target.reinstatement;
     knobs.orphans = target.orphans;
+    let absent = paths
+        .iter()
+        .enumerate()
+        .filter(|(_, path)| !path.configured);
+    knobs.absent = absent.map(|(path, _)| path).collect();
     if let Some(volume) = scenario.daemon.volumes.first() {
         daemon(&mut knobs, volume);
     }
@@ -56,6 +61,13 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
         unmended: !scenario.mend,
     };
     knobs
+}
+
+/// What a running daemon takes over of a configuration.
+pub(super) fn settings(config: &config::Config) -> Option<Settings> {
+    let mut knobs = Knobs::calm(0);
+    daemon(&mut knobs, config.volumes.first()?);
+    Some(knobs.settings())
 }
 
 fn daemon(knobs: &mut Knobs, volume: &config::Volume) {

@@ -54,7 +54,8 @@ impl Checker<'_> {
         let unit = self.unit(&raw.unit);
         let target = self.target(&raw.target);
         let workload = self.workload(&raw.workload, &unit);
-        let faults = self.faults(&raw.fault, &paths, &workload);
+        let mut faults = self.faults(&raw.fault, &paths, &workload);
+        self.reloads(&raw.daemon, &mut faults, &paths);
         let pass = self.pass(&raw.pass, &paths);
         let daemon = self.daemon(&raw.daemon, &paths);
         Some(Scenario {
@@ -73,7 +74,11 @@ impl Checker<'_> {
         })
     }
 
-    fn daemon(&mut self, keys: &toml::Table, paths: &[PathSpec]) -> Option<config::Config> {
+    pub(super) fn daemon(
+        &mut self,
+        keys: &toml::Table,
+        paths: &[PathSpec],
+    ) -> Option<config::Config> {
         let place = daemon::nowhere(paths.iter().map(|path| path.weight));
         let text = self.text;
         match daemon::check(keys, &place, |key| line_of(text, key)) {
@@ -136,6 +141,7 @@ impl Checker<'_> {
                 &[("right", false), ("another", true)],
             ),
             weight: self.small(&key("weight"), &raw.weight, 1, (1, 255)),
+            configured: raw.configured.unwrap_or(true),
             line: Line {
                 latency: self.duration(&key("latency"), &raw.latency, line.latency),
                 jitter: self.duration(&key("jitter"), &raw.jitter, line.jitter),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::recording::{Io, Mark, PathRecord, Recording};
 
 /// The states of a path, as files and status name them.
-pub(super) const STATES: [&str; 8] = [
+pub(super) const STATES: [&str; 9] = [
     "ready",
     "suspect",
     "down",
@@ -14,6 +14,7 @@ pub(super) const STATES: [&str; 8] = [
     "probing",
     "probation",
     "disabled",
+    "removed",
 ];
 
 /// A span of a recording.
@@ -154,6 +155,8 @@ pub(super) fn losses(path: &PathRecord) -> Vec<(Duration, &str)> {
             used = false;
         }
         used |= state == "ready";
+        // A path that was removed in order is not lost.
+        used &= state != "removed";
     }
     losses
 }

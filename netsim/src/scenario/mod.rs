@@ -32,7 +32,7 @@ use crate::link::Held;
 use crate::recording::Recording;
 use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement};
-use crate::world::{self, Detail, Entry, Knobs, Line};
+use crate::world::{self, Detail, Entry, Knobs, Line, Settings};
 
 pub use criteria::{Seen, judge};
 pub use daemon::Place;
@@ -113,6 +113,8 @@ pub struct PathSpec {
     pub process: u16,
     /// Its rank or share.
     pub weight: u8,
+    /// The daemon's configuration has it from the beginning.
+    pub configured: bool,
     /// Behind its portal is another unit.
     pub impostor: bool,
     /// Its network.
@@ -155,8 +157,19 @@ pub struct FaultSpec {
     pub every: Duration,
     /// What becomes of the bytes that it held.
     pub held: Held,
+    /// The daemon's settings from then on, for [`Order::Reload`].
+    pub reload: Option<Box<NewSettings>>,
     /// What must hold.
     pub pass: FaultPass,
+}
+
+/// Other settings of the daemon.
+#[derive(Clone, Debug)]
+pub struct NewSettings {
+    /// What of them a running daemon takes over.
+    pub settings: Settings,
+    /// All of its keys from then on.
+    keys: toml::Table,
 }
 
 /// What must hold for one fault; its window goes from its beginning to that of the next.
@@ -269,10 +282,16 @@ impl Scenario {
         }
     }
 
-    /// The file that an administrator would write for the daemon.
+    /// The file that an administrator would write for the daemon: as it is after the reloads that come
+    /// before `at`.
     #[must_use]
-    pub fn multipath_toml(&self, place: &Place) -> String {
-        daemon::multipath_toml(&self.daemon_keys, place)
+    pub fn multipath_toml(&self, place: &Place, at: Duration) -> String {
+        let reloads = self.faults.iter().filter(|fault| fault.at <= at);
+        let reload = reloads
+            .filter_map(|fault| fault.reload.as_ref())
+            .next_back();
+        let keys = reload.map_or(&self.daemon_keys, |reload| &reload.keys);
+        daemon::multipath_toml(keys, place)
     }
 
     /// What stands in every recording of it. The volume went online at `online`.

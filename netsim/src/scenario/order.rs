@@ -51,6 +51,12 @@ pub enum Order {
     Crash,
     /// The daemon is killed and started again.
     KillDaemon,
+    /// The daemon's configuration loses a path, and has it again when the fault is over.
+    Remove,
+    /// The daemon's configuration has a path from now on.
+    Add,
+    /// The daemon's configuration has other settings from now on.
+    Reload,
     /// A client dies with all that it had asked for, and another one comes.
     ReplaceClient(usize),
     /// The next commands are answered with this status.
@@ -81,7 +87,8 @@ pub enum OrderError {
          half-close [to-initiator|to-target]; on a path's portal: freeze, hang COUNT, closed-window, ask-logout TIME, \
          drop-connection TIME, drop-session TIME, redirect PATH, misbehave HOW, access STATE, impostor, \
          capacity SIZE, vanish; on the target: crash, busy COUNT, task-set-full COUNT, reset-unit, \
-         attention ASC/ASCQ, reserve writes|all; on the daemon and its clients: kill-daemon, replace-client NUMBER"
+         attention ASC/ASCQ, reserve writes|all; on the daemon and its clients: kill-daemon, remove, add, reload, \
+         replace-client NUMBER"
     )]
     Unknown(String),
     /// A word's value is not understood.
@@ -121,9 +128,12 @@ impl Order {
             | Self::Access(_)
             | Self::Impostor
             | Self::Capacity(_)
+            | Self::Remove
+            | Self::Add
             | Self::Vanish => true,
             Self::Crash
             | Self::KillDaemon
+            | Self::Reload
             | Self::ReplaceClient(_)
             | Self::Status { .. }
             | Self::ResetUnit
@@ -143,6 +153,8 @@ impl Order {
             | Self::Notice(_)
             | Self::Misbehave(_)
             | Self::KillDaemon
+            | Self::Add
+            | Self::Reload
             | Self::ReplaceClient(_)
             | Self::Status { .. }
             | Self::ResetUnit
@@ -155,6 +167,7 @@ impl Order {
             | Self::Impostor
             | Self::Capacity(_)
             | Self::Vanish
+            | Self::Remove
             | Self::Crash
             | Self::Reserve { .. } => false,
         }
@@ -179,6 +192,9 @@ impl FromStr for Order {
             "crash" => Self::Crash,
             "reset-unit" => Self::ResetUnit,
             "kill-daemon" => Self::KillDaemon,
+            "remove" => Self::Remove,
+            "add" => Self::Add,
+            "reload" => Self::Reload,
             _ => {
                 return match with_value(first, value) {
                     Some(order) if words.next().is_none() => order,
@@ -355,6 +371,9 @@ impl fmt::Display for Order {
             Self::Freeze => f.write_str("freeze"),
             Self::Crash => f.write_str("crash"),
             Self::KillDaemon => f.write_str("kill-daemon"),
+            Self::Remove => f.write_str("remove"),
+            Self::Add => f.write_str("add"),
+            Self::Reload => f.write_str("reload"),
             Self::ReplaceClient(client) => write!(f, "replace-client {client}"),
             Self::Status {
                 status: BUSY,

@@ -8,7 +8,7 @@ use crate::fault::PathState;
 use crate::link::Held;
 use crate::recording::Mark;
 use crate::target::lun::Access;
-use crate::world::{Fault, Planned};
+use crate::world::{Fault, Planned, Reload};
 
 /// One occurrence of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,8 @@ impl Scenario {
             | Order::Access(_)
             | Order::Impostor
             | Order::Capacity(_)
+            | Order::Remove
+            | Order::Add
             | Order::Vanish => {
                 for path in fault.paths.iter().copied() {
                     let changes = self.on_portal(path, &fault.order);
@@ -133,6 +135,12 @@ impl Scenario {
                 plan(end, Fault::Boot);
             }
             Order::KillDaemon => plan(Some(begin), Fault::Kill),
+            Order::Reload => {
+                if let Some(reload) = &fault.reload {
+                    let settings = Box::new(reload.settings);
+                    plan(Some(begin), Fault::Reload(Reload::Settings(settings)));
+                }
+            }
             Order::ReplaceClient(client) => plan(Some(begin), Fault::Replace { client }),
             Order::Status { status, times } => plan(Some(begin), Fault::Status { status, times }),
             Order::ResetUnit => plan(Some(begin), Fault::Reset),
@@ -154,6 +162,11 @@ impl Scenario {
             Order::ClosedWindow => switch(&|closed| Fault::Window { path, closed }),
             Order::Impostor => switch(&|on| Fault::Impostor { path, on }),
             Order::Vanish => switch(&|on| Fault::Vanish { path, on }),
+            Order::Remove => (
+                Fault::Reload(Reload::Remove { path }),
+                Some(Fault::Reload(Reload::Add { path })),
+            ),
+            Order::Add => (Fault::Reload(Reload::Add { path }), None),
             Order::Hang(times) => (
                 Fault::Hang {
                     path,
@@ -191,6 +204,7 @@ impl Scenario {
             | Order::HalfClose(_)
             | Order::Crash
             | Order::KillDaemon
+            | Order::Reload
             | Order::ReplaceClient(_)
             | Order::Status { .. }
             | Order::ResetUnit

@@ -71,6 +71,7 @@ pub(super) struct Path {
     pub(super) group: Number,
     pub(super) process: Number,
     pub(super) weight: Number,
+    pub(super) configured: Flag,
     pub(super) unit: Text,
     pub(super) latency: Text,
     pub(super) jitter: Text,
@@ -101,6 +102,8 @@ pub(super) struct Fault {
     pub(super) times: Number,
     pub(super) every: Text,
     pub(super) held: Text,
+    #[serde(default)]
+    pub(super) daemon: toml::Table,
     #[serde(default)]
     pub(super) pass: FaultPass,
 }

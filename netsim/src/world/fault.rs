@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Reload;
 use crate::fault::PathState;
 use crate::link::{Direction, End, Held};
 use crate::target::Misdeed;
@@ -239,6 +240,8 @@ pub enum Fault {
     // ---- the daemon and its clients
     /// The daemon is killed and started again; its clients send again what was not answered.
     Kill,
+    /// The daemon's configuration is changed, and taken over.
+    Reload(Reload),
     /// A client dies with all that it had asked for, and another one comes.
     Replace {
         /// Which one.
@@ -367,6 +370,7 @@ impl fmt::Display for Fault {
             }
             Self::Vanish { path, on: true } => write!(f, "the unit vanishes from path {path}"),
             Self::Vanish { path, on: false } => write!(f, "the unit is back on path {path}"),
+            Self::Reload(reload) => write!(f, "{reload}"),
             Self::Kill => f.write_str("daemon killed, and started again"),
             Self::Replace { client } => write!(f, "client {client} dies, another one comes"),
         }

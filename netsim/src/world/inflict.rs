@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::engine::LinkId;
+use iiblockdaemon::ids::PathId;
 use iiblockdaemon::nbd;
 
 use super::client::Client;
@@ -90,6 +91,7 @@ impl World {
             | Fault::Capacity { .. }
             | Fault::Vanish { .. } => self.inflict_on_unit(fault),
             Fault::Kill => self.kill(),
+            Fault::Reload(ref reload) => self.reload(reload),
             Fault::Replace { client } => {
                 let export = self.engine.export_info();
                 if let Some((client, export)) = self.clients.get_mut(client).zip(export) {
@@ -246,7 +248,14 @@ impl World {
         if !self.crashed.is_empty() {
             self.oracle.server_dies();
         }
-        self.engine = setup::engine(self.now, &self.knobs, true, self.pin.clone());
+        let last = setup::LastRun {
+            unclean: true,
+            orphaned: self.leaves_orphans(),
+        };
+        let (configured, pin) = (&self.configured, self.pin.clone());
+        self.engine = setup::engine(self.now, &self.knobs, configured, last, pin);
+        self.ids = (0..).map(PathId).zip(configured.clone()).collect();
+        self.sessions.extend(configured.iter().copied());
         self.clients.iter_mut().for_each(Client::pause);
     }
 

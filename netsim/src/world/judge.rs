@@ -183,6 +183,9 @@ impl World {
         if let Some(path) = lost.nth(self.knobs.allowed.paths_lost) {
             return Err(format!("{} is {:?}: {}", path.name, path.state, path.why));
         }
+        if let Some(path) = status.paths.iter().find(|path| path.removing) {
+            return Err(format!("{} was removed and is not gone", path.name));
+        }
         if status.volume.ghosts > 0 {
             return Err(format!("{} ghosts are not fenced", status.volume.ghosts));
         }

@@ -9,7 +9,7 @@ use iiblockdaemon::path::Detect;
 use iiblockdaemon::volume::NoPath;
 use policies::{PolicyKind, PolicySpec};
 
-use super::{Fault, Planned, faults};
+use super::{Fault, Planned, Reload, faults};
 use crate::rng::Rng;
 use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement, Wishes};
@@ -78,6 +78,8 @@ pub struct Knobs {
     pub thin: bool,
     /// What a crash does to writes that were answered and not flushed.
     pub cache: WriteCache,
+    /// Paths that the daemon's configuration does not have at the beginning.
+    pub absent: Vec<usize>,
     /// The unit's identity is a vendor's default, which another unit has as well.
     pub default_identity: bool,
     /// Paths behind whose portals is another unit from the beginning.
@@ -151,6 +153,7 @@ impl Knobs {
             fua: true,
             thin: true,
             cache: WriteCache::Safe,
+            absent: Vec::new(),
             default_identity: false,
             impostors: Vec::new(),
             service_time: MILLI,
@@ -204,6 +207,10 @@ impl Knobs {
         knobs.draw_protocol(&mut rng);
         knobs.draw_daemon(&mut rng);
         knobs.draw_load(&mut rng);
+        let last = knobs.groups.len() - 1;
+        if last > 0 && Rng::new(seed).stream("absent").chance(1, 8) {
+            knobs.absent = vec![last];
+        }
         let mut rng = Rng::new(seed).stream("faults");
         knobs.trouble = SECOND * u32::try_from(rng.between(4, 20)).unwrap_or(10);
         knobs.spared = rng
@@ -354,7 +361,11 @@ impl Knobs {
             Fault::Impostor { on, .. } => on,
             _ => false,
         };
-        let needed = !self.reinstate || self.faults.iter().any(strays);
+        // A path that was removed is not there to fence what a killed daemon left behind on it.
+        let has = |what: fn(&Fault) -> bool| self.faults.iter().any(|p| what(&p.fault));
+        let forgotten = has(|fault| matches!(fault, Fault::Reload(Reload::Remove { .. })))
+            && has(|fault| *fault == Fault::Kill);
+        let needed = !self.reinstate || forgotten || self.faults.iter().any(strays);
         self.quiesce = (needed || rng.chance(1, 3)).then(|| self.last_ghost() + SECOND);
     }
 }

@@ -11,6 +11,7 @@
 //!
 //! - `knobs`, `fault`, `faults`: what a seed stands for; `inflict`, `impose`: what faults do;
 //! - `net`: connections over routes that can be broken;
+//! - `reload`: the daemon's configuration changes;
 //! - `client`: the NBD clients; `log`: what the daemon logs;
 //! - `record`: what was seen, for reports and pass criteria;
 //! - `turn`: one turn of everything; `judge`: what is demanded.
@@ -25,17 +26,20 @@ mod knobs;
 mod log;
 mod net;
 mod record;
+mod reload;
 mod setup;
 #[cfg(test)]
 mod tests;
 mod turn;
 
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::engine::Engine;
+use iiblockdaemon::ids::PathId;
 use iiblockdaemon::volume::{Pin, VolumeStatus};
 use tracing::level_filters::LevelFilter;
 
@@ -43,6 +47,7 @@ pub use fault::{Fault, Notice, Planned};
 pub use impose::impose;
 pub use judge::{Rule, Violation};
 pub use knobs::{Allowed, Knobs, Line, Load};
+pub use reload::{Reload, Settings};
 pub use setup::target_at;
 
 use client::Client;
@@ -188,6 +193,12 @@ struct World {
     now: Instant,
     rng: Rng,
     engine: Engine,
+    /// The paths that the daemon's configuration has.
+    configured: Vec<usize>,
+    /// Which path of the world the daemon's numbers stand for.
+    ids: BTreeMap<PathId, usize>,
+    /// The paths whose sessions the daemon has written down.
+    sessions: BTreeSet<usize>,
     /// What the daemon wrote down of the unit.
     pin: Pin,
     target: Target,
@@ -222,8 +233,13 @@ impl World {
     fn new(knobs: Knobs, detail: Detail, log: Log) -> Self {
         let now = clock::now();
         let rng = Rng::new(knobs.seed);
+        let configured = Self::configured(&knobs);
+        let last = setup::LastRun::default();
         Self {
-            engine: setup::engine(now, &knobs, false, Pin::default()),
+            engine: setup::engine(now, &knobs, &configured, last, Pin::default()),
+            ids: (0..).map(PathId).zip(configured.clone()).collect(),
+            sessions: configured.iter().copied().collect(),
+            configured,
             pin: Pin::default(),
             target: setup::target(&knobs),
             net: Net::new(knobs.lines(), rng.stream("net")),

@@ -50,16 +50,18 @@ impl World {
         recording.lasted = at;
         let interval = usize::try_from(at.as_millis() / INTERVAL.as_millis()).unwrap_or(usize::MAX);
         let paths = recording.paths.iter_mut().zip(&mut recorder.before);
-        let seen = status.paths.iter().zip(&status.volume.routes);
-        for ((record, before), (path, route)) in paths.zip(seen) {
+        for (index, (record, before)) in paths.enumerate() {
+            let mut seen = status.paths.iter().zip(&status.volume.routes);
+            let Some((path, route)) =
+                seen.find(|(_, route)| self.ids.get(&route.path) == Some(&index))
+            else {
+                record.enter(at, REMOVED, "not in the configuration");
+                continue;
+            };
             if record.name.is_empty() {
                 record.name.clone_from(&path.name);
             }
-            let state = name(path.state).to_owned();
-            let last = record.states.last();
-            if last.is_none_or(|(_, known, why)| *known != state || *why != path.why) {
-                record.states.push((at, state, path.why.clone()));
-            }
+            record.enter(at, name(path.state), &path.why);
             let now = Carried {
                 commands: route.counters.commands,
                 bytes: route.counters.bytes,
@@ -94,6 +96,9 @@ impl World {
         });
     }
 }
+
+/// What there is of a path that the configuration does not have.
+const REMOVED: &str = "removed";
 
 /// As status names it.
 fn name(state: PathState) -> &'static str {

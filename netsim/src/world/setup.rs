@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iiblockdaemon::engine::{Engine, ExportConfig};
+use iiblockdaemon::engine::{Change, Engine, ExportConfig};
 use iiblockdaemon::ids::Lun as LunAddress;
 use iiblockdaemon::iscsi::isid::Isid;
 use iiblockdaemon::iscsi::name::{IscsiName, PortalAddr};
@@ -52,27 +52,60 @@ pub(super) fn portal(path: usize) -> String {
     format!("10.0.{path}.1:3260")
 }
 
-/// The volume with all its paths.
-pub(super) fn engine(now: Instant, knobs: &Knobs, unclean: bool, pin: Pin) -> Engine {
-    let paths = (0..knobs.groups.len()).map(|path| path_config(path, knobs));
-    let volume = VolumeConfig {
-        weights: (0..knobs.groups.len())
-            .map(|path| knobs.weights.get(path).copied().unwrap_or(1))
+/// How the last run ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LastRun {
+    pub(super) unclean: bool,
+    /// A session of it belongs to no path any more.
+    pub(super) orphaned: bool,
+}
+
+/// The volume with these paths.
+pub(super) fn engine(
+    now: Instant,
+    knobs: &Knobs,
+    configured: &[usize],
+    last: LastRun,
+    pin: Pin,
+) -> Engine {
+    let paths = configured.iter().map(|path| path_config(*path, knobs));
+    let volume = volume(knobs, configured, last, pin);
+    Engine::new(now, export(), volume, paths.collect())
+}
+
+/// The same, for an engine at work.
+pub(super) fn change(knobs: &Knobs, configured: &[usize], policy_changed: bool) -> Change {
+    let paths = configured.iter().map(|path| path_config(*path, knobs));
+    Change {
+        export: export(),
+        volume: volume(knobs, configured, LastRun::default(), Pin::default()),
+        policy_changed,
+        paths: paths.collect(),
+    }
+}
+
+fn export() -> ExportConfig {
+    ExportConfig {
+        name: "world".to_owned(),
+        read_only: false,
+    }
+}
+
+fn volume(knobs: &Knobs, configured: &[usize], last: LastRun, pin: Pin) -> VolumeConfig {
+    VolumeConfig {
+        weights: configured
+            .iter()
+            .map(|path| knobs.weights.get(*path).copied().unwrap_or(1))
             .collect(),
         shared: knobs.shared,
         no_path: knobs.no_path,
         quiesce: knobs.quiesce,
         reinstate: knobs.reinstate,
         pin,
-        unclean,
-        orphaned: false,
+        unclean: last.unclean,
+        orphaned: last.orphaned,
         policy: policies::build(knobs.policy, knobs.seed),
-    };
-    let export = ExportConfig {
-        name: "world".to_owned(),
-        read_only: false,
-    };
-    Engine::new(now, export, volume, paths.collect())
+    }
 }
 
 fn path_config(path: usize, knobs: &Knobs) -> PathConfig {

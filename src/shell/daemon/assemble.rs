@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config;
-use crate::engine::{Engine, ExportConfig};
+use crate::engine::{Change, Engine, ExportConfig};
 use crate::ids::PathId;
 use crate::iscsi::chap::{ChapAlgorithm, Secret, SecretError};
 use crate::iscsi::isid::Isid;
@@ -17,7 +17,7 @@ use crate::path::{Detect, PathConfig};
 use crate::units::Geometry;
 use crate::volume::{NoPath, Pin, VolumeConfig};
 
-use super::VolumeState;
+use crate::shell::state::VolumeState;
 
 /// A login may take so long: reinstatement on some targets waits for the old session's commands.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -72,6 +72,21 @@ pub(super) struct Assembled {
 impl Assembled {
     pub(super) fn engine(self, now: Instant) -> Engine {
         Engine::new(now, self.export, self.volume, self.paths)
+    }
+
+    /// The same for an engine at work, of which `policy_changed` says whether it has another policy.
+    pub(super) fn change(self, policy_changed: bool) -> Change {
+        let Self {
+            export,
+            volume,
+            paths,
+        } = self;
+        Change {
+            export,
+            volume,
+            policy_changed,
+            paths,
+        }
     }
 }
 
