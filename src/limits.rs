@@ -81,6 +81,10 @@ pub const NBD_CLIENTS_MAX: usize = 64;
 /// Requests in flight per volume over all clients; clients are not read above.
 pub const VOLUME_IOS_MAX: usize = 1024;
 
+/// Bytes of requests in flight per volume over all clients; clients are not read above. What they have sent of
+/// their next requests by then comes on top.
+pub const VOLUME_BYTES_MAX: u64 = 256 << 20;
+
 /// Text of one login or text exchange, all continuations together; the session is dropped above.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
@@ -138,4 +142,5 @@ pub const RETRY_WINDOW: Duration = Duration::from_secs(60);
 const _: () = assert!(VOLUMES_MAX * PATHS_MAX * 1024 <= CONTROL_LINE_MAX);
 const _: () = assert!(CONTROL_REQUEST_MAX <= CONTROL_LINE_MAX);
 const _: () = assert!(NBD_PAYLOAD_MAX as u64 <= NBD_BYTES_MAX);
+const _: () = assert!(NBD_BYTES_MAX <= VOLUME_BYTES_MAX);
 const _: () = assert!(NBD_PAYLOAD_MAX <= NBD_SKIP_MAX);

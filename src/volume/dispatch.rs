@@ -38,6 +38,9 @@ impl Volume {
             let Some(candidates) = Candidates::new(&self.views) else {
                 break;
             };
+            if !self.pace.allows(now) {
+                break;
+            }
             let bytes = command.op.data_len(unit.geometry);
             let io = io_view(&command.op, bytes);
             let pick = self.config.policy.choose(now, &io, candidates);
@@ -45,6 +48,7 @@ impl Volume {
             if self.roster.route(path).slots_free() == 0 {
                 break;
             }
+            self.pace.on_dispatch(now);
             self.config.policy.on_dispatch(now, pick.path(), &io);
             let (cdb, data) = command.op.build(unit.geometry);
             let id = TaskId(self.next_task);
@@ -76,6 +80,9 @@ impl Volume {
                 incarnation,
                 task,
             });
+        }
+        if self.ready.is_empty() {
+            self.pace.on_drained();
         }
     }
 }

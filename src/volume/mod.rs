@@ -12,7 +12,7 @@
 //! - `outcome`: what an answer means for its command.
 //! - `failover`: what becomes of the attempts of a lost session.
 //! - `fence`: the ledger of ghosts.
-//! - `no_path`: what waits, and how long, while no path is left.
+//! - `no_path`: what waits, and how long, while no path is left; `pace`: how fast that goes out after.
 //! - `admission`: is what a path found the volume's unit?
 //! - `change`: other settings, paths that come and go by configuration.
 //!
@@ -31,6 +31,7 @@ mod fence;
 mod io;
 mod no_path;
 mod outcome;
+mod pace;
 mod ranges;
 mod request;
 mod roster;
@@ -61,6 +62,7 @@ pub use status::{RouteStatus, VolumeCounters, VolumeStatus};
 use command::Op;
 use durability::{Covers, Durability};
 use fence::Ledger;
+use pace::Pace;
 use ranges::RangeTable;
 use roster::Roster;
 
@@ -168,6 +170,9 @@ pub struct Volume {
     unacknowledged: VecDeque<(IoId, Io)>,
     no_path_since: Option<Instant>,
     no_path_expired: bool,
+    pace: Pace,
+    /// Bytes of all requests that are not answered.
+    bytes: u64,
     next_command: u64,
     next_task: u64,
     submissions: VecDeque<Submission>,
@@ -219,6 +224,8 @@ impl Volume {
             unacknowledged: VecDeque::new(),
             no_path_since: Some(now),
             no_path_expired: config.no_path == NoPath::Fail,
+            pace: Pace::new(now),
+            bytes: 0,
             next_command: 0,
             next_task: 0,
             submissions: VecDeque::new(),
@@ -250,7 +257,8 @@ impl Volume {
     /// Whether a further request is within bounds; if not, clients are not read.
     #[must_use]
     pub fn accepts(&self) -> bool {
-        self.ios.len() + self.unacknowledged.len() < limits::VOLUME_IOS_MAX
+        let ios = self.ios.len() + self.unacknowledged.len();
+        ios < limits::VOLUME_IOS_MAX && self.bytes < limits::VOLUME_BYTES_MAX
     }
 
     /// From now on paths are logged out on purpose.
@@ -356,13 +364,16 @@ impl Volume {
         let no_path = self
             .no_path_deadline()
             .map(|at| Deadline::new(at, "no_path limit"));
+        let waits = !self.ready.is_empty() && self.roster.has_candidate();
+        let pace = self.pace.next_at().filter(|_| waits);
+        let pace = pace.map(|at| Deadline::new(at, "pace of what has waited for a path"));
         let relax = self
             .roster
             .iter()
             .filter_map(|(_, route)| route.relax_at())
             .min();
         let relax = relax.map(|at| Deadline::new(at, "depth of a busy path"));
-        [retry, ghost, no_path, relax]
+        [retry, ghost, no_path, relax, pace]
             .into_iter()
             .fold(None, Deadline::earlier)
     }

@@ -25,6 +25,7 @@ impl Volume {
         self.config.policy.on_roster(now, &self.views);
         if self.roster.any_alive() {
             if self.no_path_since.take().is_some() {
+                self.pace.on_back(now);
                 // A target that comes back says "not now" for a while, however long it was away.
                 for command in self.commands.values_mut() {
                     command.put_off_since = None;
@@ -33,6 +34,7 @@ impl Volume {
             self.no_path_expired = false;
         } else if self.no_path_since.is_none() {
             self.no_path_since = Some(now);
+            self.pace.on_last_lost(now);
             if self.stopping {
                 return;
             }

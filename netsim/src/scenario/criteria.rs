@@ -216,6 +216,17 @@ impl Judge<'_> {
                 }
             }
         }
+        if let Some(percent) = pass.peak_max {
+            let after = Window {
+                from: end,
+                to: window.to,
+            };
+            let (_, usual) = measure::commands(self.recording, self.before());
+            let (peak, _) = measure::commands(self.recording, after);
+            let share = peak * 100 / usual.max(1);
+            let demand = format!("{label}: peak after its end <= {percent} % of before");
+            self.add(demand, format!("{share} %"), share <= percent);
+        }
         let settled = Window {
             from: from + pass.settle,
             to: end.min(window.to),
@@ -288,18 +299,20 @@ impl Judge<'_> {
         }
     }
 
+    /// The time before the first fault.
+    fn before(&self) -> Window {
+        let first = self.scenario.faults.first();
+        let first = first.map_or(Duration::ZERO, |fault| fault.at);
+        Window {
+            from: self.seen.online,
+            to: self.seen.online + first,
+        }
+    }
+
     /// Compared with the time before the first fault.
     fn figures(&mut self, fault: &FaultSpec, label: &str, settled: Window) {
         let (pass, ios) = (&fault.pass, &self.recording.ios);
-        let first = self
-            .scenario
-            .faults
-            .first()
-            .map_or(Duration::ZERO, |fault| fault.at);
-        let before = Window {
-            from: self.seen.online,
-            to: self.seen.online + first,
-        };
+        let before = self.before();
         if let Some(factor) = pass.p99_factor {
             let (usual, now) = (measure::p99(ios, before), measure::p99(ios, settled));
             let limit = usual.mul_f64(factor);

@@ -193,6 +193,8 @@ pub struct FaultPass {
     pub p99_factor: Option<f64>,
     /// Bytes per second, in percent of those before the first fault.
     pub throughput_min: Option<u64>,
+    /// Commands in any fifth of a second after its end, in percent of those before the first fault.
+    pub peak_max: Option<u64>,
     /// Percent of the commands that its paths carry.
     pub share_max: Option<u64>,
     /// The first error comes after so long, and by then.

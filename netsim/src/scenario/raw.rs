@@ -127,6 +127,7 @@ pub(super) struct FaultPass {
     pub(super) settle: Text,
     pub(super) p99_factor: Given<f64>,
     pub(super) throughput_min: Number,
+    pub(super) peak_max: Number,
     pub(super) share_max: Number,
     pub(super) first_error: Option<FirstError>,
 }

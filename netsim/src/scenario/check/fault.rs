@@ -223,6 +223,7 @@ impl Checker<'_> {
             settle: self.duration(&key("settle"), &raw.settle, Duration::ZERO),
             p99_factor: raw.p99_factor.as_ref().map(|factor| *factor.get_ref()),
             throughput_min: number(&raw.throughput_min),
+            peak_max: number(&raw.peak_max),
             share_max: number(&raw.share_max),
             first_error,
         }
