@@ -30,6 +30,9 @@ pub const CONTROL_LINE_MAX: usize = 16 << 20;
 /// What is remembered of a path's past; the oldest is forgotten above.
 pub const PATH_EVENTS_MAX: usize = 128;
 
+/// What is remembered of a volume's past; the oldest is forgotten above.
+pub const VOLUME_EVENTS_MAX: usize = 256;
+
 /// Connections to the control socket; further ones are closed at once.
 pub const CONTROL_CLIENTS_MAX: usize = 16;
 
@@ -81,8 +84,8 @@ pub const NBD_CLIENTS_MAX: usize = 64;
 /// Requests in flight per volume over all clients; clients are not read above.
 pub const VOLUME_IOS_MAX: usize = 1024;
 
-/// Bytes of requests in flight per volume over all clients; clients are not read above. What they have sent of
-/// their next requests by then comes on top.
+/// Bytes of requests in flight per volume over all clients; clients are not read above. What they have sent
+/// of their next requests by then comes on top.
 pub const VOLUME_BYTES_MAX: u64 = 256 << 20;
 
 /// Text of one login or text exchange, all continuations together; the session is dropped above.

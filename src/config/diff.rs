@@ -126,8 +126,8 @@ const LOGIN: [&str; 8] = [
 /// What clients are told when they connect.
 const CLIENTS: [&str; 1] = ["export.read_only"];
 
-/// Where target and LUN are compared: with the paths.
-const OF_PATHS: [&str; 2] = ["target", "lun"];
+/// Target, LUN and sessions are compared with the paths.
+const OF_PATHS: [&str; 3] = ["target", "lun", "sessions"];
 
 /// Where credentials are compared: as a whole.
 const OF_AUTH: [&str; 1] = ["auth"];
@@ -168,6 +168,15 @@ impl Diff {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// What is different in a volume, in words.
+    #[must_use]
+    pub fn of(&self, volume: &str) -> String {
+        let here = |change: &&Change| change.volume.as_deref() == Some(volume);
+        let texts = self.changes.iter().filter(here);
+        let texts: Vec<String> = texts.map(|change| change.what.to_string()).collect();
+        texts.join("; ")
     }
 
     fn add(&mut self, volume: Option<&str>, what: What, effect: Effect) {

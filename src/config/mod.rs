@@ -116,6 +116,8 @@ pub struct Volume {
     pub detect: Detect,
     /// What is offered in the iSCSI login, and the depth of the queue.
     pub iscsi: Iscsi,
+    /// What becomes of a LUN that has grown.
+    pub resize: Resize,
     /// How long a stop may take: drain, flush, log out.
     pub stop_timeout: Duration,
 }
@@ -135,22 +137,28 @@ pub struct Path {
     pub target: String,
     /// The logical unit.
     pub lun: Lun,
+    /// Which of the sessions of this route it is, from 1 (`sessions`).
+    pub session: u16,
     /// Our half of the session's name, in wire order: the same after every restart, different from every
     /// other path's ([`isid`]).
     pub isid: [u8; 6],
 }
 
 impl fmt::Display for Path {
-    /// As status and log name it: `10.0.1.10:3260 via eth1`.
+    /// As status and log name it: `10.0.1.10:3260 via eth1`, and its second session
+    /// `10.0.1.10:3260 via eth1 #2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.portal)?;
         if let Some(nic) = &self.nic {
             write!(f, " via {nic}")?;
         }
-        match &self.source {
-            Some(source) => write!(f, " from {source}"),
-            None => Ok(()),
+        if let Some(source) = &self.source {
+            write!(f, " from {source}")?;
         }
+        if self.session > 1 {
+            write!(f, " #{}", self.session)?;
+        }
+        Ok(())
     }
 }
 
@@ -236,6 +244,15 @@ pub enum NoPath {
     Queue(Duration),
     /// It waits.
     QueueForever,
+}
+
+/// What becomes of a LUN that has grown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// It is served with its new size.
+    Grow,
+    /// It is served with its old size until the next start.
+    Never,
 }
 
 /// What ends the uncertainty about the writes of a lost session; the strongest that works is used.

@@ -18,7 +18,7 @@ use super::reader::Field;
 use super::values::{show_duration, show_size};
 use super::{Auth, Config, Control, Daemon, Export, Path, Volume, check, defaults};
 use super::{ConfigErrors, Fence, Files};
-use values::{algorithm, digest, fences, list, listens, lun, no_path, policy, text, toml};
+use values::{algorithm, digest, fences, list, listens, lun, no_path, policy, resize, text, toml};
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -291,6 +291,7 @@ pub(super) fn volume(volume: &Volume, mirror: &file::Volume, tuning: &Tuning) ->
         detect,
         iscsi,
         stop_timeout,
+        resize: grown,
     } = volume;
     let mut lines = Lines::default();
     lines.key("name", &mirror.name, text(name));
@@ -311,6 +312,8 @@ pub(super) fn volume(volume: &Volume, mirror: &file::Volume, tuning: &Tuning) ->
         fence: fence_field,
         quiesce,
         stop_timeout: stop_field,
+        resize: resize_field,
+        sessions,
         detect: detect_fields,
         iscsi: iscsi_fields,
     } = tuning;
@@ -330,6 +333,13 @@ pub(super) fn volume(volume: &Volume, mirror: &file::Volume, tuning: &Tuning) ->
         stop_field,
         toml(show_duration(*stop_timeout)),
     );
+    lines.key("resize", resize_field, resize(*grown));
+    let per_route = paths.iter().map(|path| path.session).max();
+    lines.key(
+        "sessions",
+        sessions,
+        per_route.unwrap_or(defaults::SESSIONS).to_string(),
+    );
     lines.detect(detect, detect_fields);
     lines.iscsi(iscsi, iscsi_fields);
     let heading = match mirror.profile.value() {
@@ -338,8 +348,9 @@ pub(super) fn volume(volume: &Volume, mirror: &file::Volume, tuning: &Tuning) ->
     };
     let mut shown = lines.section(heading);
     let mirrors = mirror.paths.value().into_iter().flatten();
+    let routes = paths.iter().filter(|path| path.session == 1);
     shown.paths = mirrors
-        .zip(paths)
+        .zip(routes)
         .map(|(mirror, checked)| path(checked, mirror))
         .collect();
     shown
@@ -408,6 +419,7 @@ fn path(path: &Path, mirror: &file::Path) -> (String, String, Place) {
         weight,
         target,
         lun: unit,
+        session: _,
         isid: _,
     } = path;
     let mut parts = vec![format!("portal = {}", toml(portal))];

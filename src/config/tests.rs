@@ -38,6 +38,8 @@ no_path = { queue = "forever" }
 fence = ["reinstate", "quiesce"]
 quiesce = "50s"
 stop_timeout = "20s"
+resize = "never"
+sessions = 2
 detect = { network = "800ms", target = "6s", command = "40s" }
 iscsi.header_digest = "crc32c"
 iscsi.data_digest = "prefer-crc32c"
@@ -237,9 +239,11 @@ fn every_key_of_the_first_version_is_understood() {
     );
     let listens: Vec<String> = volume.export.nbd.iter().map(ToString::to_string).collect();
     assert_eq!(listens, ["unix:/run/a.sock", "tcp:[::1]:10809"]);
-    let [first, second] = volume.paths.as_slice() else {
+    assert_eq!(volume.resize, Resize::Never);
+    let [first, _, second, last] = volume.paths.as_slice() else {
         panic!("{:?}", volume.paths);
     };
+    assert_eq!(last.to_string(), format!("{second} #2"));
     assert_eq!(first.to_string(), "[fe80::5%eth3]:3261 via eth3");
     assert_eq!(
         (first.weight, first.lun.to_wire()),
@@ -548,15 +552,48 @@ fn values_out_of_range_name_the_range() {
 
 #[test]
 fn keys_of_later_versions_are_unknown_for_now() {
-    for key in [
-        "resize = \"grow\"",
-        "sessions = 1",
-        "portals = [\"10.0.1.1\"]",
-        "nics = [\"eth1\"]",
-    ] {
+    for key in ["portals = [\"10.0.1.1\"]", "nics = [\"eth1\"]"] {
         assert!(mistake(key).contains("unknown key"), "{key}");
     }
 }
+
+#[test]
+fn each_session_of_a_path_is_a_path_with_a_name_and_an_isid_of_its_own() {
+    let config = parse(&format!("{USUAL}sessions = 3\n")).unwrap();
+    let names: Vec<String> = config.volumes[0]
+        .paths
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "10.0.1.10:3260 via eth1",
+            "10.0.1.10:3260 via eth1 #2",
+            "10.0.1.10:3260 via eth1 #3",
+            "10.0.2.10:3260 via eth2",
+            "10.0.2.10:3260 via eth2 #2",
+            "10.0.2.10:3260 via eth2 #3",
+        ]
+    );
+    let one = parse(USUAL).unwrap();
+    assert_eq!(
+        config.volumes[0].paths[3], one.volumes[0].paths[1],
+        "the first one is the same whatever there is besides"
+    );
+    let isids = config.volumes[0].paths.iter().map(|path| path.isid);
+    assert_eq!(isids.collect::<std::collections::BTreeSet<_>>().len(), 6);
+    let many = format!("{}sessions = 8\n", USUAL.replace("paths  = [", MORE_PATHS));
+    assert!(
+        messages(&many)[0].contains("40 paths; at most 32"),
+        "{:?}",
+        messages(&many)
+    );
+}
+
+/// Three more of them.
+const MORE_PATHS: &str = r#"paths  = [
+  { portal = "10.0.3.10" }, { portal = "10.0.4.10" }, { portal = "10.0.5.10" },"#;
 
 #[test]
 fn volumes_must_not_share_names_sockets_or_logical_units() {

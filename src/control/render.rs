@@ -93,7 +93,11 @@ fn export(volume: &VolumeReport) -> String {
         .collect();
     let read_only = if volume.read_only { ", read-only" } else { "" };
     let clients = count(volume.clients, "client");
-    format!("{}{read_only}, {clients}", exports.join(", "))
+    let behind = match volume.clients_behind {
+        0 => String::new(),
+        behind => format!(" ({behind} to connect again for the new size)"),
+    };
+    format!("{}{read_only}, {clients}{behind}", exports.join(", "))
 }
 
 fn now(volume: &VolumeReport) -> String {

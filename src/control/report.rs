@@ -131,6 +131,10 @@ pub struct VolumeReport {
     pub exports: Vec<String>,
     /// NBD clients that are connected.
     pub clients: u64,
+    /// Those of them that know a smaller size than the LUN has by now: they are told the new one when they
+    /// connect again.
+    #[serde(default)]
+    pub clients_behind: u64,
     /// Requests that were not answered yet.
     pub ios_in_progress: u64,
     /// Commands that wait for a path or for a slot of one.
@@ -333,6 +337,7 @@ pub(crate) mod samples {
             read_only: false,
             exports: vec!["unix:/run/iiblockdaemon/db.sock".to_owned()],
             clients: 1,
+            clients_behind: 0,
             ios_in_progress: 3,
             commands_queued: 0,
             writes_held: 1,

@@ -48,6 +48,12 @@ impl SessionGroups {
         self.different.retain(|(a, b)| lives(a) && lives(b));
     }
 
+    /// The two reach the same portal of the same target in the same way: what a login through that does to
+    /// sessions of the one it does to the other's.
+    pub(super) fn unite(&mut self, a: PathId, b: PathId) {
+        self.merge(a, b);
+    }
+
     fn of(&self, path: PathId) -> u32 {
         self.group[usize::from(path.0)]
     }

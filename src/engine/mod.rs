@@ -74,6 +74,8 @@ pub struct Engine {
     online: bool,
     /// How many paths were used in this run.
     used: usize,
+    /// What is served.
+    size: Option<Geometry>,
     stopping: bool,
     last_flush: LastFlush,
     /// What requests took of late.
@@ -98,7 +100,13 @@ impl Engine {
         volume: VolumeConfig,
         paths: Vec<PathConfig>,
     ) -> Self {
-        let groups = SessionGroups::new(paths.len());
+        let mut groups = SessionGroups::new(paths.len());
+        for (index, path) in paths.iter().enumerate() {
+            let same = |other: &PathConfig| same_way(other, path);
+            if let Some(first) = paths.iter().position(same) {
+                groups.unite(path_id(first), path_id(index));
+            }
+        }
         let names = PathNames::new(paths.iter().map(|path| path.name.clone()));
         let paths = (0u16..).zip(paths).map(|(id, config)| {
             let mut path = Path::new(now, PathId(id), config);
@@ -121,6 +129,7 @@ impl Engine {
             next_client: 0,
             online: false,
             used: 0,
+            size: None,
             stopping: false,
             last_flush: LastFlush::default(),
             usual: Duration::ZERO,
@@ -332,8 +341,10 @@ impl Engine {
                 .volume
                 .founder()
                 .is_none_or(|founder| self.groups.same(own, founder)),
+            // What another session over the same portal meets is what this one has met.
             fence_route: others()
-                .find(|(id, path)| ready(path) && self.groups.same(own, *id))
+                .filter(|(id, path)| ready(path) && self.groups.same(own, *id))
+                .min_by_key(|(_, path)| same_way(path.config(), self.paths[index].config()))
                 .map(|(id, _)| id),
             proof_route: others()
                 .find(|(id, path)| {
@@ -366,6 +377,11 @@ impl Engine {
         if self.volume.unit().is_some() {
             if !std::mem::replace(&mut self.online, true) {
                 self.actions.push_back(Action::Online);
+            }
+            let size = self.volume.unit().map(|unit| unit.geometry);
+            let before = std::mem::replace(&mut self.size, size);
+            if before.is_some() && before != size {
+                self.actions.push_back(Action::Resized);
             }
             let used = self.volume.used_paths().len();
             if used > std::mem::replace(&mut self.used, used) {
@@ -508,6 +524,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether both reach the same portal of the same target in the same way.
+fn same_way(one: &PathConfig, other: &PathConfig) -> bool {
+    one.route == other.route && one.session.kind == other.session.kind
 }
 
 fn path_id(index: usize) -> PathId {

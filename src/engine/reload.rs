@@ -13,7 +13,7 @@ use crate::limits::PATH_SLOTS_MAX;
 use crate::path::{Path, PathConfig};
 use crate::volume::VolumeConfig;
 
-use super::{Action, Engine, ExportConfig, path_id};
+use super::{Action, Engine, ExportConfig, path_id, same_way};
 
 /// All that an engine can be told anew.
 pub struct Change {
@@ -25,6 +25,8 @@ pub struct Change {
     pub policy_changed: bool,
     /// All paths that are wanted; at least one, none twice.
     pub paths: Vec<PathConfig>,
+    /// What is different, in words.
+    pub why: String,
 }
 
 impl std::fmt::Debug for Change {
@@ -66,7 +68,7 @@ impl Engine {
         self.export = change.export;
         let weights = change.volume.weights.clone();
         self.volume
-            .reconfigure(now, change.volume, change.policy_changed);
+            .reconfigure(now, change.volume, change.policy_changed, &change.why);
         let mut free = free.into_iter();
         self.order.clear();
         for ((config, place), weight) in change.paths.into_iter().zip(places).zip(weights) {
@@ -140,6 +142,13 @@ impl Engine {
         let mut new = Path::new(now, path, config);
         self.groups.put(path);
         self.volume.add_path(path, weight);
+        let twin = self.ids().find(|other| {
+            let there = *other != path && !self.gone.contains(other);
+            there && same_way(self.path(*other).config(), new.config())
+        });
+        if let Some(twin) = twin {
+            self.groups.unite(path, twin);
+        }
         match self.paths.get_mut(usize::from(path.0)) {
             Some(place) => {
                 new.count_on_from(place.incarnation());

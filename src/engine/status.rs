@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::path::{PathEvent, PathStatus};
-use crate::volume::VolumeStatus;
+use crate::volume::{VolumeEvent, VolumeStatus};
 
 use super::Engine;
 
@@ -25,6 +25,8 @@ pub struct EngineStatus {
     pub siblings: Vec<bool>,
     /// NBD clients.
     pub clients: usize,
+    /// Those of them that were told of a smaller size than the unit has by now.
+    pub clients_behind: usize,
     /// No new requests are taken.
     pub stopping: bool,
 }
@@ -32,11 +34,21 @@ pub struct EngineStatus {
 /// What happened to a volume.
 #[derive(Clone, Debug)]
 pub struct EngineEvents {
+    /// To the volume as a whole.
+    pub volume: Vec<VolumeEvent>,
     /// To each path of [`EngineStatus::paths`], with its name.
     pub paths: Vec<(String, Vec<PathEvent>)>,
 }
 
 impl Engine {
+    fn clients_behind(&self) -> usize {
+        let size = self.unit().map_or(0, |unit| unit.geometry.bytes());
+        let clients = self.clients.values();
+        clients
+            .filter(|entry| entry.connection.size() < size)
+            .count()
+    }
+
     /// What happened, oldest first.
     #[must_use]
     pub fn events(&self, now: Instant) -> EngineEvents {
@@ -46,6 +58,7 @@ impl Engine {
             (path.config().name.clone(), path.events(now))
         };
         EngineEvents {
+            volume: self.volume.events(now),
             paths: present.map(of).collect(),
         }
     }
@@ -81,6 +94,7 @@ impl Engine {
                 .map(|own| stays().any(|other| other != own && self.groups.same(own, other)))
                 .collect(),
             clients: self.clients.len(),
+            clients_behind: self.clients_behind(),
             stopping: self.stopping,
         }
     }

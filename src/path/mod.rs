@@ -84,6 +84,8 @@ const FLAP_WINDOW: Duration = Duration::from_secs(60);
 pub struct PathConfig {
     /// How it is called in logs and status: portal and NIC.
     pub name: String,
+    /// Portal and NIC: sessions that have these in common reach the same portal in the same way.
+    pub route: String,
     /// Where it leads.
     pub portal: PortalAddr,
     /// Its sessions.

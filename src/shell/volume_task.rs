@@ -392,7 +392,7 @@ impl VolumeTask {
                 }
                 Action::Hangup { link } => self.replace_link(link, None),
                 Action::CloseClient { client } => self.drop_client(client, "finished"),
-                Action::Online | Action::PathsUsed => self.publish(),
+                Action::Online | Action::PathsUsed | Action::Resized => self.publish(),
                 Action::PathGone { path } => {
                     self.sources.remove(&path);
                     self.publish();

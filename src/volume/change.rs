@@ -13,14 +13,15 @@ use super::{NoPath, Volume, VolumeConfig};
 impl Volume {
     /// Other settings from now on. Of the policy only if it `changed`: another one has all to learn. What
     /// the volume is (`pin`) and how the last run ended stay as they are, and the paths' weights are told
-    /// with [`Volume::set_weight`].
-    pub fn reconfigure(&mut self, now: Instant, settings: VolumeConfig, changed: bool) {
+    /// with [`Volume::set_weight`]. `why` is for the journal.
+    pub fn reconfigure(&mut self, now: Instant, settings: VolumeConfig, changed: bool, why: &str) {
         let VolumeConfig {
             weights: _,
             shared,
             no_path,
             quiesce,
             reinstate,
+            grow,
             pin: _,
             unclean: _,
             orphaned: _,
@@ -28,6 +29,7 @@ impl Volume {
         } = settings;
         self.config.shared = shared;
         self.config.reinstate = reinstate;
+        self.config.grow = grow;
         self.config.quiesce = quiesce;
         self.ledger.set_quiesce(quiesce);
         if changed {
@@ -35,7 +37,9 @@ impl Volume {
         }
         let no_path_changed = self.config.no_path != no_path;
         self.config.no_path = no_path;
+        self.journal.note(now, "reconfigured", why);
         self.on_roster(now);
+        self.judge_size(now);
         if no_path_changed {
             self.judge_no_path(now);
         }
@@ -78,8 +82,17 @@ impl Volume {
 
     /// Whether the path is about to go: it gets new commands only while no other path is `Ready`.
     pub fn set_retiring(&mut self, now: Instant, path: PathId, retiring: bool) {
-        self.roster.route_mut(path).retiring = retiring;
+        let before = std::mem::replace(&mut self.roster.route_mut(path).retiring, retiring);
+        if before != retiring {
+            let what = if retiring {
+                "path removed"
+            } else {
+                "path added again"
+            };
+            self.journal.note(now, what, self.names.of(path));
+        }
         self.on_roster(now);
+        self.judge_size(now);
     }
 
     /// Whether a path that is about to go may be logged out: others carry what it carried, and its next

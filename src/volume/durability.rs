@@ -143,6 +143,12 @@ impl Volume {
         } = self.durability;
         if acknowledged > flushed {
             self.durability.dark = true;
+            let why = format!(
+                "{} says that the target was without power: {} writes were not flushed",
+                self.names.of(path),
+                acknowledged - flushed
+            );
+            self.journal.note(now, "power lost", &why);
             tracing::warn!(
                 path = %self.names.of(path), writes = acknowledged - flushed,
                 "the target was without power: with a volatile write cache, writes that were not flushed are lost, \

@@ -14,6 +14,7 @@
 //! - `fence`: the ledger of ghosts.
 //! - `no_path`: what waits, and how long, while no path is left; `pace`: how fast that goes out after.
 //! - `admission`: is what a path found the volume's unit?
+//! - `capacity`: the unit grows, or shrinks; `journal`: what happened.
 //! - `change`: other settings, paths that come and go by configuration.
 //!
 //! **Driver contract.** After any call that takes `now`, drain [`Volume::poll_submission`] (each
@@ -22,6 +23,7 @@
 //! [`Volume::dispatch`]. Time never goes backwards.
 
 mod admission;
+mod capacity;
 mod change;
 mod command;
 mod dispatch;
@@ -29,6 +31,7 @@ mod durability;
 mod failover;
 mod fence;
 mod io;
+mod journal;
 mod no_path;
 mod outcome;
 mod pace;
@@ -54,14 +57,17 @@ use crate::units::BlockRange;
 
 pub use admission::Pin;
 pub use dispatch::Submission;
+pub use journal::VolumeEvent;
 pub use no_path::NoPath;
 pub use request::{IoError, Reply, Request};
 pub use roster::RouteCounters;
 pub use status::{RouteStatus, VolumeCounters, VolumeStatus};
 
+use capacity::Disagreement;
 use command::Op;
 use durability::{Covers, Durability};
 use fence::Ledger;
+use journal::Journal;
 use pace::Pace;
 use ranges::RangeTable;
 use roster::Roster;
@@ -79,6 +85,8 @@ pub struct VolumeConfig {
     pub quiesce: Option<Duration>,
     /// A later login with a lost session's name counts as its fence.
     pub reinstate: bool,
+    /// A unit that grew is served with its new size.
+    pub grow: bool,
     /// What is known of the unit from the configuration or an earlier run.
     pub pin: Pin,
     /// The last run did not end cleanly: every path's old session may still execute writes.
@@ -170,7 +178,12 @@ pub struct Volume {
     unacknowledged: VecDeque<(IoId, Io)>,
     no_path_since: Option<Instant>,
     no_path_expired: bool,
+    /// Some path was usable in this run.
+    had_path: bool,
     pace: Pace,
+    /// Paths tell of different sizes.
+    disagreement: Option<Disagreement>,
+    journal: Journal,
     /// Bytes of all requests that are not answered.
     bytes: u64,
     next_command: u64,
@@ -224,7 +237,10 @@ impl Volume {
             unacknowledged: VecDeque::new(),
             no_path_since: Some(now),
             no_path_expired: config.no_path == NoPath::Fail,
+            had_path: false,
             pace: Pace::new(now),
+            disagreement: None,
+            journal: Journal::default(),
             bytes: 0,
             next_command: 0,
             next_task: 0,
@@ -282,7 +298,7 @@ impl Volume {
     pub fn handle_message(&mut self, now: Instant, path: PathId, message: Message) {
         match message {
             Message::Identified { incarnation, unit } => {
-                self.on_identified(path, incarnation, unit);
+                self.on_identified(now, path, incarnation, unit);
             }
             Message::Standing {
                 incarnation,
@@ -296,6 +312,7 @@ impl Volume {
                 }
                 route.used |= standing.is_usable();
                 self.on_roster(now);
+                self.judge_size(now);
             }
             Message::Lost { incarnation, tasks } => self.on_lost(now, path, incarnation, tasks),
             Message::PowerLost { heard } => self.on_power_lost(now, path, heard),
@@ -331,8 +348,15 @@ impl Volume {
         for (_, route) in self.roster.iter_mut() {
             route.relax(now);
         }
+        self.ask_about_size(now);
         let expired = self.ledger.expire(now);
         for ghosts in &expired {
+            let why = format!(
+                "{} lost writes of {}, by time alone",
+                ghosts.ranges.len(),
+                self.names.of(ghosts.path)
+            );
+            self.journal.note(now, "ghosts let go", &why);
             tracing::warn!(
                 path = %self.names.of(ghosts.path), incarnation = %ghosts.incarnation,
                 ranges = ?ghosts.ranges,
@@ -373,7 +397,10 @@ impl Volume {
             .filter_map(|(_, route)| route.relax_at())
             .min();
         let relax = relax.map(|at| Deadline::new(at, "depth of a busy path"));
-        [retry, ghost, no_path, relax, pace]
+        let size = self
+            .size_deadline()
+            .map(|at| Deadline::new(at, "paths that disagree about the size"));
+        [retry, ghost, no_path, relax, pace, size]
             .into_iter()
             .fold(None, Deadline::earlier)
     }
@@ -414,7 +441,14 @@ impl Volume {
     }
 
     fn on_fenced(&mut self, now: Instant, path: PathId, upto: Incarnation, by: FenceKind) {
+        let since = self.ledger.oldest(path, upto);
         if self.config.reinstate && self.ledger.fenced(path, upto) {
+            let why = format!(
+                "lost writes of {} cannot be carried out any more",
+                self.names.of(path)
+            );
+            self.journal
+                .lasted(since.unwrap_or(now), now, "fenced", &why);
             tracing::info!(path = %self.names.of(path), %upto, ?by, "lost sessions fenced");
             self.counters.fenced += 1;
             self.after_fence(now);

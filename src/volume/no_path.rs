@@ -24,7 +24,11 @@ impl Volume {
         self.roster.candidates(None, &mut self.views);
         self.config.policy.on_roster(now, &self.views);
         if self.roster.any_alive() {
-            if self.no_path_since.take().is_some() {
+            if let Some(since) = self.no_path_since.take() {
+                if std::mem::replace(&mut self.had_path, true) {
+                    let why = format!("{} requests waited", self.ios.len());
+                    self.journal.lasted(since, now, "path back", &why);
+                }
                 self.pace.on_back(now);
                 // A target that comes back says "not now" for a while, however long it was away.
                 for command in self.commands.values_mut() {
@@ -39,6 +43,11 @@ impl Volume {
                 return;
             }
             tracing::warn!("no path left: I/O waits");
+            self.journal.note(
+                now,
+                "no path",
+                "the last usable path was lost: requests wait",
+            );
             if self.config.no_path == NoPath::Fail {
                 self.on_no_path_expired(now);
             }
@@ -62,6 +71,12 @@ impl Volume {
         );
         self.no_path_expired = true;
         let ios: Vec<IoId> = self.ios.keys().copied().collect();
+        let why = format!(
+            "the no_path limit is over: {} requests failed, and all do until a path is back",
+            ios.len()
+        );
+        let since = self.no_path_since.unwrap_or(now);
+        self.journal.lasted(since, now, "I/O fails", &why);
         tracing::error!(
             ios = ios.len(),
             "no path within the no_path limit: I/O fails"

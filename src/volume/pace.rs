@@ -1,9 +1,10 @@
 //! How fast what waited for a path goes out when there is one again.
 //!
 //! A target that comes back, often with cold caches and busy with itself, is not met by all that has gathered
-//! meanwhile at once: until that is drained, commands go out at most half as fast again as they did before the
-//! last path was lost. What "before" was is counted in slots of time: an average over the last few of them, of
-//! which the highest is kept for some minutes, for a target may fall silent long before its paths are lost.
+//! meanwhile at once: until that is drained, commands go out at most half as fast again as they did before
+//! the last path was lost. What "before" was is counted in slots of time: an average over the last few of
+//! them, of which the highest is kept for some minutes, for a target may fall silent long before its paths
+//! are lost.
 
 use std::time::{Duration, Instant};
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use crate::ids::{Incarnation, PathId};
 use crate::path::message::Standing;
 
-use super::Volume;
 use super::request::Request;
 use super::roster::RouteCounters;
+use super::{Volume, VolumeEvent};
 
 /// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +102,12 @@ impl Volume {
     #[must_use]
     pub fn has_written(&self) -> bool {
         self.counters.writes + self.counters.trims > 0
+    }
+
+    /// What happened to it, oldest first.
+    #[must_use]
+    pub fn events(&self, now: Instant) -> Vec<VolumeEvent> {
+        self.journal.events(now)
     }
 
     /// Its state at `now`.

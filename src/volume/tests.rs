@@ -82,6 +82,7 @@ impl Bench {
             no_path: NoPath::Queue(Duration::from_secs(300)),
             quiesce: Some(Duration::from_secs(45)),
             reinstate: true,
+            grow: true,
             pin: Pin::default(),
             unclean: false,
             orphaned: false,

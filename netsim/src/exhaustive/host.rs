@@ -53,6 +53,7 @@ impl Host {
             no_path: NoPath::QueueForever,
             quiesce: None,
             reinstate: true,
+            grow: true,
             pin: Pin::default(),
             unclean: small.unclean,
             orphaned: false,

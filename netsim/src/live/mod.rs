@@ -63,6 +63,7 @@ pub fn impossible(scenario: &Scenario) -> Vec<String> {
         | Order::Reserve { .. }
         | Order::Access(_)
         | Order::Capacity(_)
+        | Order::Grow(_)
         | Order::Vanish
         | Order::Impostor
         | Order::Freeze
@@ -257,5 +258,6 @@ fn seen(site: &Site, report: &Report, status: Option<&StatusReport>) -> Seen {
         fenced: totals.fenced,
         quiesced: totals.quiesced,
         late_writes: statistics.orphans_executed,
+        size: volume.and_then(|volume| volume.size_bytes).unwrap_or(0),
     }
 }

@@ -74,6 +74,9 @@ fn daemon(knobs: &mut Knobs, volume: &config::Volume) {
     let iscsi = &volume.iscsi;
     knobs.policy = volume.policy;
     knobs.shared = volume.shared;
+    knobs.grow = volume.resize == config::Resize::Grow;
+    let sessions = volume.paths.iter().map(|path| path.session).max();
+    knobs.sessions = sessions.unwrap_or(1);
     knobs.reinstate = volume.fence.reinstate;
     knobs.quiesce = volume.fence.quiesce;
     knobs.commands_per_path = u32::from(iscsi.queue_depth);

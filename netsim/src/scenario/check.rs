@@ -261,6 +261,7 @@ impl Checker<'_> {
             fenced_min: number(&raw.fenced_min),
             quiesced_max: number(&raw.quiesced_max),
             late_writes_min: number(&raw.late_writes_min),
+            size: self.size("pass.size", &raw.size),
             kept: match kept {
                 None => Vec::new(),
                 Some((at, names)) => self.paths_named(at, "pass.kept", names, paths),

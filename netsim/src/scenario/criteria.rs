@@ -30,6 +30,8 @@ pub struct Seen {
     pub quiesced: u64,
     /// Commands of dead sessions that the target executed late.
     pub late_writes: u64,
+    /// Bytes that a client which connected at the end would be told of.
+    pub size: u64,
 }
 
 impl Seen {
@@ -51,6 +53,7 @@ impl Seen {
             fenced: summary.fenced,
             quiesced: summary.quiesced,
             late_writes: summary.orphans_executed,
+            size: summary.size,
         }
     }
 }
@@ -168,6 +171,10 @@ impl Judge<'_> {
         self.count_at_least("fences", seen.fenced, pass.fenced_min);
         self.count_at_most("ghosts let go by time", seen.quiesced, pass.quiesced_max);
         self.count_at_least("late executions", seen.late_writes, pass.late_writes_min);
+        if let Some(size) = pass.size {
+            let demand = format!("exported size at the end = {size} bytes");
+            self.add(demand, seen.size, seen.size == size);
+        }
         for path in pass.kept {
             let name = &self.scenario.paths[path].name;
             let lost = losses(path);

@@ -232,6 +232,8 @@ pub struct Pass {
     pub quiesced_max: Option<u64>,
     /// Writes of dead sessions that the target executed late: the proof that there were ghosts.
     pub late_writes_min: Option<u64>,
+    /// Bytes that a client which connects at the end is told of.
+    pub size: Option<u64>,
     /// Paths that are never lost.
     pub kept: Vec<usize>,
 }

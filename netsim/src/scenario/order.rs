@@ -40,6 +40,8 @@ pub enum Order {
     Impostor,
     /// Through a portal the unit has this size in bytes.
     Capacity(u64),
+    /// The unit has this size in bytes from now on.
+    Grow(u64),
     /// Through a portal the unit is not there.
     Vanish,
     /// Another initiator reserves the unit.
@@ -86,7 +88,7 @@ pub enum OrderError {
          latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, loss ONE-IN, reset, close, half-open, \
          half-close [to-initiator|to-target]; on a path's portal: freeze, hang COUNT, closed-window, ask-logout TIME, \
          drop-connection TIME, drop-session TIME, redirect PATH, misbehave HOW, access STATE, impostor, \
-         capacity SIZE, vanish; on the target: crash, busy COUNT, task-set-full COUNT, reset-unit, \
+         capacity SIZE, vanish; on the target: crash, grow SIZE, busy COUNT, task-set-full COUNT, reset-unit, \
          attention ASC/ASCQ, reserve writes|all; on the daemon and its clients: kill-daemon, remove, add, reload, \
          replace-client NUMBER"
     )]
@@ -132,6 +134,7 @@ impl Order {
             | Self::Add
             | Self::Vanish => true,
             Self::Crash
+            | Self::Grow(_)
             | Self::KillDaemon
             | Self::Reload
             | Self::ReplaceClient(_)
@@ -153,6 +156,7 @@ impl Order {
             | Self::Notice(_)
             | Self::Misbehave(_)
             | Self::KillDaemon
+            | Self::Grow(_)
             | Self::Add
             | Self::Reload
             | Self::ReplaceClient(_)
@@ -253,6 +257,10 @@ fn with_value(first: &str, value: Option<&str>) -> Option<Result<Order, OrderErr
         "capacity" => {
             let size = value.and_then(|value| parse_size(value).ok());
             need(size.map(Order::Capacity), "a size, e.g. 32KiB")
+        }
+        "grow" => {
+            let size = value.and_then(|value| parse_size(value).ok());
+            need(size.map(Order::Grow), "a size, e.g. 128KiB")
         }
         "reserve" => {
             let exclusive = match value {
@@ -365,6 +373,7 @@ impl fmt::Display for Order {
             Self::Access(access) => write!(f, "access {}", name_of(&ACCESS, *access)),
             Self::Impostor => f.write_str("impostor"),
             Self::Capacity(bytes) => write!(f, "capacity {bytes}B"),
+            Self::Grow(bytes) => write!(f, "grow {bytes}B"),
             Self::Vanish => f.write_str("vanish"),
             Self::Reserve { exclusive: true } => f.write_str("reserve all"),
             Self::Reserve { exclusive: false } => f.write_str("reserve writes"),

@@ -135,6 +135,10 @@ impl Scenario {
                 plan(end, Fault::Boot);
             }
             Order::KillDaemon => plan(Some(begin), Fault::Kill),
+            Order::Grow(bytes) => {
+                let blocks = bytes / u64::from(self.unit.block_size);
+                plan(Some(begin), Fault::Grow { blocks });
+            }
             Order::Reload => {
                 if let Some(reload) = &fault.reload {
                     let settings = Box::new(reload.settings);
@@ -203,6 +207,7 @@ impl Scenario {
             | Order::HalfOpen
             | Order::HalfClose(_)
             | Order::Crash
+            | Order::Grow(_)
             | Order::KillDaemon
             | Order::Reload
             | Order::ReplaceClient(_)

@@ -163,5 +163,6 @@ pub(super) struct Pass {
     pub(super) fenced_min: Number,
     pub(super) quiesced_max: Number,
     pub(super) late_writes_min: Number,
+    pub(super) size: Text,
     pub(super) kept: Given<Vec<String>>,
 }

@@ -143,6 +143,11 @@ pub enum Fault {
         /// How long connections are refused.
         away: Duration,
     },
+    /// The unit has more blocks from now on, and says so to everybody.
+    Grow {
+        /// So many in all.
+        blocks: u64,
+    },
     /// The target is back.
     Boot,
     /// The next commands that come in through a portal are never carried out and never answered.
@@ -307,6 +312,7 @@ impl fmt::Display for Fault {
             Self::Freeze { path, on: true } => write!(f, "portal of path {path} freezes"),
             Self::Freeze { path, on: false } => write!(f, "portal of path {path} thaws"),
             Self::Crash { away } => write!(f, "target crashes, away for {away:?}"),
+            Self::Grow { blocks } => write!(f, "the unit grows to {blocks} blocks"),
             Self::Boot => f.write_str("target is back"),
             Self::Hang { path, times } => {
                 write!(

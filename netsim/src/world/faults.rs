@@ -48,6 +48,16 @@ pub(super) fn draw(rng: &mut Rng, knobs: &Knobs) -> Vec<Planned> {
         }
     }
     reloads(knobs, &mut planned);
+    let mut rng = Rng::new(knobs.seed).stream("growth");
+    if rng.chance(1, 6) {
+        let at = rng.duration_below(knobs.trouble);
+        let blocks = knobs.blocks * rng.between(2, 4);
+        planned.retain(|planned| !matches!(planned.fault, Fault::Capacity { .. }));
+        planned.push(Planned {
+            at,
+            fault: Fault::Grow { blocks },
+        });
+    }
     let kills = planned.iter().any(|p| p.fault == Fault::Kill);
     planned.retain(|planned| !kills || !is_forgotten(&planned.fault, knobs));
     planned.retain(|planned| !hits_spared(&planned.fault, knobs));
@@ -96,7 +106,8 @@ fn reloads(knobs: &Knobs, planned: &mut Vec<Planned>) {
 }
 
 fn change(rng: &mut Rng, settings: &mut Settings) {
-    match rng.below(4) {
+    match rng.below(5) {
+        4 => settings.sessions = 3 - settings.sessions,
         0 => {
             let kind = PolicyKind::ALL[rng.index(PolicyKind::ALL.len())];
             settings.policy = PolicySpec::preset(kind);

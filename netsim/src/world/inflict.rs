@@ -83,6 +83,7 @@ impl World {
             | Fault::Redirect { .. }
             | Fault::Misbehave { .. } => self.inflict_on_target(fault),
             Fault::Status { .. }
+            | Fault::Grow { .. }
             | Fault::Reset
             | Fault::Attention { .. }
             | Fault::Reserve { .. }

@@ -280,7 +280,8 @@ impl World {
         self.losses_told.push(self.now);
         // A path that comes back while no other is in use may tell of the same crash again.
         // And one that a client was to be told that had died is told to another.
-        let again = self.crashed.len() * self.knobs.groups.len();
+        // With two sessions each tells of it.
+        let again = self.crashed.len() * self.knobs.groups.len() * 2;
         let replaced = |planned: &&Planned| matches!(planned.fault, Fault::Replace { .. });
         let replaced = self.knobs.faults.iter().filter(replaced).count();
         self.losses_told.len() <= again + replaced

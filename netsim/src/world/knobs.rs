@@ -64,6 +64,8 @@ pub struct Knobs {
     pub seed: u64,
     /// The portal group of each path's portal.
     pub groups: Vec<u16>,
+    /// Sessions per path.
+    pub sessions: u16,
     /// The process that serves each path's portal; empty: one.
     pub processes: Vec<u16>,
     /// Logical block size.
@@ -112,6 +114,8 @@ pub struct Knobs {
     pub shared: bool,
     /// A later login counts as a fence.
     pub reinstate: bool,
+    /// A unit that grew is served with its new size.
+    pub grow: bool,
     /// Ghosts are let go by time.
     pub quiesce: Option<Duration>,
     /// Requests.
@@ -146,6 +150,7 @@ impl Knobs {
         Self {
             seed,
             groups: vec![1, 1],
+            sessions: 1,
             processes: Vec::new(),
             block_size: 512,
             blocks: 128,
@@ -174,6 +179,7 @@ impl Knobs {
             commands_per_path: 64,
             shared: false,
             reinstate: true,
+            grow: true,
             quiesce: None,
             load: Load {
                 clients: 2,
@@ -211,6 +217,9 @@ impl Knobs {
         if last > 0 && Rng::new(seed).stream("absent").chance(1, 8) {
             knobs.absent = vec![last];
         }
+        if Rng::new(seed).stream("sessions").chance(1, 8) {
+            knobs.sessions = 2;
+        }
         let mut rng = Rng::new(seed).stream("faults");
         knobs.trouble = SECOND * u32::try_from(rng.between(4, 20)).unwrap_or(10);
         knobs.spared = rng
@@ -218,6 +227,9 @@ impl Knobs {
             .then_some(0)
             .filter(|_| knobs.groups.len() > 1);
         knobs.faults = faults::draw(&mut rng, &knobs);
+        // What was only told of is not there for good.
+        let told_of = |planned: &Planned| matches!(planned.fault, Fault::Capacity { .. });
+        knobs.grow = !knobs.faults.iter().any(told_of);
         knobs.draw_quiesce(&mut rng);
         knobs.draw_cache();
         knobs
@@ -376,8 +388,9 @@ impl fmt::Display for Knobs {
         writeln!(f, "seed {}", self.seed)?;
         writeln!(
             f,
-            "  paths {} in portal groups {groups:?}, processes {:?}, spared {:?}",
+            "  paths {} in portal groups {groups:?}, not configured {:?}, processes {:?}, spared {:?}",
             groups.len(),
+            self.absent,
             self.processes,
             self.spared
         )?;
@@ -400,8 +413,15 @@ impl fmt::Display for Knobs {
         )?;
         writeln!(
             f,
-            "  daemon {}, shared {}, reinstate {}, quiesce {:?}, login {:?}, {:?}",
-            self.policy, self.shared, self.reinstate, self.quiesce, self.login_timeout, self.detect
+            "  daemon {}, {} sessions per path, grow {}, shared {}, reinstate {}, quiesce {:?}, login {:?}, {:?}",
+            self.policy,
+            self.sessions,
+            self.grow,
+            self.shared,
+            self.reinstate,
+            self.quiesce,
+            self.login_timeout,
+            self.detect
         )?;
         writeln!(f, "  offer {:?}", self.offer)?;
         writeln!(f, "  load {:?}, structured {}", self.load, self.structured)?;

@@ -118,6 +118,8 @@ pub struct Summary {
     pub elapsed: Duration,
     /// When the volume went online; faults count from there.
     pub online: Duration,
+    /// Bytes that a client which connected at the end would be told of.
+    pub size: u64,
 }
 
 /// A scenario's end.
@@ -237,7 +239,10 @@ impl World {
         let last = setup::LastRun::default();
         Self {
             engine: setup::engine(now, &knobs, &configured, last, Pin::default()),
-            ids: (0..).map(PathId).zip(configured.clone()).collect(),
+            ids: (0..)
+                .map(PathId)
+                .zip(setup::numbered(&knobs, &configured))
+                .collect(),
             sessions: configured.iter().copied().collect(),
             configured,
             pin: Pin::default(),
@@ -313,6 +318,7 @@ impl World {
             slowest: self.slowest,
             recovery: self.recovery,
             elapsed: self.elapsed(),
+            size: self.engine.export_info().map_or(0, |export| export.size),
             online: self
                 .online
                 .map_or(Duration::ZERO, |online| online - self.began),

@@ -51,10 +51,15 @@ impl World {
         let interval = usize::try_from(at.as_millis() / INTERVAL.as_millis()).unwrap_or(usize::MAX);
         let paths = recording.paths.iter_mut().zip(&mut recorder.before);
         for (index, (record, before)) in paths.enumerate() {
-            let mut seen = status.paths.iter().zip(&status.volume.routes);
-            let Some((path, route)) =
-                seen.find(|(_, route)| self.ids.get(&route.path) == Some(&index))
-            else {
+            // Several sessions of a path count as one path; its state is that of the first.
+            let mut seen: Vec<_> = status
+                .paths
+                .iter()
+                .zip(&status.volume.routes)
+                .filter(|(_, route)| self.ids.get(&route.path) == Some(&index))
+                .collect();
+            seen.sort_by_key(|(path, _)| path.name.len());
+            let Some((path, _)) = seen.first() else {
                 record.enter(at, REMOVED, "not in the configuration");
                 continue;
             };
@@ -62,9 +67,10 @@ impl World {
                 record.name.clone_from(&path.name);
             }
             record.enter(at, name(path.state), &path.why);
+            let counters = seen.iter().map(|(_, route)| route.counters);
             let now = Carried {
-                commands: route.counters.commands,
-                bytes: route.counters.bytes,
+                commands: counters.clone().map(|counters| counters.commands).sum(),
+                bytes: counters.map(|counters| counters.bytes).sum(),
             };
             // A daemon that was killed began to count anew.
             let base = if now.commands < before.commands {

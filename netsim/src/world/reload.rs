@@ -22,6 +22,8 @@ pub struct Settings {
     pub shared: bool,
     /// What happens to requests while no path is usable.
     pub no_path: NoPath,
+    /// Sessions per path.
+    pub sessions: u16,
 }
 
 /// What is changed.
@@ -63,10 +65,11 @@ impl fmt::Display for Reload {
                     commands_per_path,
                     shared,
                     no_path,
+                    sessions,
                 } = **settings;
                 write!(
                     f,
-                    "configuration with {policy}, {commands_per_path} commands per path, shared {shared}, {no_path:?}, \
+                    "configuration with {policy}, {sessions} sessions and {commands_per_path} commands per path, shared {shared}, {no_path:?}, \
                      {detect:?}"
                 )
             }
@@ -84,6 +87,7 @@ impl Knobs {
             commands_per_path: self.commands_per_path,
             shared: self.shared,
             no_path: self.no_path,
+            sessions: self.sessions,
         }
     }
 }
@@ -116,7 +120,9 @@ impl World {
                     commands_per_path,
                     shared,
                     no_path,
+                    sessions,
                 } = **settings;
+                self.knobs.sessions = sessions;
                 self.knobs.policy = policy;
                 self.knobs.detect = detect;
                 self.knobs.commands_per_path = commands_per_path;
@@ -128,8 +134,8 @@ impl World {
         let change = setup::change(&self.knobs, &self.configured, changed);
         match self.engine.reconfigure(self.now, change) {
             Ok(ids) => {
-                self.ids
-                    .extend(ids.into_iter().zip(self.configured.clone()));
+                let numbered = setup::numbered(&self.knobs, &self.configured);
+                self.ids.extend(ids.into_iter().zip(numbered));
                 self.sessions.extend(self.configured.iter().copied());
             }
             Err(refused) => {
@@ -140,7 +146,9 @@ impl World {
 
     /// A removed path is gone for good.
     pub(super) fn path_gone(&mut self, path: iiblockdaemon::ids::PathId) {
-        if let Some(path) = self.ids.remove(&path) {
+        if let Some(path) = self.ids.remove(&path)
+            && !self.ids.values().any(|other| *other == path)
+        {
             self.sessions.remove(&path);
         }
     }

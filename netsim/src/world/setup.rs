@@ -68,19 +68,18 @@ pub(super) fn engine(
     last: LastRun,
     pin: Pin,
 ) -> Engine {
-    let paths = configured.iter().map(|path| path_config(*path, knobs));
     let volume = volume(knobs, configured, last, pin);
-    Engine::new(now, export(), volume, paths.collect())
+    Engine::new(now, export(), volume, path_configs(knobs, configured))
 }
 
 /// The same, for an engine at work.
 pub(super) fn change(knobs: &Knobs, configured: &[usize], policy_changed: bool) -> Change {
-    let paths = configured.iter().map(|path| path_config(*path, knobs));
     Change {
         export: export(),
         volume: volume(knobs, configured, LastRun::default(), Pin::default()),
         policy_changed,
-        paths: paths.collect(),
+        paths: path_configs(knobs, configured),
+        why: String::new(),
     }
 }
 
@@ -93,14 +92,14 @@ fn export() -> ExportConfig {
 
 fn volume(knobs: &Knobs, configured: &[usize], last: LastRun, pin: Pin) -> VolumeConfig {
     VolumeConfig {
-        weights: configured
-            .iter()
-            .map(|path| knobs.weights.get(*path).copied().unwrap_or(1))
+        weights: numbered(knobs, configured)
+            .map(|path| knobs.weights.get(path).copied().unwrap_or(1))
             .collect(),
         shared: knobs.shared,
         no_path: knobs.no_path,
         quiesce: knobs.quiesce,
         reinstate: knobs.reinstate,
+        grow: knobs.grow,
         pin,
         unclean: last.unclean,
         orphaned: last.orphaned,
@@ -108,27 +107,49 @@ fn volume(knobs: &Knobs, configured: &[usize], last: LastRun, pin: Pin) -> Volum
     }
 }
 
-fn path_config(path: usize, knobs: &Knobs) -> PathConfig {
+/// The world's path of each path that the daemon has, which has several for each if it has several sessions.
+pub(super) fn numbered(knobs: &Knobs, configured: &[usize]) -> impl Iterator<Item = usize> {
+    let sessions = usize::from(knobs.sessions);
+    configured
+        .iter()
+        .flat_map(move |path| std::iter::repeat_n(*path, sessions))
+}
+
+fn path_configs(knobs: &Knobs, configured: &[usize]) -> Vec<PathConfig> {
+    let sessions = |path| (1..=knobs.sessions).map(move |session| (path, session));
+    let all = configured.iter().copied().flat_map(sessions);
+    all.map(|(path, session)| path_config(path, session, knobs))
+        .collect()
+}
+
+fn path_config(path: usize, number: u16, knobs: &Knobs) -> PathConfig {
     let portal: PortalAddr = portal(path).parse().expect("a valid portal");
     let session = SessionConfig {
         initiator_name: name(INITIATOR),
         kind: SessionKind::Normal {
             target: name(TARGET),
         },
-        isid: Isid::derive(&["world", &path.to_string()]),
+        isid: match number {
+            1 => Isid::derive(&["world", &path.to_string()]),
+            more => Isid::derive(&["world", &path.to_string(), &more.to_string()]),
+        },
         auth: AuthConfig::None,
         offer: knobs.offer,
         login_timeout: knobs.login_timeout,
         logout_timeout: LOGOUT_TIMEOUT,
     };
     PathConfig {
-        name: format!("path {path}"),
+        name: match number {
+            1 => format!("path {path}"),
+            more => format!("path {path} #{more}"),
+        },
+        route: format!("path {path}"),
         portal,
         session: Arc::new(session),
         lun: LunAddress::from_number(0).expect("a LUN"),
         queue_depth: knobs.commands_per_path,
         detect: knobs.detect,
-        seed: knobs.seed ^ path as u64,
+        seed: knobs.seed ^ path as u64 ^ u64::from(number - 1) << 32,
     }
 }
 

@@ -261,7 +261,7 @@ impl World {
                     self.violation = Some(self.broken(Rule::Protocol, what));
                 }
                 Action::Online => self.go_online(),
-                Action::PathsUsed => {}
+                Action::PathsUsed | Action::Resized => {}
                 Action::PathGone { path } => self.path_gone(path),
             }
         }

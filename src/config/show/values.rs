@@ -5,7 +5,7 @@ use std::fmt::Display;
 use policies::{Balance, Failback, PolicyKind, PolicySpec};
 
 use super::super::values::show_duration;
-use super::super::{ChapAlgorithm, DigestChoice, Fence, Listen, NoPath};
+use super::super::{ChapAlgorithm, DigestChoice, Fence, Listen, NoPath, Resize};
 use crate::ids::Lun;
 
 /// A string in quotes.
@@ -84,6 +84,13 @@ pub(super) fn no_path(no_path: NoPath) -> String {
         NoPath::Queue(limit) => format!("{{ queue = {} }}", toml(show_duration(limit))),
         NoPath::QueueForever => "{ queue = \"forever\" }".to_owned(),
     }
+}
+
+pub(super) fn resize(resize: Resize) -> String {
+    text(match resize {
+        Resize::Grow => "grow",
+        Resize::Never => "never",
+    })
 }
 
 /// All its parts.

@@ -19,6 +19,7 @@ impl StatusSource for Fixed {
     async fn events(&self, volume: &str) -> Result<EventsReport, Refusal> {
         Ok(EventsReport {
             volume: volume.to_owned(),
+            events: Vec::new(),
             paths: Vec::new(),
         })
     }

@@ -74,8 +74,8 @@ impl Assembled {
         Engine::new(now, self.export, self.volume, self.paths)
     }
 
-    /// The same for an engine at work, of which `policy_changed` says whether it has another policy.
-    pub(super) fn change(self, policy_changed: bool) -> Change {
+    /// The same for an engine at work: whether it has another policy, and what is different in words.
+    pub(super) fn change(self, policy_changed: bool, why: String) -> Change {
         let Self {
             export,
             volume,
@@ -86,6 +86,7 @@ impl Assembled {
             volume,
             policy_changed,
             paths,
+            why,
         }
     }
 }
@@ -126,6 +127,7 @@ pub(super) fn assemble(
             },
             quiesce: volume.fence.quiesce,
             reinstate: volume.fence.reinstate,
+            grow: volume.resize == config::Resize::Grow,
             pin: Pin {
                 configured: volume.wwid.clone(),
                 remembered,
@@ -200,6 +202,11 @@ fn path_config(
     };
     Ok(PathConfig {
         name: path.to_string(),
+        route: config::Path {
+            session: 1,
+            ..path.clone()
+        }
+        .to_string(),
         portal,
         session: Arc::new(session),
         lun: path.lun,

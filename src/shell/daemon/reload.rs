@@ -37,6 +37,7 @@ struct Changed {
     assembled: Assembled,
     opened: Vec<(Listen, BoundListener)>,
     closed: Vec<Listen>,
+    why: String,
 }
 
 /// Takes the changed file over to the end, whoever goes on waiting for it.
@@ -121,7 +122,8 @@ impl Board {
                 .extend(later.map(|listen| (volume.name.clone(), listen.clone())));
             match (before, self.running(&volume.name)) {
                 (Some(before), Some(running)) if before != volume => {
-                    let changed = self.prepare_change(running, before, volume, &ours)?;
+                    let mut changed = self.prepare_change(running, before, volume, &ours)?;
+                    changed.why = diff.of(&volume.name);
                     ready.changed.push(changed);
                 }
                 (Some(_), Some(_)) => {}
@@ -161,6 +163,7 @@ impl Board {
             assembled,
             opened,
             closed: gone.cloned().collect(),
+            why: String::new(),
         })
     }
 
@@ -180,8 +183,9 @@ impl Board {
                 assembled,
                 opened,
                 closed,
+                why,
             } = change;
-            if let Err(error) = running.change(&config, assembled).await {
+            if let Err(error) = running.change(&config, assembled, why).await {
                 problems.push(error.to_string());
                 effective.put_back(old, &config.name);
                 continue;

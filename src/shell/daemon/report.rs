@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config;
 use crate::control::Refusal;
-use crate::control::events::{Event, EventsReport, PathEvents};
+use crate::control::events::{Event, EventsReport, PathEvents, VolumeEvent};
 use crate::control::reload::ReloadReport;
 use crate::control::report::{
     DaemonReport, FenceLevel, PathReport, PathState, StatusReport, VolumeReport, VolumeState,
@@ -13,7 +13,7 @@ use crate::control::report::{
 };
 use crate::engine::EngineStatus;
 use crate::path::{self, PathEvent, PathStatus};
-use crate::volume::{RouteStatus, VolumeStatus};
+use crate::volume::{self, RouteStatus, VolumeStatus};
 
 use super::volume::Running;
 use super::{Board, Daemon, clock, reload};
@@ -51,6 +51,7 @@ impl StatusSource for Board {
         let paths = events.paths.into_iter();
         Ok(EventsReport {
             volume: name.to_owned(),
+            events: events.volume.into_iter().map(volume_event).collect(),
             paths: paths
                 .map(|(name, events)| PathEvents {
                     name,
@@ -66,6 +67,18 @@ impl StatusSource for Board {
 }
 
 /// As the protocol has it.
+fn volume_event(event: volume::VolumeEvent) -> VolumeEvent {
+    VolumeEvent {
+        ago_ms: millis(event.ago),
+        last_ago_ms: millis(event.last_ago),
+        times: event.times,
+        took_ms: event.took.map(millis),
+        what: event.what,
+        why: event.why,
+    }
+}
+
+/// The same of a path's.
 fn event(event: PathEvent) -> Event {
     Event {
         ago_ms: millis(event.ago),
@@ -119,6 +132,7 @@ fn report(running: &Running, status: Option<&EngineStatus>) -> VolumeReport {
         read_only: config.export.read_only,
         exports: config.export.nbd.iter().map(ToString::to_string).collect(),
         clients: status.map_or(0, |status| count(status.clients)),
+        clients_behind: status.map_or(0, |status| count(status.clients_behind)),
         ios_in_progress: volume.map_or(0, |volume| count(volume.ios)),
         commands_queued: volume.map_or(0, |volume| count(volume.queued)),
         writes_held: volume.map_or(0, |volume| count(volume.waiting)),

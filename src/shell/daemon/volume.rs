@@ -189,10 +189,11 @@ impl Running {
         &self,
         new: &config::Volume,
         assembled: Assembled,
+        why: String,
     ) -> Result<(), StartError> {
         let old = self.config();
         self.memory.expect(&new.paths)?;
-        let change = assembled.change(old.policy != new.policy);
+        let change = assembled.change(old.policy != new.policy, why);
         let sources = sources(new);
         let changed = self.handle.reconfigure(change, sources).await;
         let volume = || new.name.clone();

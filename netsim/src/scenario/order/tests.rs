@@ -28,6 +28,7 @@ fn every_order_is_read_back_from_its_own_text() {
         "impostor",
         "capacity 1024B",
         "vanish",
+        "grow 1024B",
         "reserve writes",
         "reserve all",
         "replace-client 1",
