@@ -65,6 +65,8 @@ pub struct Engine {
     order: Vec<PathId>,
     /// Removed paths of which nothing is left; their numbers may be given away.
     gone: BTreeSet<PathId>,
+    /// Those of them that the driver is still to be told of.
+    farewells: Vec<PathId>,
     groups: SessionGroups,
     clients: BTreeMap<ClientId, Client>,
     /// Requests in the volume, with whom to answer.
@@ -121,6 +123,7 @@ impl Engine {
             volume,
             order: (0..paths.len()).map(path_id).collect(),
             gone: BTreeSet::new(),
+            farewells: Vec::new(),
             paths,
             groups,
             clients: BTreeMap::new(),
@@ -373,6 +376,7 @@ impl Engine {
             }
         }
         self.carry_actions();
+        self.say_farewell();
         self.close_finished();
         if self.volume.unit().is_some() {
             if !std::mem::replace(&mut self.online, true) {
@@ -513,6 +517,13 @@ impl Engine {
                 });
             }
         }
+    }
+
+    /// Tells of the paths that are gone, after all that they still wanted.
+    fn say_farewell(&mut self) {
+        let gone = self.farewells.drain(..);
+        self.actions
+            .extend(gone.map(|path| Action::PathGone { path }));
     }
 
     /// Closes clients that said goodbye and have their answers.

@@ -13,7 +13,7 @@ use crate::limits::PATH_SLOTS_MAX;
 use crate::path::{Path, PathConfig};
 use crate::volume::VolumeConfig;
 
-use super::{Action, Engine, ExportConfig, path_id, same_way};
+use super::{Engine, ExportConfig, path_id, same_way};
 
 /// All that an engine can be told anew.
 pub struct Change {
@@ -215,7 +215,7 @@ impl Engine {
             if path.is_stopped() && !self.volume.haunted_by(id) {
                 any = true;
                 self.gone.insert(id);
-                self.actions.push_back(Action::PathGone { path: id });
+                self.farewells.push(id);
             }
         }
         any

@@ -3,8 +3,8 @@
 //! A unit that grew is served with its new size when every path that is up tells of it: an array's
 //! controllers learn of a resize one after the other, and a write beyond the old end that one of them
 //! refuses would be an error for the client. A path that carries nothing hears nothing, so those that tell
-//! of less are asked to look again. Clients that are connected keep the size that they were told, for the NBD protocol has
-//! no message for another one; whoever connects from then on is told the new one.
+//! of less are asked to look again. Clients that are connected keep the size that they were told, for the
+//! NBD protocol has no message for another one; whoever connects from then on is told the new one.
 //!
 //! A unit is never served with less than it had: what was written beyond its end is gone, so the path that
 //! tells of less is refused ([`super::admission`]).

@@ -32,6 +32,7 @@ impl Volume {
         let Some(unit) = self.unit.clone() else {
             return;
         };
+        self.paced = false;
         while let Some(&order) = self.ready.first() {
             let command = &self.commands[&order];
             self.roster.candidates(command.avoid, &mut self.views);
@@ -39,6 +40,7 @@ impl Volume {
                 break;
             };
             if !self.pace.allows(now) {
+                self.paced = true;
                 break;
             }
             let bytes = command.op.data_len(unit.geometry);

@@ -181,6 +181,8 @@ pub struct Volume {
     /// Some path was usable in this run.
     had_path: bool,
     pace: Pace,
+    /// Nothing but the pace keeps the next command from going out.
+    paced: bool,
     /// Paths tell of different sizes.
     disagreement: Option<Disagreement>,
     journal: Journal,
@@ -239,6 +241,7 @@ impl Volume {
             no_path_expired: config.no_path == NoPath::Fail,
             had_path: false,
             pace: Pace::new(now),
+            paced: false,
             disagreement: None,
             journal: Journal::default(),
             bytes: 0,
@@ -388,8 +391,7 @@ impl Volume {
         let no_path = self
             .no_path_deadline()
             .map(|at| Deadline::new(at, "no_path limit"));
-        let waits = !self.ready.is_empty() && self.roster.has_candidate();
-        let pace = self.pace.next_at().filter(|_| waits);
+        let pace = self.pace.next_at().filter(|_| self.paced);
         let pace = pace.map(|at| Deadline::new(at, "pace of what has waited for a path"));
         let relax = self
             .roster

@@ -176,11 +176,6 @@ impl Roster {
         Some(std::mem::replace(&mut self.routes[place], route))
     }
 
-    /// Whether there is a path for the next command.
-    pub(super) fn has_candidate(&self) -> bool {
-        self.tier() != Standing::Unusable
-    }
-
     /// Whether the path may get the next command.
     pub(super) fn is_candidate(&self, path: PathId) -> bool {
         let rank = self.route(path).rank();

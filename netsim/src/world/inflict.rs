@@ -255,7 +255,8 @@ impl World {
         };
         let (configured, pin) = (&self.configured, self.pin.clone());
         self.engine = setup::engine(self.now, &self.knobs, configured, last, pin);
-        self.ids = (0..).map(PathId).zip(configured.clone()).collect();
+        let numbered = setup::numbered(&self.knobs, configured);
+        self.ids = (0..).map(PathId).zip(numbered).collect();
         self.sessions.extend(configured.iter().copied());
         self.clients.iter_mut().for_each(Client::pause);
     }
