@@ -50,6 +50,16 @@ pub struct PathRecord {
     pub carried: Vec<Carried>,
 }
 
+impl PathRecord {
+    /// It is in that state, if it was not already.
+    pub fn enter(&mut self, at: Duration, state: &str, why: &str) {
+        let last = self.states.last();
+        if last.is_none_or(|(_, known, because)| known != state || because != why) {
+            self.states.push((at, state.to_owned(), why.to_owned()));
+        }
+    }
+}
+
 /// Something that was done to the world: a fault or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {

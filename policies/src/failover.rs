@@ -110,6 +110,10 @@ impl Policy for Failover {
         self.roster.tiers().of(path)
     }
 
+    fn forget(&mut self, path: u16) {
+        self.roster.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.roster.forgive();
     }

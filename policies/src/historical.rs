@@ -104,6 +104,10 @@ impl Policy for HistoricalServiceTime {
         true
     }
 
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

@@ -197,6 +197,10 @@ impl Policy for LatencyAware {
         true
     }
 
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

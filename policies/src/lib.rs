@@ -68,6 +68,10 @@ pub trait Policy: Send + fmt::Debug {
         false
     }
 
+    /// The number of a path that left the roster for good: who has it next is another path, which has
+    /// never failed.
+    fn forget(&mut self, _path: u16) {}
+
     /// The operator asks for the preferred paths, whatever the failback rule says.
     fn fail_back(&mut self) {}
 }

@@ -51,6 +51,10 @@ impl Policy for QueueLength {
         self.tier.of(path)
     }
 
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

@@ -104,6 +104,11 @@ impl Roster {
         entries.any(|entry| matches!(entry, Entry::Up { rank, .. } if *rank == tier))
     }
 
+    /// Forgets a path.
+    pub fn forget(&mut self, path: u16) {
+        self.paths.remove(&path);
+    }
+
     /// Forgets every failure: all usable paths count as proven.
     pub fn forgive(&mut self) {
         for entry in self.paths.values_mut() {

@@ -94,6 +94,10 @@ impl Policy for RoundRobin {
         self.tier.of(path)
     }
 
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

@@ -60,6 +60,10 @@ impl Policy for ServiceTime {
         self.tier.of(path)
     }
 
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.tier.forgive();
     }

@@ -114,6 +114,11 @@ impl Tier {
         self.roster.update(now, up);
     }
 
+    /// Forgets a path.
+    pub fn forget(&mut self, path: u16) {
+        self.roster.forget(path);
+    }
+
     /// All usable paths count as proven.
     pub fn forgive(&mut self) {
         self.roster.forgive();

@@ -137,6 +137,9 @@ fn run(policy: &mut dyn Policy, origin: Instant, seed: u64) -> Vec<u16> {
         if draw.chance(200) {
             policy.fail_back();
         }
+        if draw.chance(200) {
+            policy.forget(u16::from(draw.byte() % 8));
+        }
         for view in &mut usable {
             view.slots_free = draw.below(3);
         }
@@ -166,6 +169,37 @@ fn no_sequence_of_calls_makes_a_policy_panic_or_pick_an_unusable_path() {
                 "{spec}: too little was asked to prove anything"
             );
         }
+    }
+}
+
+#[test]
+fn a_path_that_has_the_number_of_a_forgotten_one_has_never_failed() {
+    let now = start();
+    let mut draw = Draw(4);
+    let both = [(0, 1), (1, 9)].map(|(path, weight)| PathView {
+        access: Access::ActiveOptimized,
+        weight,
+        slots_free: 1,
+        ..view(path, &mut draw)
+    });
+    let spec = PolicySpec {
+        failback: Failback::Manual,
+        ..PolicySpec::preset(PolicyKind::Failover)
+    };
+    for forgotten in [false, true] {
+        let mut policy = build(spec, 1);
+        let mut pick = |policy: &mut Box<dyn Policy>, paths: &[PathView]| {
+            let candidates = Candidates::new(paths).unwrap();
+            policy.choose(now, &io(&mut draw), candidates).path()
+        };
+        policy.on_roster(now, &both);
+        policy.on_roster(now, &both[..1]);
+        if forgotten {
+            policy.forget(1);
+        }
+        assert_eq!(pick(&mut policy, &both[..1]), 0);
+        policy.on_roster(now, &both);
+        assert_eq!(pick(&mut policy, &both), u16::from(forgotten));
     }
 }
 

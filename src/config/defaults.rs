@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use policies::{Balance, Failback, Hedge, PolicyKind, PolicySpec, Tiers};
 
-use super::{Alua, ChapAlgorithm, Detect, DigestChoice, Iscsi, NoPath};
+use super::{Alua, ChapAlgorithm, Detect, DigestChoice, Iscsi, NoPath, Resize};
 
 /// The configuration itself, if the command line does not name another.
 pub const CONFIG_FILE: &str = "/etc/iiblockdaemon/multipath.toml";
@@ -76,6 +76,12 @@ pub const DETECT: Detect = Detect {
     target: Duration::from_secs(5),
     command: Duration::from_secs(30),
 };
+
+/// `resize`: who enlarges a LUN wants to use it.
+pub const RESIZE: Resize = Resize::Grow;
+
+/// `sessions`: one connection carries what one NIC can, but for long lines and 25 Gbit/s and more.
+pub const SESSIONS: u16 = 1;
 
 /// `stop_timeout`: a command's 30 s, and a flush after it; below systemd's 90 s before SIGKILL.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(60);

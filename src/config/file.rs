@@ -14,7 +14,7 @@ use super::reader::{Field, Given, Item, Report, Section};
 use super::{ChapAlgorithm, Listen, Portal, names, values};
 use crate::ids::Lun;
 
-pub(super) use tuning::{Fences, Tuning};
+pub(super) use tuning::{Detect, Fences, Iscsi, Tuning};
 
 /// Names of the CHAP algorithms.
 const ALGORITHMS: [(&str, ChapAlgorithm); 4] = [

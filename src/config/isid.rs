@@ -18,16 +18,29 @@ use super::Path;
 #[must_use]
 pub fn isid(initiator_name: &str, volume: &str, path: &Path) -> [u8; 6] {
     let source = path.source.map(|address| address.to_string());
-    derive(&[
-        b"iiblockdaemon isid 1",
-        initiator_name.to_lowercase().as_bytes(),
+    let session = path.session.to_string();
+    let mut parts: Vec<&[u8]> = Vec::new();
+    let (portal, target, lun) = (
+        path.portal.to_string(),
+        path.target.to_lowercase(),
+        path.lun.to_wire(),
+    );
+    let initiator_name = initiator_name.to_lowercase();
+    parts.extend([
+        &b"iiblockdaemon isid 1"[..],
+        initiator_name.as_bytes(),
         volume.as_bytes(),
-        path.portal.to_string().as_bytes(),
+        portal.as_bytes(),
         path.nic.as_deref().unwrap_or_default().as_bytes(),
         source.as_deref().unwrap_or_default().as_bytes(),
-        path.target.to_lowercase().as_bytes(),
-        &path.lun.to_wire(),
-    ])
+        target.as_bytes(),
+        &lun,
+    ]);
+    // The first one's is that of the releases which had one session per route.
+    if path.session > 1 {
+        parts.push(session.as_bytes());
+    }
+    derive(&parts)
 }
 
 fn derive(parts: &[&[u8]]) -> [u8; 6] {
@@ -55,6 +68,7 @@ mod tests {
             tier: 0,
             target: "iqn.2003-01.com.example:array1".to_owned(),
             lun: Lun::from_number(1).unwrap(),
+            session: 1,
             isid: [0; 6],
         }
     }
@@ -86,6 +100,14 @@ mod tests {
                 "db",
                 &Path {
                     portal: portal("10.0.1.10:3261").unwrap(),
+                    ..path()
+                },
+            ),
+            isid(
+                name,
+                "db",
+                &Path {
+                    session: 2,
                     ..path()
                 },
             ),

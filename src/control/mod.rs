@@ -6,6 +6,7 @@
 
 pub mod events;
 mod human;
+pub mod reload;
 pub mod render;
 pub mod report;
 pub mod wire;

@@ -98,7 +98,11 @@ fn export(volume: &VolumeReport) -> String {
         .collect();
     let read_only = if volume.read_only { ", read-only" } else { "" };
     let clients = count(volume.clients, "client");
-    format!("{}{read_only}, {clients}", exports.join(", "))
+    let behind = match volume.clients_behind {
+        0 => String::new(),
+        behind => format!(" ({behind} to connect again for the new size)"),
+    };
+    format!("{}{read_only}, {clients}{behind}", exports.join(", "))
 }
 
 fn now(volume: &VolumeReport) -> String {
@@ -210,9 +214,10 @@ fn row(path: &PathReport) -> [String; 12] {
         (duty, Some(left)) => format!(" ({}, {left} left)", duty.describe()),
         (duty, None) => format!(" ({})", duty.describe()),
     };
+    let removing = if path.removing { " (removed)" } else { "" };
     [
         printable(&path.name),
-        format!("{}{fencing}{duty}", path.state),
+        format!("{}{removing}{fencing}{duty}", path.state),
         path.access.as_ref().map_or_else(|| "-".to_owned(), access),
         path.tier
             .map_or_else(|| "-".to_owned(), |tier| tier.to_string()),

@@ -131,6 +131,10 @@ pub struct VolumeReport {
     pub exports: Vec<String>,
     /// NBD clients that are connected.
     pub clients: u64,
+    /// Those of them that know a smaller size than the LUN has by now: they are told the new one when they
+    /// connect again.
+    #[serde(default)]
+    pub clients_behind: u64,
     /// Requests that were not answered yet.
     pub ios_in_progress: u64,
     /// Commands that wait for a path or for a slot of one.
@@ -318,6 +322,9 @@ pub struct PathReport {
     /// Times that it was put out of use for being worse than its peers.
     #[serde(default)]
     pub ejections: u64,
+    /// The configuration does not have it any more: it goes when it is not needed.
+    #[serde(default)]
+    pub removing: bool,
     /// Commands in flight.
     pub in_flight: u64,
     /// Commands answered.
@@ -357,6 +364,7 @@ pub(crate) mod samples {
             duty: Duty::InUse,
             out_ms: None,
             ejections: 0,
+            removing: false,
             in_flight: 3,
             commands: 1001,
             bytes: 1001 * 4096,
@@ -405,6 +413,7 @@ pub(crate) mod samples {
             read_only: false,
             exports: vec!["unix:/run/iiblockdaemon/db.sock".to_owned()],
             clients: 1,
+            clients_behind: 0,
             ios_in_progress: 3,
             commands_queued: 0,
             writes_held: 1,

@@ -21,26 +21,4 @@ impl Engine {
         self.tell_surroundings(path);
         self.path_mut(path).on_uplink(now, uplink);
     }
-
-    /// What a path decides depends on the others' present state.
-    fn tell_surroundings(&mut self, path: PathId) {
-        let surroundings = self.surroundings(usize::from(path.0));
-        self.path_mut(path).set_surroundings(surroundings);
-    }
-
-    /// The last path that carried I/O is gone, or its port carries nothing any more: those that wait for
-    /// their next attempt make it now, and all watch their access states closely. Or one is back.
-    pub(super) fn heed_starvation(&mut self, now: Instant) {
-        let starved = self.volume.is_starved();
-        if std::mem::replace(&mut self.starved, starved) == starved {
-            return;
-        }
-        for index in 0..self.paths.len() {
-            let surroundings = self.surroundings(index);
-            self.paths[index].set_surroundings(surroundings);
-            if starved {
-                self.paths[index].hurry(now);
-            }
-        }
-    }
 }

@@ -36,6 +36,7 @@ mod network;
 mod patience;
 mod probe;
 mod proof;
+mod retire;
 mod status;
 mod tasks;
 #[cfg(test)]
@@ -93,6 +94,8 @@ const FLAP_WINDOW: Duration = Duration::from_secs(60);
 pub struct PathConfig {
     /// How it is called in logs and status: portal and NIC.
     pub name: String,
+    /// Portal and NIC: sessions that have these in common reach the same portal in the same way.
+    pub route: String,
     /// Where it leads.
     pub portal: PortalAddr,
     /// Its sessions.
@@ -190,6 +193,10 @@ pub struct Path {
     /// For the log.
     names: PathNames,
     config: PathConfig,
+    /// The sessions' settings as they were given; those in use may offer less.
+    given: Arc<SessionConfig>,
+    /// It is removed as soon as it is not needed any more.
+    retiring: bool,
     state: State,
     since: Instant,
     why: String,
@@ -333,6 +340,8 @@ impl Path {
             fence_after: None,
             undecided: 0,
             idle: OutQueue::new(),
+            given: Arc::clone(&config.session),
+            retiring: false,
             config,
         }
     }
@@ -377,6 +386,12 @@ impl Path {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready)
+    }
+
+    /// Whether its port carries nothing now, says the target (ALUA).
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.access.is_resting()
     }
 
     /// Whether it may carry commands where no path is ready.
@@ -552,19 +567,6 @@ impl Path {
         {
             session.ping(now);
             self.watch_network(now);
-        }
-    }
-
-    /// Logs out; no new connection is made.
-    pub fn stop(&mut self, now: Instant) {
-        self.stopping = Some(now);
-        self.end_fencer();
-        match self.session.as_mut().and_then(Session::full_feature) {
-            Some(session) => {
-                session.logout(now);
-                self.logging_out = true;
-            }
-            None => self.lose(now, "stopped"),
         }
     }
 

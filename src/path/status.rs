@@ -42,6 +42,8 @@ pub struct PathStatus {
     pub access: Option<PathAccess>,
     /// Commands in flight that the volume did not ask for.
     pub own_commands: usize,
+    /// The configuration does not have it any more: it goes when it is not needed.
+    pub removing: bool,
     /// Round trip of the last ping.
     pub last_rtt: Option<Duration>,
 }
@@ -77,6 +79,7 @@ impl Path {
             fencing: self.fencer.is_some(),
             access: self.access.known(),
             own_commands: usize::from(self.own.is_some()) + usize::from(self.access.is_asking()),
+            removing: self.retiring,
             last_rtt: self.pong.map(|(_, rtt)| rtt),
         }
     }

@@ -246,6 +246,7 @@ impl Bench {
         };
         let mut config = PathConfig {
             name: "10.0.1.10".into(),
+            route: "10.0.1.10".into(),
             portal: "10.0.1.10".parse().unwrap(),
             session: Arc::new(session),
             lun: Lun::from_number(1).unwrap(),

@@ -70,12 +70,12 @@ impl Volume {
         let usable = || {
             self.roster
                 .iter()
-                .filter(|(_, route)| route.standing.is_usable())
+                .filter(|(_, route)| route.standing.is_usable() && !route.retiring)
         };
         let waiting = || {
             self.roster
                 .iter()
-                .filter(|(_, route)| route.waiting.is_some())
+                .filter(|(_, route)| route.waiting.is_some() && !route.retiring)
         };
         let access = |route: &Route| route.alua.known().or(route.waiting);
         let states = || {

@@ -6,7 +6,8 @@
 //! only where the portals are proven to share their sessions, for names and tags of two targets may be
 //! equal as well.
 //!
-//! A unit that has grown since is still the volume's; a smaller one is not.
+//! A unit that has grown since is still the volume's (`capacity` says what becomes of that); a smaller one is
+//! not.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,6 +65,20 @@ fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<(), String> {
         }
     }
     let Some(volume) = volume else { return Ok(()) };
+    if found.geometry.block_size() == volume.geometry.block_size()
+        && found.geometry.blocks() < volume.geometry.blocks()
+        && found
+            .identity
+            .resized(volume.geometry)
+            .matches(&volume.identity)
+            .is_ok()
+    {
+        return Err(format!(
+            "the logical unit shrank: {wwid} has {} over this path, and {} is served; what was written beyond its \
+             end is gone; enlarge it again, or stop the volume and start anew",
+            found.geometry, volume.geometry
+        ));
+    }
     // A unit that has grown is the same unit; the rest of it is not used. A default identifier says too
     // little for that.
     let grown = !found.identity.weak()
@@ -142,6 +157,7 @@ impl Volume {
 
     pub(super) fn on_identified(
         &mut self,
+        now: Instant,
         path: PathId,
         incarnation: Incarnation,
         unit: Arc<Unit>,
@@ -151,15 +167,18 @@ impl Volume {
             Ok(()) => {
                 if self.unit.is_none() {
                     tracing::info!(unit = %unit.identity, "logical unit identified");
+                    let why = format!("{} over {}", unit.identity, self.names.of(path));
+                    self.journal.note(now, "identified", &why);
                     self.unit = Some(Arc::clone(&unit));
                     self.founder = Some(path);
                 }
                 if let Some(volume) = &self.unit
                     && unit.geometry != volume.geometry
+                    && !self.config.grow
                 {
                     tracing::info!(
                         path = %self.names.of(path), found = %unit.geometry, served = %volume.geometry,
-                        "the logical unit has grown: the new size is served after a restart"
+                        "the logical unit has grown: the new size is served after a restart, for resize is \"never\""
                     );
                 }
                 self.heed_limits(&unit);
@@ -175,7 +194,11 @@ impl Volume {
                 };
                 self.orders.push_back((path, order));
             }
-            Err(why) => self.orders.push_back((path, Order::Refuse { why })),
+            Err(why) => {
+                let told = format!("{}: {why}", self.names.of(path));
+                self.journal.note(now, "path refused", &told);
+                self.orders.push_back((path, Order::Refuse { why }));
+            }
         }
     }
 }

@@ -83,6 +83,12 @@ impl Durability {
         }
     }
 
+    /// The path's number belongs to another path.
+    pub(super) fn forget(&mut self, path: PathId) {
+        self.in_use.remove(&path);
+        self.told.remove(&path);
+    }
+
     /// When another path than this one, which was in touch at `heard` the last time, told already.
     fn old_news(
         &self,
@@ -149,6 +155,12 @@ impl Volume {
         } = self.durability;
         if acknowledged > flushed {
             self.durability.dark = true;
+            let why = format!(
+                "{} says that the target was without power: {} writes were not flushed",
+                self.names.of(path),
+                acknowledged - flushed
+            );
+            self.journal.note(now, "power lost", &why);
             tracing::warn!(
                 path = %self.names.of(path), writes = acknowledged - flushed,
                 "the target was without power: with a volatile write cache, writes that were not flushed are lost, \

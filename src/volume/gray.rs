@@ -66,6 +66,15 @@ struct Watched {
     proven: Incarnation,
 }
 
+impl Watched {
+    fn new() -> Self {
+        Self {
+            duty: Duty::new(),
+            proven: Incarnation::default(),
+        }
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Gray {
@@ -82,7 +91,7 @@ pub(super) struct Gray {
     errands: BTreeMap<TaskId, Errand>,
     pub(super) hedge: Hedge,
     pub(super) hedge_due: Option<Instant>,
-    pub(super) domains: Vec<Domain>,
+    pub(super) domains: Vec<Option<Domain>>,
     /// A path that nothing was heard of for long.
     pub(super) stale: Option<PathId>,
     /// Since when all paths are slower than they were.
@@ -91,16 +100,13 @@ pub(super) struct Gray {
 
 impl Gray {
     pub(super) fn new(config: &GrayConfig, paths: usize) -> Self {
-        let watched = || Watched {
-            duty: Duty::new(),
-            proven: Incarnation::default(),
-        };
         let several = paths > 1;
+        let domain = |path: usize| config.domains.get(path).copied();
         Self {
             eject: config.eject && several,
             prove: config.prove && several,
             away: 0,
-            paths: std::iter::repeat_with(watched).take(paths).collect(),
+            paths: std::iter::repeat_with(Watched::new).take(paths).collect(),
             outlier: Outlier::new(paths),
             seen: Vec::new(),
             window_ends: None,
@@ -108,10 +114,44 @@ impl Gray {
             errands: BTreeMap::new(),
             hedge: Hedge::new(if several { config.hedge } else { 0 }),
             hedge_due: None,
-            domains: config.domains.clone(),
+            domains: (0..paths).map(domain).collect(),
             stale: None,
             slow_since: None,
         }
+    }
+
+    /// A path that nobody has heard of yet, under a new number or one that is free.
+    pub(super) fn put(&mut self, path: PathId, domain: Option<Domain>) {
+        let place = usize::from(path.0);
+        if place == self.paths.len() {
+            self.paths.push(Watched::new());
+            self.domains.push(domain);
+        } else {
+            (self.paths[place], self.domains[place]) = (Watched::new(), domain);
+        }
+        self.outlier.put(place);
+        self.stale.take_if(|stale| *stale == path);
+        self.count_away();
+    }
+
+    pub(super) fn set_domain(&mut self, path: PathId, domain: Option<Domain>) {
+        self.domains[usize::from(path.0)] = domain;
+    }
+
+    /// Whether a read of the volume's own is under way on the path.
+    pub(super) fn reads_on(&self, path: PathId) -> bool {
+        self.errands.values().any(|errand| errand.on == path)
+    }
+
+    /// The same, or one for its trial on another path.
+    pub(super) fn reads_for(&self, path: PathId) -> bool {
+        let concerns = |errand: &Errand| errand.on == path || errand.of == path;
+        self.errands.values().any(concerns)
+    }
+
+    fn count_away(&mut self) {
+        let away = |watched: &&Watched| watched.duty.is_out() || watched.duty.is_rising();
+        self.away = self.paths.iter().filter(away).count();
     }
 
     fn watches(&self) -> bool {
@@ -229,8 +269,25 @@ impl Volume {
         let route = self.roster.route_mut(path);
         route.out = duty.is_out();
         route.set_share(duty.share(now));
-        let away = |watched: &&Watched| watched.duty.is_out() || watched.duty.is_rising();
-        self.gray.away = self.gray.paths.iter().filter(away).count();
+        self.gray.count_away();
+    }
+
+    /// Other settings hold; `several` paths are configured. Paths that are out for being slow and would not
+    /// be put out by now are taken back.
+    pub(super) fn reconfigure_gray(&mut self, now: Instant, config: &GrayConfig, several: bool) {
+        self.gray.eject = config.eject && several;
+        self.gray.prove = config.prove && several;
+        self.gray.hedge.set(if several { config.hedge } else { 0 });
+        if !self.gray.hedge.is_on() {
+            (self.gray.hedge_due, self.gray.stale) = (None, None);
+        }
+        for path in (0..self.gray.paths.len()).map(path_id) {
+            if !self.gray.eject && self.gray.duty(path).is_ejected() {
+                self.gray.at(path).duty.release();
+                self.apply_duty(now, path);
+                self.tell_duty(now, path, "slow paths are not put out of use any more");
+            }
+        }
     }
 
     /// Writes into the path's journal what was decided, and why.

@@ -134,7 +134,7 @@ impl Volume {
 
     /// Portal and NIC that two paths have in common: 0 to 2.
     fn shared_parts(&self, one: PathId, other: PathId) -> u8 {
-        let domain = |path: PathId| self.gray.domains.get(usize::from(path.0));
+        let domain = |path: PathId| self.gray.domains[usize::from(path.0)];
         match (domain(one), domain(other)) {
             (Some(one), Some(other)) => {
                 u8::from(one.portal == other.portal) + u8::from(one.nic == other.nic)

@@ -7,6 +7,7 @@ use crate::errno::IoErrno;
 use crate::ids::IoId;
 use crate::path::message::Standing;
 
+use super::roster::Route;
 use super::{Io, IoError, Volume};
 
 /// What happens to I/O while no path is left.
@@ -28,7 +29,12 @@ impl Volume {
         self.roster.resting(&mut self.views);
         self.config.policy.on_roster(now, &self.views);
         if self.roster.any_alive() {
-            if self.no_path_since.take().is_some() {
+            if let Some(since) = self.no_path_since.take() {
+                if std::mem::replace(&mut self.had_path, true) {
+                    let why = format!("{} requests waited", self.ios.len());
+                    self.journal.lasted(since, now, "path back", &why);
+                }
+                self.pace.on_back(now);
                 // A target that comes back says "not now" for a while, however long it was away.
                 for command in self.commands.values_mut() {
                     command.put_off_since = None;
@@ -37,18 +43,18 @@ impl Volume {
             self.no_path_expired = false;
         } else if self.no_path_since.is_none() {
             self.no_path_since = Some(now);
+            self.pace.on_last_lost(now);
             if self.stopping {
                 return;
             }
-            if self
-                .roster
-                .iter()
-                .any(|(_, route)| route.standing != Standing::Unusable)
-            {
-                tracing::warn!("no path's port group is active: I/O waits");
+            let resting = |(_, route): (_, &Route)| route.standing != Standing::Unusable;
+            let why = if self.roster.iter().any(resting) {
+                "no path's port group is active: requests wait"
             } else {
-                tracing::warn!("no path left: I/O waits");
-            }
+                "the last usable path was lost: requests wait"
+            };
+            tracing::warn!(why, "no path left: I/O waits");
+            self.journal.note(now, "no path", why);
             if self.config.no_path == NoPath::Fail {
                 self.on_no_path_expired(now);
             }
@@ -69,6 +75,12 @@ impl Volume {
     pub(super) fn on_no_path_expired(&mut self, now: Instant) {
         self.no_path_expired = true;
         let ios: Vec<IoId> = self.ios.keys().copied().collect();
+        let why = format!(
+            "the no_path limit is over: {} requests failed, and all do until a path is back",
+            ios.len()
+        );
+        let since = self.no_path_since.unwrap_or(now);
+        self.journal.lasted(since, now, "I/O fails", &why);
         tracing::error!(
             ios = ios.len(),
             "no path within the no_path limit: I/O fails"

@@ -277,6 +277,15 @@ impl Outlier {
         }
     }
 
+    /// A path of which nothing is known yet, in a new place or one that was another's.
+    pub(super) fn put(&mut self, path: usize) {
+        if path == self.records.len() {
+            self.records.push(Record::default());
+        } else {
+            self.records[path] = Record::default();
+        }
+    }
+
     /// A command was answered.
     pub(super) fn on_answer(&mut self, now: Instant, path: usize, io: &IoView, sent: Instant) {
         let record = &mut self.records[path];

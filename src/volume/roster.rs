@@ -12,6 +12,7 @@ use crate::ids::{Incarnation, PathId, TaskId};
 use crate::path::message::{PathAccess, Standing, Unit};
 
 use super::access::RouteAccess;
+use super::change::RouteConfig;
 use super::duty::WHOLE;
 use super::latency::Class;
 use super::window::Window;
@@ -74,6 +75,8 @@ pub(super) struct Route {
     pub(super) alua: RouteAccess,
     /// How its port reaches the unit, while it waits for a change and the unit seems to be the volume's.
     pub(super) waiting: Option<PathAccess>,
+    /// It is about to go: used only while no other path is `Ready`.
+    pub(super) retiring: bool,
     pub(super) in_flight: u32,
     pub(super) in_flight_bytes: u64,
     /// Commands sent, oldest first. The first has not ended.
@@ -100,6 +103,7 @@ impl Route {
             tier,
             alua: RouteAccess::default(),
             waiting: None,
+            retiring: false,
             in_flight: 0,
             in_flight_bytes: 0,
             flying: VecDeque::new(),
@@ -111,12 +115,17 @@ impl Route {
         }
     }
 
+    /// What the operator says of it.
+    pub(super) fn configure(&mut self, config: RouteConfig) {
+        (self.weight, self.tier) = (config.weight, config.tier);
+    }
+
     /// What it is good for: its standing, but nothing while its port carries nothing, and one which is out
-    /// comes after those that are not.
+    /// or about to go comes after those that are not.
     pub(super) fn rank(&self) -> Standing {
         match self.standing {
             _ if !self.alua.carries_io() => Standing::Unusable,
-            Standing::Ready if self.out => Standing::Probation,
+            Standing::Ready if self.out || self.retiring => Standing::Probation,
             standing @ (Standing::Unusable
             | Standing::Suspect
             | Standing::Probation
@@ -126,7 +135,7 @@ impl Route {
 
     /// Whether it could carry commands beside others, or does.
     pub(super) fn is_ready(&self) -> bool {
-        self.standing == Standing::Ready && self.alua.carries_io()
+        self.standing == Standing::Ready && self.alua.carries_io() && !self.retiring
     }
 
     /// How its port reaches the unit.
@@ -269,6 +278,22 @@ impl Roster {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (PathId, &mut Route)> {
         (0..).map(PathId).zip(&mut self.routes)
+    }
+
+    /// Puts a path in its place; what was there before.
+    pub(super) fn put(&mut self, path: PathId, route: Route) -> Option<Route> {
+        let place = usize::from(path.0);
+        if place == self.routes.len() {
+            self.routes.push(route);
+            return None;
+        }
+        Some(std::mem::replace(&mut self.routes[place], route))
+    }
+
+    /// Whether the path may get the next command.
+    pub(super) fn is_candidate(&self, path: PathId) -> bool {
+        let rank = self.route(path).rank();
+        rank == self.tier() && rank != Standing::Unusable
     }
 
     /// The best standing of any path: what tier new commands go to.

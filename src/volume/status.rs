@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use crate::ids::{Incarnation, PathId};
 use crate::path::message::{PathAccess, Standing};
 
-use super::Volume;
 use super::duty::DutyStatus;
 use super::request::Request;
 use super::roster::RouteCounters;
+use super::{Volume, VolumeEvent};
 
 /// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct VolumeCounters {
     pub hedges_won: u64,
     /// Those whose first attempt was.
     pub hedges_wasted: u64,
+    /// Commands that were issued again after paths failed them that there are no more.
+    pub retries_removed: u64,
 }
 
 impl VolumeCounters {
@@ -117,6 +119,12 @@ impl Volume {
     #[must_use]
     pub fn has_written(&self) -> bool {
         self.counters.writes + self.counters.trims > 0
+    }
+
+    /// What happened to it, oldest first.
+    #[must_use]
+    pub fn events(&self, now: Instant) -> Vec<VolumeEvent> {
+        self.journal.events(now)
     }
 
     /// Its state at `now`.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use iiblockdaemon::config::{
     Alua, ChapAlgorithm, Config, ConfigError, DigestChoice, FileContent, Files, NoPath, Problem,
-    defaults,
+    Resize, defaults,
 };
 use policies::{Balance, Failback};
 
@@ -290,6 +290,10 @@ fn defaults_are_those_of_the_code() {
         NoPath::QueueForever => bare("{ queue = \"forever\" }"),
         NoPath::Queue(wait) => bare(format!("{{ queue = {} }}", time(wait).trim_matches('`'))),
     };
+    let resize = quoted(match defaults::RESIZE {
+        Resize::Grow => "grow",
+        Resize::Never => "never",
+    });
     let tuning = "`[defaults]` and `[profile.NAME]`";
     let mut expected = vec![
         ("`[daemon]`", "state_dir", quoted(defaults::STATE_DIR)),
@@ -305,6 +309,8 @@ fn defaults_are_those_of_the_code() {
         (tuning, "fence", fences()),
         (tuning, "quiesce", time(defaults::QUIESCE)),
         (tuning, "stop_timeout", time(defaults::STOP_TIMEOUT)),
+        (tuning, "resize", resize),
+        (tuning, "sessions", bare(defaults::SESSIONS)),
         ("`detect`", "network", time(defaults::DETECT.network)),
         ("`detect`", "target", time(defaults::DETECT.target)),
         ("`detect`", "command", time(defaults::DETECT.command)),

@@ -55,6 +55,7 @@ impl Host {
             no_path: NoPath::QueueForever,
             quiesce: None,
             reinstate: true,
+            grow: true,
             pin: Pin::default(),
             unclean: small.unclean,
             orphaned: false,

@@ -54,7 +54,8 @@ impl Checker<'_> {
         let unit = self.unit(&raw.unit);
         let target = self.target(&raw.target);
         let workload = self.workload(&raw.workload, &unit);
-        let faults = self.faults(&raw.fault, &paths, &workload);
+        let mut faults = self.faults(&raw.fault, &paths, &workload);
+        self.reloads(&raw.daemon, &mut faults, &paths);
         let pass = self.pass(&raw.pass, &paths);
         let daemon = self.daemon(&raw.daemon, &paths);
         Some(Scenario {
@@ -73,7 +74,11 @@ impl Checker<'_> {
         })
     }
 
-    fn daemon(&mut self, keys: &toml::Table, paths: &[PathSpec]) -> Option<config::Config> {
+    pub(super) fn daemon(
+        &mut self,
+        keys: &toml::Table,
+        paths: &[PathSpec],
+    ) -> Option<config::Config> {
         let place = daemon::nowhere(paths.iter().map(|path| path.weight));
         let text = self.text;
         match daemon::check(keys, &place, |key| line_of(text, key)) {
@@ -137,6 +142,7 @@ impl Checker<'_> {
             ),
             weight: self.small(&key("weight"), &raw.weight, 1, (1, 255)),
             access: self.choice(&key("access"), &raw.access, &order::ACCESS),
+            configured: raw.configured.unwrap_or(true),
             line: Line {
                 latency: self.duration(&key("latency"), &raw.latency, line.latency),
                 jitter: self.duration(&key("jitter"), &raw.jitter, line.jitter),
@@ -265,6 +271,7 @@ impl Checker<'_> {
             ejections_min: number(&raw.ejections_min),
             hedges_max: number(&raw.hedges_max),
             hedges_min: number(&raw.hedges_min),
+            size: self.size("pass.size", &raw.size),
             kept: match kept {
                 None => Vec::new(),
                 Some((at, names)) => self.paths_named(at, "pass.kept", names, paths),

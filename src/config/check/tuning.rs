@@ -8,7 +8,7 @@ use super::super::error::{Place, Problem};
 use super::super::file::{Fences, Tuning};
 use super::super::reader::Field;
 use super::super::values::{show_duration, show_size};
-use super::super::{Alua, Detect, Fence, Iscsi, NoPath, defaults};
+use super::super::{Alua, Detect, Fence, Iscsi, NoPath, Resize, defaults};
 use super::{Checker, value_or};
 
 /// The values that hold.
@@ -21,6 +21,7 @@ pub(super) struct Settings {
     pub(super) detect: Detect,
     pub(super) iscsi: Iscsi,
     pub(super) stop_timeout: Duration,
+    pub(super) resize: Resize,
 }
 
 impl Checker<'_, '_, '_> {
@@ -36,6 +37,7 @@ impl Checker<'_, '_, '_> {
             detect,
             iscsi: self.iscsi(tuning),
             stop_timeout: value_or(&tuning.stop_timeout, defaults::STOP_TIMEOUT),
+            resize: value_or(&tuning.resize, defaults::RESIZE),
         }
     }
 

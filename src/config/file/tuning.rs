@@ -6,7 +6,7 @@ use policies::{Balance, Failback, PolicyKind, PolicySpec, Tiers};
 
 use super::super::error::{Place, Problem};
 use super::super::reader::{Field, Report, Section};
-use super::super::{Alua, DigestChoice, NoPath, defaults, values};
+use super::super::{Alua, DigestChoice, NoPath, Resize, defaults, values};
 use super::read_list;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -31,6 +31,13 @@ const DIGESTS: [(&str, DigestChoice); 4] = [
     ("prefer-crc32c", DigestChoice::PreferCrc32c),
     ("prefer-none", DigestChoice::PreferNone),
 ];
+
+/// Sessions of one path: beyond this, what is slow is something else.
+const SESSIONS_MAX: u16 = 8;
+const _: () = assert!(SESSIONS_MAX as usize <= crate::limits::PATHS_MAX);
+
+/// What may become of a LUN that has grown.
+const RESIZES: [(&str, Resize); 2] = [("grow", Resize::Grow), ("never", Resize::Never)];
 
 /// Names of the fences.
 const FENCES: [(&str, FenceKind); 2] = [
@@ -69,6 +76,8 @@ pub(in super::super) struct Tuning {
     pub(in super::super) fence: Field<Fences>,
     pub(in super::super) quiesce: Field<Duration>,
     pub(in super::super) stop_timeout: Field<Duration>,
+    pub(in super::super) resize: Field<Resize>,
+    pub(in super::super) sessions: Field<u16>,
     pub(in super::super) detect: Detect,
     pub(in super::super) iscsi: Iscsi,
 }
@@ -118,6 +127,8 @@ impl Tuning {
             }),
             quiesce: section.parsed("quiesce", report, to_an_hour()),
             stop_timeout: section.parsed("stop_timeout", report, to_an_hour()),
+            resize: section.parsed("resize", report, values::choice(&RESIZES)),
+            sessions: section.integer("sessions", report, values::number_in(1, SESSIONS_MAX)),
             detect: Detect::read(section, report),
             iscsi: Iscsi::read(section, report),
         }
@@ -134,6 +145,8 @@ impl Tuning {
             fence: self.fence.over(&lower.fence),
             quiesce: self.quiesce.over(&lower.quiesce),
             stop_timeout: self.stop_timeout.over(&lower.stop_timeout),
+            resize: self.resize.over(&lower.resize),
+            sessions: self.sessions.over(&lower.sessions),
             detect: Detect {
                 network: detect.network.over(&lower.detect.network),
                 target: detect.target.over(&lower.detect.target),

@@ -32,6 +32,7 @@ fn engine() -> Engine {
         no_path: NoPath::QueueForever,
         quiesce: None,
         reinstate: true,
+        grow: true,
         pin: Pin::default(),
         unclean: false,
         orphaned: false,
