@@ -84,77 +84,28 @@ mod tests {
     fn whatever_defines_a_path_changes_its_isid() {
         let name = "iqn.2026-11.com.example:db1";
         let base = isid(name, "db", &path());
+        let other = |change: fn(&mut Path)| {
+            let mut path = path();
+            change(&mut path);
+            isid(name, "db", &path)
+        };
         let variants = [
             isid("iqn.2026-11.com.example:db2", "db", &path()),
             isid(name, "db2", &path()),
-            isid(
-                name,
-                "db",
-                &Path {
-                    portal: portal("10.0.1.11").unwrap(),
-                    ..path()
-                },
-            ),
-            isid(
-                name,
-                "db",
-                &Path {
-                    portal: portal("10.0.1.10:3261").unwrap(),
-                    ..path()
-                },
-            ),
-            isid(
-                name,
-                "db",
-                &Path {
-                    session: 2,
-                    ..path()
-                },
-            ),
-            isid(
-                name,
-                "db",
-                &Path {
-                    nic: None,
-                    ..path()
-                },
-            ),
-            isid(
-                name,
-                "db",
-                &Path {
-                    source: Some([10, 0, 1, 2].into()),
-                    ..path()
-                },
-            ),
-            isid(
-                name,
-                "db",
-                &Path {
-                    target: "iqn.2003-01.com.example:b".to_owned(),
-                    ..path()
-                },
-            ),
-            isid(
-                name,
-                "db",
-                &Path {
-                    lun: Lun::from_number(2).unwrap(),
-                    ..path()
-                },
-            ),
+            other(|path| path.portal = portal("10.0.1.11").unwrap()),
+            other(|path| path.portal = portal("10.0.1.10:3261").unwrap()),
+            other(|path| path.session = 2),
+            other(|path| path.nic = None),
+            other(|path| path.source = Some([10, 0, 1, 2].into())),
+            other(|path| path.target = "iqn.2003-01.com.example:b".to_owned()),
+            other(|path| path.lun = Lun::from_number(2).unwrap()),
         ];
         for (index, variant) in variants.iter().enumerate() {
             assert_ne!(*variant, base, "{index}");
             assert_eq!(variant[0] >> 6, 0b10, "type");
         }
-        let weighted = Path {
-            weight: 9,
-            tier: 9,
-            ..path()
-        };
         assert_eq!(
-            isid(name, "db", &weighted),
+            other(|path| (path.weight, path.tier) = (9, 9)),
             base,
             "neither weight nor tier defines a session"
         );

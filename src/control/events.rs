@@ -161,7 +161,7 @@ mod tests {
                 },
             ],
         };
-        let text = report.clone().text();
+        let text = report.text();
         let first = "db\n    1m04s ago  path back       12 requests waited, after 2.1s\n";
         assert!(text.starts_with(first), "{text}");
         let text = report.only("eth1").text();
