@@ -15,6 +15,9 @@ pub enum Kind {
     Zero,
 }
 
+/// The state of a path that the configuration does not have.
+pub const REMOVED: &str = "removed";
+
 /// One answered request of an NBD client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Io {

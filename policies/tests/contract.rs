@@ -178,6 +178,7 @@ fn a_path_that_has_the_number_of_a_forgotten_one_has_never_failed() {
     let mut draw = Draw(4);
     let both = [(0, 1), (1, 9)].map(|(path, weight)| PathView {
         access: Access::ActiveOptimized,
+        preferred: false,
         weight,
         slots_free: 1,
         ..view(path, &mut draw)

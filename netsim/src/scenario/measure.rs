@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::recording::{Io, Mark, PathRecord, Recording};
+use crate::recording::{Io, Mark, PathRecord, REMOVED, Recording};
 
 /// The states of a path, as files and status name them.
 pub(super) const STATES: [&str; 12] = [
@@ -17,7 +17,7 @@ pub(super) const STATES: [&str; 12] = [
     "probing",
     "probation",
     "disabled",
-    "removed",
+    REMOVED,
 ];
 
 /// A span of a recording.
@@ -178,7 +178,7 @@ pub(super) fn losses(path: &PathRecord) -> Vec<(Duration, &str)> {
         }
         used |= state == "ready";
         // A path that was removed in order is not lost.
-        used &= state != "removed";
+        used &= state != REMOVED;
     }
     losses
 }

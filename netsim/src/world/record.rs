@@ -7,7 +7,7 @@ use iiblockdaemon::volume::{DutyStatus, OutCause};
 
 use super::World;
 use super::client::Ended;
-use crate::recording::{Carried, Io, PathRecord, Recording};
+use crate::recording::{Carried, Io, PathRecord, REMOVED, Recording};
 
 /// Width of the intervals of what paths carry.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -120,9 +120,6 @@ fn duty(duty: DutyStatus) -> &'static str {
         },
     }
 }
-
-/// What there is of a path that the configuration does not have.
-const REMOVED: &str = "removed";
 
 /// As status names it.
 fn name(state: PathState) -> &'static str {
