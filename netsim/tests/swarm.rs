@@ -143,7 +143,7 @@ fn found(defect: Sabotage, seeds: impl IntoIterator<Item = u64>) -> Option<(u64,
 fn every_defect_is_found() {
     let known = [
         (Sabotage::GhostRuleOff, 76),
-        (Sabotage::FenceAtLogin, 142),
+        (Sabotage::FenceAtLogin, 252),
         (Sabotage::SentCalledUnsent, 76),
         (Sabotage::LostWriteAcknowledged, 13),
         (Sabotage::QuiesceTooShort, 76),

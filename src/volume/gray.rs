@@ -24,6 +24,9 @@ use super::outlier::{Finding, Outlier, Seen, WINDOW};
 use super::trial::{Progress, Read};
 use super::{Attempt, Volume};
 
+/// Why a path is in use without more ado.
+const ALONE: &str = "no other path of its tier is in use";
+
 /// What a path shares with others, and they may lose together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Domain {
@@ -435,9 +438,18 @@ impl Volume {
         if self.gray.away == 0 {
             return;
         }
-        for (watched, (_, route)) in self.gray.paths.iter().zip(self.roster.iter_mut()) {
-            if let Some(share) = watched.duty.share(now) {
-                route.set_share(Some(share));
+        for path in (0..self.gray.paths.len()).map(path_id) {
+            let Some(share) = self.gray.duty(path).share(now) else {
+                continue;
+            };
+            let tier = self.tier(path);
+            if self.in_use_beside(path).any(|(other, _)| other == tier) {
+                self.roster.route_mut(path).set_share(Some(share));
+            } else {
+                // Nobody else could carry what it does not.
+                self.gray.at(path).duty.release();
+                self.apply_duty(now, path);
+                self.tell_duty(now, path, ALONE);
             }
         }
     }
@@ -470,7 +482,7 @@ impl Volume {
         if peers.is_empty() {
             self.gray.at(path).duty.release();
             self.apply_duty(now, path);
-            self.tell_duty(now, path, "no other path of its tier is in use");
+            self.tell_duty(now, path, ALONE);
             return self.on_roster(now);
         }
         let peers = peers.into_iter().filter_map(|(tier, peer)| {

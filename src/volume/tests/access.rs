@@ -14,7 +14,7 @@ fn secs(seconds: u64) -> Duration {
 }
 
 impl Bench {
-    fn access(&mut self, path: u16, state: AccessState) {
+    pub(super) fn access(&mut self, path: u16, state: AccessState) {
         let access = PathAccess {
             group: path,
             state,
@@ -32,7 +32,7 @@ impl Bench {
     }
 
     /// A path for each state, in use.
-    fn array(states: &[AccessState], change: impl FnOnce(&mut VolumeConfig)) -> Self {
+    pub(super) fn array(states: &[AccessState], change: impl FnOnce(&mut VolumeConfig)) -> Self {
         let mut bench = Self::new(states.len(), change);
         for (path, &state) in (0u16..).zip(states) {
             let order = bench.identify(path, unit("S1"));
@@ -44,7 +44,7 @@ impl Bench {
         bench
     }
 
-    fn orders(&mut self) -> Vec<(u16, Order)> {
+    pub(super) fn orders(&mut self) -> Vec<(u16, Order)> {
         std::iter::from_fn(|| self.volume.poll_order())
             .map(|(path, order)| (path.0, order))
             .collect()
@@ -58,7 +58,7 @@ impl Bench {
     }
 
     /// Reads until one path carries this read, and which one that is.
-    fn carrier(&mut self) -> u16 {
+    pub(super) fn carrier(&mut self) -> u16 {
         self.read(0, 8);
         let [path] = self.in_flight_on()[..] else {
             panic!("in flight on {:?}", self.in_flight_on())
