@@ -26,6 +26,7 @@ impl Path {
         if !matches!(self.state, State::Probing) || self.probe.is_some() {
             return;
         }
+        self.report_power();
         let first = !self.admitted;
         self.proof_needed = if_proven && !self.surroundings.kin;
         if !self.proof_needed {

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use crate::deadline::Deadline;
-use crate::ids::{Incarnation, Lun, PathId, TaskId};
+use crate::ids::{Disposition, Incarnation, Lun, PathId, TaskId};
 use crate::iscsi::session::{Event, Session};
 use crate::scsi::cdb::Command;
 use crate::scsi::sense::{Sense, SenseKey};
-use crate::scsi::verdict::status;
+use crate::scsi::verdict::{shows_no_attention_is_left, status};
 use crate::task::{Completion, DataTransfer, Task, TaskAttribute};
 
 /// After the fencer's login the target has so long to close the main session's connection.
@@ -124,6 +124,12 @@ pub(super) fn turn(completion: &Completion) -> Turn {
     }
 }
 
+/// Whether the target may have answered one of these tasks of a lost session.
+pub(super) fn may_have_told(lost: &[(TaskId, Disposition)]) -> bool {
+    lost.iter()
+        .any(|(_, disposition)| *disposition == Disposition::Indeterminate)
+}
+
 /// Whether the answer is about the command, and not about something that came before it.
 pub(super) fn is_settled(completion: &Completion) -> bool {
     matches!(turn(completion), Turn::Taken | Turn::Refused)
@@ -172,6 +178,8 @@ pub(super) enum FencerEvent {
     LoggedIn,
     /// The unit was without power.
     PowerLost,
+    /// It may have been: the answer that would tell is lost.
+    PowerDoubted,
     /// Nothing older of the sessions that its login ended is executing: of those in this portal group.
     Passed {
         group: Option<u16>,
@@ -189,6 +197,8 @@ pub(super) struct Fencer {
     step: Duration,
     session: Option<Session>,
     next_task: u64,
+    /// The unit has answered.
+    told: bool,
     events: std::collections::VecDeque<FencerEvent>,
 }
 
@@ -215,6 +225,7 @@ impl Fencer {
             step,
             session: None,
             next_task: 0,
+            told: false,
             events: std::collections::VecDeque::new(),
         }
     }
@@ -267,8 +278,16 @@ impl Fencer {
         }
     }
 
+    /// Ends its session: whether the answer that would have told of a power loss is lost with it.
+    pub(super) fn leave_doubt(&mut self) -> bool {
+        let lost = self.session.take().map(Session::into_lost);
+        !self.told && lost.is_some_and(|lost| may_have_told(&lost))
+    }
+
     fn end(&mut self, event: FencerEvent) {
-        self.session = None;
+        if self.leave_doubt() {
+            self.events.push_back(FencerEvent::PowerDoubted);
+        }
         self.phase = Phase::Ended;
         self.events.push_back(event);
     }
@@ -316,8 +335,10 @@ impl Fencer {
                 self.send(now, lun, Barrier::first());
             }
             Event::Completed(_, completion) => {
+                self.told |= shows_no_attention_is_left(&completion);
                 let sense = unit_attention(&completion);
                 if sense.is_some_and(|sense| sense.says_power_was_lost()) {
+                    self.told = true;
                     self.events.push_back(FencerEvent::PowerLost);
                 }
                 let Phase::Barrier { barrier, .. } = &mut self.phase else {

@@ -20,6 +20,21 @@ pub(super) type Place = (Option<u16>, Option<PortalAddr>);
 /// often.
 const BARRIER_RETRY: Duration = Duration::from_secs(1);
 
+/// What a session's unit, of which it is not known yet whether it is the volume's, has told of its power. It
+/// tells a session once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Power {
+    /// Nothing yet.
+    #[default]
+    Untold,
+    /// It was without power.
+    Lost,
+    /// An answer is missing which may have told that.
+    Missed,
+    /// All that there was to tell, and the volume knows.
+    Told,
+}
+
 impl Path {
     /// When a path in use tries the barrier again that its login still owes.
     pub(super) fn barrier_due(&self) -> Option<Instant> {
@@ -64,6 +79,21 @@ impl Path {
 
     pub(super) fn report_power_lost(&mut self, heard: Option<Instant>) {
         self.messages.push_back(Message::PowerLost { heard });
+    }
+
+    /// The session's unit is the volume's: what it has told counts.
+    pub(super) fn report_power(&mut self) {
+        match std::mem::replace(&mut self.power, Power::Told) {
+            Power::Lost => self.report_power_lost(self.heard_before),
+            Power::Missed => self.report_power_doubted(),
+            Power::Untold | Power::Told => {}
+        }
+    }
+
+    /// The answer that would have told of a power loss is missing.
+    pub(super) fn report_power_doubted(&mut self) {
+        let heard = self.heard_before;
+        self.messages.push_back(Message::PowerDoubted { heard });
     }
 
     /// Everything up to this session has ended at the target, as far as it was in this place.

@@ -9,7 +9,8 @@ use crate::iscsi::session::{Event, Session};
 use crate::sabotage::{self, Sabotage};
 
 use super::advice::advice;
-use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Purpose};
+use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Purpose, may_have_told};
+use super::fencing::Power;
 use super::message::Message;
 use super::probe::{self, Probe};
 use super::{
@@ -164,6 +165,12 @@ impl Path {
             .take()
             .map(Session::into_lost)
             .unwrap_or_default();
+        match std::mem::take(&mut self.power) {
+            _ if self.admitted => {}
+            Power::Untold if !may_have_told(&tasks) => {}
+            Power::Untold | Power::Missed | Power::Lost => self.report_power_doubted(),
+            Power::Told => {}
+        }
         if std::mem::take(&mut self.admitted) {
             if self
                 .last_loss
@@ -311,7 +318,10 @@ impl Path {
     }
 
     pub(super) fn end_fencer(&mut self) {
-        if self.fencer.take().is_some() {
+        if let Some(mut fencer) = self.fencer.take() {
+            if fencer.leave_doubt() {
+                self.report_power_doubted();
+            }
             self.actions
                 .push_back(Action::Hangup { link: Link::Fencer });
         }
@@ -333,6 +343,7 @@ impl Path {
                         proof.deadline = Some(now + PROOF_TIMEOUT);
                     }
                 }
+                FencerEvent::PowerDoubted => self.report_power_doubted(),
                 FencerEvent::PowerLost => self.report_power_lost(self.heard_before),
                 FencerEvent::Passed { group } => {
                     self.fence_after = None;
@@ -348,9 +359,12 @@ impl Path {
     }
 
     fn on_fencer_ended(&mut self, now: Instant, event: &FencerEvent) {
-        let Some(fencer) = self.fencer.take() else {
+        let Some(mut fencer) = self.fencer.take() else {
             return;
         };
+        if fencer.leave_doubt() {
+            self.report_power_doubted();
+        }
         self.actions
             .push_back(Action::Hangup { link: Link::Fencer });
         if let FencerEvent::Failed(why) = event {

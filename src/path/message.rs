@@ -222,6 +222,12 @@ pub enum Message {
         /// How.
         by: FenceKind,
     },
+    /// A session, or a fencer's, ended before the first answer of the unit came, which would have told if the
+    /// unit was without power. The target does not tell it again.
+    PowerDoubted {
+        /// When the path was in touch with the unit before; `None`: never.
+        heard: Option<Instant>,
+    },
     /// The target says that the unit was without power: what a volatile cache held is gone.
     PowerLost {
         /// When the path was in touch with the unit before; `None`: never.
@@ -259,6 +265,8 @@ pub enum Order {
     Refuse {
         /// Both identities, and what to do.
         why: String,
+        /// It is surely another unit: what it told is not for this volume.
+        stranger: bool,
     },
     /// Identity, size or access may have changed: probe again before further use.
     Recheck,

@@ -62,7 +62,7 @@ use crate::units::Geometry;
 use access::Access;
 use backoff::Backoff;
 use fencer::{Fencer, Proof};
-use fencing::Place;
+use fencing::{Place, Power};
 use health::Silence;
 pub use health::{Detect, Peers, Witness};
 use journal::Journal;
@@ -217,6 +217,7 @@ pub struct Path {
     heard_before: Option<Instant>,
     /// The unit was presented to the volume in this incarnation and admitted.
     admitted: bool,
+    power: Power,
     surroundings: Surroundings,
     fencer: Option<Fencer>,
     /// The last attempt after a loss was a fencing one: the next is a main one.
@@ -301,6 +302,7 @@ impl Path {
             barrier_tried: now,
             heard_before: None,
             admitted: false,
+            power: Power::default(),
             surroundings: Surroundings::default(),
             fencer: None,
             fenced_last: false,
@@ -547,7 +549,12 @@ impl Path {
         match order {
             Order::Admit => self.on_admitted(now, false),
             Order::AdmitIfProven => self.on_admitted(now, true),
-            Order::Refuse { why } => self.disable(now, &why),
+            Order::Refuse { why, stranger } => {
+                if stranger {
+                    self.power = Power::Told;
+                }
+                self.disable(now, &why);
+            }
             Order::GiveUp if self.admitted => {
                 self.lose(now, "a write of unknown fate has to be fenced");
             }

@@ -9,9 +9,11 @@ use crate::limits;
 use crate::task::Completion;
 
 use super::fencer::unit_attention;
+use super::fencing::Power;
 use super::message::Message;
 use super::probe;
 use super::{Path, State};
+use crate::scsi::verdict::shows_no_attention_is_left;
 
 /// ABORT TASK must be answered within so long; then the session is dropped.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -116,13 +118,18 @@ impl Path {
     fn on_own_end(&mut self, now: Instant, task: TaskId, completion: Option<Completion>) {
         self.aborting.remove(&task);
         let sense = completion.as_ref().and_then(unit_attention);
-        if sense.is_some_and(|sense| sense.says_power_was_lost()) {
-            let heard = match self.admitted {
-                true => Some(now),
-                false => self.heard_before,
-            };
-            self.report_power_lost(heard);
-        }
+        let lost = sense.is_some_and(|sense| sense.says_power_was_lost());
+        let nothing_left = completion.as_ref().is_some_and(shows_no_attention_is_left);
+        self.power = match self.power {
+            _ if lost && self.admitted => {
+                self.report_power_lost(Some(now));
+                Power::Told
+            }
+            _ if lost => Power::Lost,
+            Power::Untold if completion.is_none() => Power::Missed,
+            Power::Untold if nothing_left => Power::Told,
+            power @ (Power::Untold | Power::Lost | Power::Missed | Power::Told) => power,
+        };
         if sense.is_some_and(|sense| sense.says_reset()) {
             self.abort_what_a_reset_ended(now);
         }

@@ -219,6 +219,23 @@ pub fn judge(answer: &Completion, kind: CommandKind) -> Judgement {
     }
 }
 
+/// Whether the target would not have answered so with a unit attention left to tell this nexus (SAM-5 5.14):
+/// whoever is busy, or aborts, answers before it looks.
+#[must_use]
+pub fn shows_no_attention_is_left(answer: &Completion) -> bool {
+    match answer.status {
+        status::GOOD | status::CONDITION_MET => true,
+        status::CHECK_CONDITION => Sense::parse(&answer.sense).is_some_and(|sense| {
+            !sense.deferred
+                && !matches!(
+                    sense.key,
+                    SenseKey::UnitAttention | SenseKey::AbortedCommand
+                )
+        }),
+        _ => false,
+    }
+}
+
 /// A retry of which the same path is as good as any.
 const RETRY: Verdict = Verdict::Retry {
     path: RetryPath::Any,

@@ -125,6 +125,19 @@ impl Volume {
         Ok(())
     }
 
+    /// Whether that is surely another unit.
+    fn is_stranger(&self, found: &Unit) -> bool {
+        let pin = &self.config.pin;
+        let remembered = pin.remembered.as_ref().map(|(name, _)| name.as_str());
+        let name = pin.configured.as_deref().or(remembered);
+        let other = match (&self.unit, name) {
+            (Some(unit), _) => found.identity.wwid() != unit.identity.wwid(),
+            (None, Some(name)) => !found.identity.is_named(name),
+            (None, None) => false,
+        };
+        other && !found.identity.weak()
+    }
+
     /// Commands are to fit every path that they may be tried on.
     fn heed_limits(&mut self, found: &Unit) {
         let Some(unit) = &mut self.unit else { return };
@@ -197,7 +210,9 @@ impl Volume {
             Err(why) => {
                 let told = format!("{}: {why}", self.names.of(path));
                 self.journal.note(now, "path refused", &told);
-                self.orders.push_back((path, Order::Refuse { why }));
+                let stranger = self.is_stranger(&unit);
+                self.orders
+                    .push_back((path, Order::Refuse { why, stranger }));
             }
         }
     }

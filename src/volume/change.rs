@@ -153,7 +153,8 @@ impl Volume {
     #[must_use]
     pub fn may_forget(&self, path: PathId) -> bool {
         let idle = self.roster.route(path).in_flight == 0 && !self.gray.reads_for(path);
-        idle && self.founder != Some(path) && !self.haunted_by(path)
+        let known = self.founder == Some(path) || self.rumours.doubts(path);
+        idle && !known && !self.haunted_by(path)
     }
 
     /// Another path in use stands for the one that found the unit first.

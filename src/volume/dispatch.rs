@@ -31,6 +31,7 @@ impl Volume {
 
     /// Sends waiting commands on paths with free slots; then what the volume asks for itself.
     pub fn dispatch(&mut self, now: Instant) {
+        self.ask_witnesses(now);
         let Some(unit) = self.unit.clone() else {
             return;
         };

@@ -10,8 +10,8 @@
 //!
 //! The unit tells each nexus of the same event. What a path tells is old news if another one told of it since
 //! this path was in touch with the unit last, and has a session that is well: no further event can have been
-//! then. What is taken for old news is taken for that news and no newer one: if that session was dead
-//! already, it will tell of what ended it.
+//! then. Where that cannot be said, others are asked (`rumour.rs`). What is taken for old news is taken for
+//! that news and no newer one: if that session was dead already, it will tell of what ended it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -74,12 +74,12 @@ impl Durability {
         self.dark = true;
     }
 
-    /// The session of that path is in use, or lost.
-    pub(super) fn on_session(&mut self, path: PathId, in_use: bool) {
+    /// The session of that path is in use, or lost; whether that is new.
+    pub(super) fn on_session(&mut self, path: PathId, in_use: bool) -> bool {
         if in_use {
-            self.in_use.insert(path);
+            self.in_use.insert(path)
         } else {
-            self.in_use.remove(&path);
+            self.in_use.remove(&path)
         }
     }
 
@@ -87,6 +87,11 @@ impl Durability {
     pub(super) fn forget(&mut self, path: PathId) {
         self.in_use.remove(&path);
         self.told.remove(&path);
+    }
+
+    /// Other paths than this one with a session in use.
+    pub(super) fn others_in_use(&self, path: PathId) -> impl Iterator<Item = PathId> {
+        self.in_use.iter().copied().filter(move |by| *by != path)
     }
 
     /// When another path than this one, which was in touch at `heard` the last time, told already.
@@ -104,6 +109,10 @@ impl Durability {
             .filter_map(|by| self.told.get(by).copied())
             .filter(|told| heard.is_none_or(|heard| heard <= *told))
             .max()
+    }
+
+    fn has_unflushed(&self) -> bool {
+        self.acknowledged > self.flushed
     }
 
     /// An io was acknowledged.
@@ -134,38 +143,71 @@ impl Volume {
 
     /// The unit was without power, says `path`, which was in touch with it at `heard` the last time.
     pub(super) fn on_power_lost(&mut self, now: Instant, path: PathId, heard: Option<Instant>) {
-        let is_well = |by| self.roster.route(by).standing != Standing::Suspect;
-        let old = self.durability.old_news(path, heard, is_well);
+        let old = self.old_news(path, heard);
         self.durability.told.insert(path, old.unwrap_or(now));
-        if old.is_some() {
-            return;
+        match (old, heard) {
+            (Some(_), _) => {}
+            (None, Some(_)) => self.power_is_lost(now, path),
+            (None, None) => self.on_rumour(now, path),
         }
-        for io in self.ios.values_mut() {
-            io.redo |= io.carried_out && io.request.written_range().is_some();
+    }
+
+    /// The unit may have told `path`, whose session is lost with the answer.
+    pub(super) fn on_power_doubted(&mut self, now: Instant, path: PathId, heard: Option<Instant>) {
+        if self.old_news(path, heard).is_none() {
+            self.counters.doubts += 1;
+            self.on_rumour(now, path);
         }
+    }
+
+    fn old_news(&self, path: PathId, heard: Option<Instant>) -> Option<Instant> {
+        let is_well =
+            |by| self.roster.route(by).standing != Standing::Suspect && !self.rumours.doubts(by);
+        self.durability.old_news(path, heard, is_well)
+    }
+
+    /// What was in the unit's cache is gone.
+    fn power_is_lost(&mut self, now: Instant, path: PathId) {
+        self.forget_rumours();
+        self.make_again();
         // Carried out, and only the fence of a ghost is waited for: newer data may have followed, so it
         // cannot be done again.
         for (_, io) in &mut self.unacknowledged {
             io.redo |= io.request.written_range().is_some() && !io.request.fua();
         }
-        let Durability {
-            acknowledged,
-            flushed,
-            ..
-        } = self.durability;
-        if acknowledged > flushed {
-            self.durability.dark = true;
-            let why = format!(
-                "{} says that the target was without power: {} writes were not flushed",
-                self.names.of(path),
-                acknowledged - flushed
-            );
-            self.journal.note(now, "power lost", &why);
-            tracing::warn!(
-                path = %self.names.of(path), writes = acknowledged - flushed,
-                "the target was without power: with a volatile write cache, writes that were not flushed are lost, \
-                 and the next flush fails"
-            );
+        if self.durability.has_unflushed() {
+            self.go_dark(now, path);
         }
+        self.settle_rumours(now);
+    }
+
+    /// Writes under way whose parts may be in the unit's cache are made again before they are acknowledged.
+    pub(super) fn make_again(&mut self) {
+        for io in self.ios.values_mut() {
+            io.redo |= io.carried_out && io.request.written_range().is_some();
+        }
+    }
+
+    /// Whether writes that were acknowledged, or are about to be, may be in the unit's cache alone.
+    pub(super) fn has_at_stake(&self) -> bool {
+        let mut held = self.unacknowledged.iter();
+        self.durability.has_unflushed()
+            || held.any(|(_, io)| io.request.written_range().is_some() && !io.request.fua())
+    }
+
+    /// The next flush fails.
+    pub(super) fn go_dark(&mut self, now: Instant, path: PathId) {
+        self.durability.dark = true;
+        let writes = self.durability.acknowledged - self.durability.flushed;
+        let why = format!(
+            "after what {} says, or cannot say, of the target's power: {writes} writes were not flushed",
+            self.names.of(path)
+        );
+        self.journal.note(now, "power lost", &why);
+        tracing::warn!(
+            path = %self.names.of(path), writes,
+            "the target was without power, or nobody can tell that it was not: with a volatile write cache, \
+             writes that were not flushed are lost, and the next flush fails"
+        );
     }
 }

@@ -83,6 +83,7 @@ impl Volume {
                 "commands of the lost session go to other paths"
             );
         }
+        self.on_witness_lost(now, path);
         self.on_roster(now);
     }
 

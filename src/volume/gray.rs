@@ -529,6 +529,15 @@ impl Volume {
         task: TaskId,
         completion: Option<&Completion>,
     ) -> bool {
+        if let Some((on, sent)) = self.take_question(task) {
+            if let Some(completion) = completion {
+                let judgement = judge(completion, CommandKind::Other);
+                self.heed(now, on, sent, &judgement);
+                self.on_word(now, on, sent, completion);
+                self.heed_refusal(now, on, &judgement);
+            }
+            return true;
+        }
         if self.gray.errands.is_empty() {
             return false;
         }

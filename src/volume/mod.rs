@@ -47,6 +47,7 @@ mod pace;
 pub mod ranges;
 mod request;
 mod roster;
+mod rumour;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -87,6 +88,7 @@ use journal::Journal;
 use pace::Pace;
 use ranges::RangeTable;
 use roster::Roster;
+use rumour::Rumours;
 
 /// A volume's settings.
 pub struct VolumeConfig {
@@ -225,6 +227,7 @@ pub struct Volume {
     no_trim: bool,
     no_write_same: bool,
     durability: Durability,
+    rumours: Rumours,
     /// The paths are being logged out on purpose.
     stopping: bool,
     views: Vec<PathView>,
@@ -284,6 +287,7 @@ impl Volume {
             no_write_same: false,
             names: PathNames::default(),
             durability: Durability::new(config.unclean),
+            rumours: Rumours::default(),
             stopping: false,
             views: Vec::new(),
             gray: Gray::new(&config.gray, config.weights.len()),
@@ -340,10 +344,10 @@ impl Volume {
                 let route = self.roster.route_mut(path);
                 route.incarnation = incarnation;
                 route.standing = standing;
-                if standing.is_usable() {
-                    self.durability.on_session(path, true);
-                }
                 route.used |= standing.is_usable();
+                if standing.is_usable() && self.durability.on_session(path, true) {
+                    self.on_new_witness(now, path);
+                }
                 self.on_standing(now, path);
                 self.on_roster(now);
                 self.judge_size(now);
@@ -354,6 +358,7 @@ impl Volume {
             } => self.on_access(now, path, incarnation, access),
             Message::Waiting(waiting) => self.on_waiting(now, path, waiting.as_deref()),
             Message::Lost { incarnation, tasks } => self.on_lost(now, path, incarnation, tasks),
+            Message::PowerDoubted { heard } => self.on_power_doubted(now, path, heard),
             Message::PowerLost { heard } => self.on_power_lost(now, path, heard),
             Message::Fenced { upto, by } => self.on_fenced(now, path, upto, by),
             Message::Completed {
@@ -365,6 +370,7 @@ impl Volume {
                     return;
                 }
                 let attempt = self.take_attempt(now, path, incarnation, task);
+                self.on_word(now, path, attempt.sent, &completion);
                 self.on_answer(now, &attempt);
                 self.on_completed(now, &attempt, completion);
             }
@@ -446,8 +452,12 @@ impl Volume {
         let size = self
             .size_deadline()
             .map(|at| Deadline::new(at, "paths that disagree about the size"));
+        let rumour = self
+            .rumours
+            .ask_at()
+            .map(|at| Deadline::new(at, "question to a witness"));
         let gray = self.gray_deadline();
-        [retry, ghost, no_path, access, pace, size, gray]
+        [retry, ghost, no_path, access, pace, size, rumour, gray]
             .into_iter()
             .fold(None, Deadline::earlier)
     }

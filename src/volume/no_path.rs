@@ -87,6 +87,7 @@ impl Volume {
         );
         self.ready.clear();
         self.delayed.clear();
+        self.drop_held_flushes();
         let flying: BTreeSet<_> = self
             .attempts
             .values()

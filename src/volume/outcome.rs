@@ -80,6 +80,9 @@ impl Volume {
             };
             if whole {
                 route.counters.bytes += u64::from(attempt.io.bytes);
+                if matches!(command.op, Op::Sync) && self.holds_flush(now, order) {
+                    return;
+                }
                 return self.finish(now, order, Ok(completion.data));
             }
             tracing::warn!(

@@ -33,6 +33,8 @@ pub struct VolumeCounters {
     pub fenced: u64,
     /// Lost sessions whose ghosts were let go by time alone.
     pub quiesced: u64,
+    /// Sessions that ended before the unit could tell them of a loss of power, with no news since.
+    pub doubts: u64,
     /// The longest time from a request to its answer.
     pub slowest: Duration,
     /// Reads that were sent on a second path.
@@ -154,7 +156,7 @@ impl Volume {
                 .no_path_since
                 .map(|since| now.saturating_duration_since(since)),
             failing: self.no_path_expired && !self.roster.any_alive(),
-            errands: self.gray.errands(),
+            errands: self.gray.errands() + self.rumours.questions(),
             slow: self
                 .gray
                 .slow_since

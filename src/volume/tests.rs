@@ -6,6 +6,7 @@ mod durability;
 mod failover;
 mod flow;
 mod gray;
+mod rumour;
 mod together;
 
 use std::collections::BTreeMap;

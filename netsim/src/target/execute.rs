@@ -17,6 +17,9 @@ use super::session::Action;
 use super::trouble::Misdeed;
 use super::{ConnectionId, LOGIN_TIMEOUT, Target, report};
 
+/// MODE SENSE(6) and (10). What our initiator asks last before it takes a unit for what it looks for.
+const MODE_SENSE: [u8; 2] = [0x1a, 0x5a];
+
 impl Target {
     pub(super) fn act(
         &mut self,
@@ -59,7 +62,8 @@ impl Target {
                 }
             }
             Action::LoggedOut => {
-                if let Some(session) = connection.close() {
+                if let Some(mut session) = connection.close() {
+                    session.settled = true;
                     self.end_session(now, *session);
                 }
             }
@@ -75,6 +79,7 @@ impl Target {
         let Some(mut task) = session.remove(itt) else {
             return;
         };
+        session.settled |= MODE_SENSE.contains(&task.cdb[0]);
         let nexus = session.nexus;
         let misdeed = self.take_misdeed(connection.portal, &task);
         if misdeed == Some(Misdeed::Reject) {

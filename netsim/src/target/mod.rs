@@ -82,6 +82,9 @@ pub struct TargetStatistics {
     pub logins_refused: u64,
     /// Sessions that a later login ended.
     pub reinstated: u64,
+    /// Sessions that ended before their initiator had asked all that it asks of a new unit: the answers, of which
+    /// the first bring the unit attentions, may not have arrived.
+    pub cut_short: u64,
     /// Commands executed while their session lived.
     pub executed: u64,
     /// Commands of dead sessions that were executed late.
@@ -175,6 +178,17 @@ impl Target {
     #[must_use]
     pub fn statistics(&self) -> TargetStatistics {
         self.statistics
+    }
+
+    /// So often an initiator may have missed what a session's first answers told: normal sessions that ended, or
+    /// live, whose initiator has not asked yet all that it asks of a new unit, and answers that broke the protocol.
+    #[must_use]
+    pub fn untold(&self) -> u64 {
+        let live = self.connections.values().filter(|connection| {
+            matches!(&connection.phase, Phase::Full(session)
+                if session.kind == SessionKind::Normal && !session.settled)
+        });
+        self.statistics.cut_short + self.statistics.misdeeds + live.count() as u64
     }
 
     /// Names of the normal sessions that live.

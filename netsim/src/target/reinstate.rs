@@ -130,6 +130,9 @@ impl Target {
             .noted
             .into_iter()
             .for_each(|breach| self.note(breach));
+        if session.kind == SessionKind::Normal && !session.settled {
+            self.statistics.cut_short += 1;
+        }
         let nexus = session.nexus;
         let alive = self
             .connections

@@ -82,6 +82,8 @@ pub(super) struct Session {
     pub(super) window_closed: bool,
     /// The unit that is here in the place of unit 0.
     pub(super) impostor: Option<LunAddress>,
+    /// Its initiator has asked all that it asks of a new unit, or logs out: it has what it was told before.
+    pub(super) settled: bool,
     /// A breach after which the session goes on.
     pub(super) noted: Option<Breach>,
 }
@@ -116,6 +118,7 @@ impl Session {
             heard: now,
             window_closed: false,
             impostor: None,
+            settled: false,
             noted: None,
         }
     }

@@ -285,7 +285,10 @@ impl World {
         let again = self.crashed.len() * self.knobs.groups.len() * 2;
         let replaced = |planned: &&Planned| matches!(planned.fault, Fault::Replace { .. });
         let replaced = self.knobs.faults.iter().filter(replaced).count();
-        self.losses_told.len() <= again + replaced
+        // And where a session ended before its first answers arrived, nobody knows what they said.
+        let doubts = self.engine.status(self.now).volume.counters.doubts;
+        let doubts = (self.doubts + doubts).min(self.target.untold());
+        self.losses_told.len() <= again + replaced + usize::try_from(doubts).unwrap_or(usize::MAX)
     }
 
     /// A request was answered.

@@ -240,6 +240,8 @@ struct World {
     ios: u64,
     /// Fences, and expired quiesce times, of daemons that were killed.
     fenced: (u64, u64),
+    /// Sessions of killed daemons that ended before they could be told of a power loss.
+    doubts: u64,
     /// Commands that they issued again.
     retries: u64,
     slowest: Duration,
@@ -282,6 +284,7 @@ impl World {
             asking: false,
             ios: 0,
             fenced: (0, 0),
+            doubts: 0,
             retries: 0,
             slowest: Duration::ZERO,
             recovery: Duration::ZERO,
@@ -315,6 +318,7 @@ impl World {
         let volume = volume.counters;
         self.fenced.0 += volume.fenced;
         self.fenced.1 += volume.quiesced;
+        self.doubts += volume.doubts;
     }
 
     fn summary(&self) -> Summary {

@@ -55,7 +55,13 @@ fn a_login_to_a_unit_that_is_not_the_volumes_is_no_fence() {
     bench.serve(Link::Main);
     assert!(bench.fences().is_empty(), "the volume has not judged yet");
     let why = "another machine took over the address".into();
-    bench.path.order(bench.now, Order::Refuse { why });
+    bench.path.order(
+        bench.now,
+        Order::Refuse {
+            why,
+            stranger: true,
+        },
+    );
     assert!(bench.fences().is_empty());
 }
 
@@ -170,6 +176,7 @@ fn a_disabled_path_that_is_being_fenced_does_not_spin() {
         bench.now,
         Order::Refuse {
             why: "another unit".into(),
+            stranger: true,
         },
     );
     bench.path.set_surroundings(wanted(Some(PathId(1))));
@@ -235,9 +242,13 @@ fn a_proof_that_outlives_its_session_does_not_bring_the_next_one_into_use() {
     bench.connect(Link::Fencer);
     bench.serve(Link::Fencer);
     // The session is lost by our own judgement; the next one is still being asked who it is.
-    bench
-        .path
-        .order(bench.now, Order::Refuse { why: "x".into() });
+    bench.path.order(
+        bench.now,
+        Order::Refuse {
+            why: "x".into(),
+            stranger: true,
+        },
+    );
     bench.turn();
     bench.pass(ms(2_100));
     bench.disk = Box::new(|_, _| None);

@@ -226,8 +226,7 @@ fn a_login_that_meets_a_power_on_tells_the_volume_and_one_that_meets_tgts_or_lio
             let attention = attentions.pop().filter(|_| cdb[0] == 0);
             Some(attention.unwrap_or_else(|| disk(cdb)))
         });
-        bench.connect(Link::Main);
-        bench.serve(Link::Main);
+        bench.up();
         let tells = |message: &Message| matches!(message, Message::PowerLost { .. });
         assert_eq!(bench.messages.iter().any(tells), told, "29/{ascq:02x}");
     }
@@ -279,4 +278,65 @@ fn a_unit_that_is_not_ready_here_is_asked_again_in_the_same_session() {
             .any(|message| matches!(message, Message::Identified { .. })),
         "identified at once"
     );
+}
+
+#[test]
+fn a_session_that_ends_before_its_first_answer_leaves_a_doubt_and_no_other() {
+    let doubted = |message: &Message| matches!(message, Message::PowerDoubted { .. });
+    for answered in [false, true] {
+        let mut bench = Bench::new();
+        let mut first = answered;
+        bench.disk = Box::new(move |cdb, _| {
+            let answer = std::mem::take(&mut first);
+            (cdb[0] == 0 && answer).then(|| disk(cdb))
+        });
+        bench.connect(Link::Main);
+        bench.serve(Link::Main);
+        assert_eq!(bench.state(), PathState::Probing);
+        bench.close(Link::Main);
+        assert_eq!(bench.messages.iter().any(doubted), !answered);
+    }
+    let mut bench = Bench::new();
+    bench.up();
+    bench.disk = Box::new(|_, _| None);
+    bench.write();
+    bench.close(Link::Main);
+    assert!(
+        !bench.messages.iter().any(doubted),
+        "it was told, if there was anything to tell"
+    );
+}
+
+#[test]
+fn a_unit_that_is_busy_until_the_session_is_given_up_has_told_nothing_that_could_be_lost() {
+    let mut bench = Bench::new();
+    bench.disk = Box::new(|_, _| Some(Answer::status(0x08)));
+    bench.connect(Link::Main);
+    bench.serve(Link::Main);
+    assert_eq!(bench.state(), PathState::Down);
+    let doubted = |message: &Message| matches!(message, Message::PowerDoubted { .. });
+    assert!(!bench.messages.iter().any(doubted));
+}
+
+#[test]
+fn another_unit_that_was_without_power_is_none_of_the_volumes_business() {
+    for stranger in [true, false] {
+        let mut bench = Bench::new();
+        let mut attentions = vec![Answer::check(6, 0x29, 0x01)];
+        bench.disk = Box::new(move |cdb, _| {
+            let attention = attentions.pop().filter(|_| cdb[0] == 0);
+            Some(attention.unwrap_or_else(|| disk(cdb)))
+        });
+        bench.identify();
+        let why = "no".to_owned();
+        bench.path.order(bench.now, Order::Refuse { why, stranger });
+        bench.turn();
+        let tells = |message: &Message| {
+            matches!(
+                message,
+                Message::PowerLost { .. } | Message::PowerDoubted { .. }
+            )
+        };
+        assert_eq!(bench.messages.iter().any(tells), !stranger);
+    }
 }

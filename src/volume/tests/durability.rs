@@ -4,13 +4,13 @@ use super::*;
 use crate::path::message::Message;
 
 impl Bench {
-    fn power_lost(&mut self, path: u16, heard: Option<Instant>) {
+    pub(super) fn power_lost(&mut self, path: u16, heard: Option<Instant>) {
         let message = Message::PowerLost { heard };
         self.volume.handle_message(self.now, PathId(path), message);
         self.turn();
     }
 
-    fn flush(&mut self) -> Option<IoErrno> {
+    pub(super) fn flush(&mut self) -> Option<IoErrno> {
         let io = self.ask(Request::Flush);
         self.all_good(0);
         let replies = self.replies();
@@ -19,7 +19,7 @@ impl Bench {
         replies[0].1
     }
 
-    fn written(&mut self, fua: bool) {
+    pub(super) fn written(&mut self, fua: bool) {
         let range = geometry().range(0, 512).unwrap();
         let data = command::zeroes(BLOCK);
         self.ask(Request::Write { range, data, fua });

@@ -292,7 +292,7 @@ fn a_path_on_probation_carries_only_while_no_path_is_ready() {
 fn another_unit_behind_a_path_is_refused_and_both_are_named() {
     let mut bench = Bench::new(2, |_| {});
     bench.up(0);
-    let Order::Refuse { why } = bench.identify(1, unit("S2")) else {
+    let Order::Refuse { why, .. } = bench.identify(1, unit("S2")) else {
         panic!("admitted")
     };
     assert!(why.contains("S1") && why.contains("S2"), "{why}");
@@ -324,7 +324,7 @@ fn a_default_identifier_is_believed_first_where_it_was_in_use_before() {
         remembered_paths: Some(paths.iter().copied().map(PathId).collect()),
     };
     let mut bench = Bench::new(2, |config| config.pin = pin(&[1]));
-    let Order::Refuse { why } = bench.identify(0, unit("beaf11")) else {
+    let Order::Refuse { why, .. } = bench.identify(0, unit("beaf11")) else {
         panic!("another target's unit may have the same identifier")
     };
     assert!(why.contains("not used through this path"), "{why}");
@@ -413,7 +413,7 @@ fn a_unit_that_has_grown_is_still_the_volumes_and_a_smaller_one_is_not() {
         geometry(),
         "clients know the old size"
     );
-    let Order::Refuse { why } = bench.identify(1, named_unit(1 << 19)) else {
+    let Order::Refuse { why, .. } = bench.identify(1, named_unit(1 << 19)) else {
         panic!("a smaller unit is used");
     };
     assert!(why.contains("shrank") && why.contains("524288"), "{why}");
@@ -452,7 +452,7 @@ fn growth_is_served_when_all_paths_that_are_up_tell_of_it_and_idle_ones_are_aske
     assert_eq!(bench.identify(1, named_unit(1 << 21)), Order::Admit);
     bench.stand(1, Standing::Ready);
     assert_eq!(served(&bench), 1 << 21);
-    let Order::Refuse { why } = bench.identify(2, named_unit(1 << 20)) else {
+    let Order::Refuse { why, .. } = bench.identify(2, named_unit(1 << 20)) else {
         panic!("a path with the old size is used");
     };
     assert!(why.contains("shrank"), "{why}");
