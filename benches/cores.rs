@@ -169,6 +169,8 @@ fn policy(criterion: &mut Criterion) {
                 .map(|path| PathView {
                     path,
                     access: Access::ActiveOptimized,
+                    preferred: false,
+                    tier: 0,
                     weight: 1,
                     in_flight: u32::from(path % 5),
                     in_flight_bytes: u64::from(path % 5) * 4096,

@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Paths per volume; the configuration is refused above.
 pub const PATHS_MAX: usize = 32;
 
+/// Paths per volume, with those that were removed and are not gone yet; a change of the configuration that
+/// needs more is refused.
+pub const PATH_SLOTS_MAX: usize = 2 * PATHS_MAX;
+
 /// Volumes per daemon; the configuration is refused above.
 pub const VOLUMES_MAX: usize = 256;
 
@@ -26,12 +30,19 @@ pub const CONTROL_LINE_MAX: usize = 16 << 20;
 /// What is remembered of a path's past; the oldest is forgotten above.
 pub const PATH_EVENTS_MAX: usize = 128;
 
+/// What is remembered of a volume's past; the oldest is forgotten above.
+pub const VOLUME_EVENTS_MAX: usize = 256;
+
 /// Connections to the control socket; further ones are closed at once.
 pub const CONTROL_CLIENTS_MAX: usize = 16;
 
 /// How long a control client may take for its request, and to take the answer; the connection is closed
 /// after.
 pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long `iibadm reload` waits: volumes that are removed are drained and logged out meanwhile. It goes on
+/// after.
+pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// NBD requests in flight per client connection; the socket is not read above.
 pub const NBD_REQUESTS_MAX: usize = 256;
@@ -72,6 +83,10 @@ pub const NBD_CLIENTS_MAX: usize = 64;
 
 /// Requests in flight per volume over all clients; clients are not read above.
 pub const VOLUME_IOS_MAX: usize = 1024;
+
+/// Bytes of requests in flight per volume over all clients; clients are not read above. What they have sent
+/// of their next requests by then comes on top.
+pub const VOLUME_BYTES_MAX: u64 = 256 << 20;
 
 /// Text of one login or text exchange, all continuations together; the session is dropped above.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -134,4 +149,5 @@ const _: () = assert!(VOLUMES_MAX * PATHS_MAX * 1024 <= CONTROL_LINE_MAX);
 const _: () = assert!(PING_DATA_MAX <= CONTROL_SEGMENT_MAX as usize);
 const _: () = assert!(CONTROL_REQUEST_MAX <= CONTROL_LINE_MAX);
 const _: () = assert!(NBD_PAYLOAD_MAX as u64 <= NBD_BYTES_MAX);
+const _: () = assert!(NBD_BYTES_MAX <= VOLUME_BYTES_MAX);
 const _: () = assert!(NBD_PAYLOAD_MAX <= NBD_SKIP_MAX);

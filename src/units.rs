@@ -10,6 +10,12 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// The least that there is.
+    pub const ONE_BLOCK: Self = Self {
+        block_size: 512,
+        blocks: 1,
+    };
+
     /// `None` unless `block_size` is a power of two between 512 and 65536, there is at least one
     /// block, and the size in bytes fits an `i64` (the limit of NBD clients).
     #[must_use]

@@ -53,6 +53,31 @@ fn every_mistake_is_a_line_with_file_line_key_and_advice() {
 }
 
 #[test]
+fn the_values_that_hold_are_shown_with_their_origins() {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("multipath.toml");
+    let good = THREE_MISTAKES
+        .replace("expotr", "export")
+        .replace("300", "\"300s\"")
+        .replace(", { portal = \"10.0.1.10:3260\" }", "");
+    fs::write(&file, format!("{good}[defaults]\nshared = true\n")).expect("it is written");
+    let name = file.to_str().expect("a UTF-8 path");
+    let output = iibadm(&["config", "show", "--effective", name]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    let line = |key: &str| shown.lines().find(|line| line.starts_with(key));
+    let ends = |key: &str, end: &str| line(key).is_some_and(|line| line.ends_with(end));
+    assert!(ends("no_path", &format!("# {name}:10")), "{shown}");
+    assert!(
+        ends("shared = true", &format!("# {name}:13 in [defaults]")),
+        "{shown}"
+    );
+    assert!(ends("detect.network = \"700ms\"", "# built-in"), "{shown}");
+    let output = iibadm(&["config", "show", name]);
+    assert!(!text(&output.stdout).contains("built-in"));
+}
+
+#[test]
 fn a_good_file_is_summed_up() {
     let good = THREE_MISTAKES
         .replace("expotr", "export")
@@ -62,7 +87,7 @@ fn a_good_file_is_summed_up() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let expected = format!(
         "{name}: no mistakes\n  \
-           db: unix:/run/iiblockdaemon/db.sock, failover, failback after 30s, hedge 1%\n    \
+           db: unix:/run/iiblockdaemon/db.sock, latency-aware, failback after 30s, hedge 1%\n    \
              10.0.1.10:3260, iqn.2003-01.com.example:array1 LUN 1\n"
     );
     assert_eq!(text(&output.stdout), expected);

@@ -87,8 +87,8 @@ paths = [{{ portal = "{a}" }}, {{ portal = "{b}" }}]
 
     /// The daemon, serving over both paths.
     async fn daemon(&self) -> Daemon {
-        let config = config_file::load(&self.config()).expect("a configuration");
-        let daemon = Daemon::start(&config).expect("a daemon");
+        let config = config_file::explain(&self.config()).expect("a configuration");
+        let daemon = Daemon::start(config, None).expect("a daemon");
         let socket = self.folder.path().join("control.sock");
         for _ in 0..1000 {
             let reachable = UnixStream::connect(self.folder.path().join("db.sock")).await;

@@ -25,3 +25,5 @@ mod harness;
 mod lifecycle;
 #[path = "interop/mistakes.rs"]
 mod mistakes;
+#[path = "interop/reload.rs"]
+mod reload;

@@ -210,8 +210,12 @@ impl Lab {
                 }
             }
             Action::CloseClient { .. } => panic!("the engine closes the client"),
-            // These wires lose nothing, and nobody waits for the answer.
-            Action::Observe { .. } | Action::Online | Action::PathsUsed => {}
+            // These wires lose nothing, nobody waits for the answer, and the configuration stays.
+            Action::Observe { .. }
+            | Action::Online
+            | Action::PathsUsed
+            | Action::Resized
+            | Action::PathGone { .. } => {}
         }
     }
 

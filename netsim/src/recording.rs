@@ -15,6 +15,9 @@ pub enum Kind {
     Zero,
 }
 
+/// The state of a path that the configuration does not have.
+pub const REMOVED: &str = "removed";
+
 /// One answered request of an NBD client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Io {
@@ -48,6 +51,16 @@ pub struct PathRecord {
     pub states: Vec<(Duration, String, String)>,
     /// What it carried per interval, from the beginning.
     pub carried: Vec<Carried>,
+}
+
+impl PathRecord {
+    /// It is in that state, if it was not already.
+    pub fn enter(&mut self, at: Duration, state: &str, why: &str) {
+        let last = self.states.last();
+        if last.is_none_or(|(_, known, because)| known != state || because != why) {
+            self.states.push((at, state.to_owned(), why.to_owned()));
+        }
+    }
 }
 
 /// Something that was done to the world: a fault or its end.

@@ -1,7 +1,7 @@
 //! `failover`: one active path, the others wait.
 //!
-//! All I/O goes to the active path. Paths are ranked by access tier, then by the operator's weight
-//! (higher first), then by number; the first active path is the best of that order.
+//! All I/O goes to the active path. Paths are ranked by tier, then by the target's preference, then by the
+//! operator's weight (higher first), then by number; the first active path is the best of that order.
 //!
 //! - The active path is no longer usable: the best one takes over at once.
 //! - The array moved the active path to a worse tier while a better tier has a path: that one takes
@@ -18,7 +18,8 @@ use std::cmp::Reverse;
 use std::time::Instant;
 
 use crate::roster::Roster;
-use crate::{Access, Candidates, Failback, IoView, PathView, Pick, Policy};
+use crate::tier::Rank;
+use crate::{Candidates, IoView, PathView, Pick, Policy, Preference, Tiers};
 
 /// See the module.
 #[derive(Debug)]
@@ -30,15 +31,15 @@ pub struct Failover {
 #[derive(Clone, Copy, Debug)]
 struct Active {
     path: u16,
-    access: Access,
+    rank: Rank,
 }
 
 impl Failover {
     /// With this failback rule.
     #[must_use]
-    pub fn new(failback: Failback) -> Self {
+    pub fn new(preference: impl Into<Preference>) -> Self {
         Self {
-            roster: Roster::new(failback),
+            roster: Roster::new(preference.into()),
             active: None,
         }
     }
@@ -48,15 +49,26 @@ impl Failover {
         &self,
         now: Instant,
         current: &'a PathView,
-        access_was: Access,
+        rank_was: Rank,
         paths: &'a [PathView],
     ) -> &'a PathView {
-        let demoted = current.access > access_was;
+        let tier = |view| self.roster.tiers().of(view);
+        let demoted = tier(current) > rank_was;
         let better = paths.iter().filter(|view| {
-            let moved_by_array = demoted && view.access < current.access;
-            rank(view) < rank(current) && (moved_by_array || self.roster.proven(now, view.path))
+            let moved_by_array = demoted && tier(view) < tier(current);
+            self.place(view) < self.place(current)
+                && (moved_by_array || self.roster.proven(now, view.path))
         });
-        better.min_by_key(|view| rank(view)).unwrap_or(current)
+        better
+            .min_by_key(|view| self.place(view))
+            .unwrap_or(current)
+    }
+
+    /// Most preferred first.
+    fn place(&self, view: &PathView) -> (Rank, bool, Reverse<u8>, u16) {
+        let rank = self.roster.tiers().of(view);
+        let unwanted = self.roster.tiers() == Tiers::Alua && !view.preferred;
+        (rank, unwanted, Reverse(view.weight), view.path)
     }
 }
 
@@ -66,11 +78,11 @@ impl Policy for Failover {
         self.roster.observe(now, paths);
         let current = self.active.and_then(|active| {
             let view = paths.iter().find(|view| view.path == active.path)?;
-            Some((view, active.access))
+            Some((view, active.rank))
         });
         let chosen = match current {
-            Some((view, access_was)) => *self.successor(now, view, access_was, paths),
-            None => *candidates.best_view_by(rank),
+            Some((view, rank_was)) => *self.successor(now, view, rank_was, paths),
+            None => *candidates.best_view_by(|view| self.place(view)),
         };
         let hidden = self
             .active
@@ -78,7 +90,7 @@ impl Policy for Failover {
         if current.is_some() || !hidden {
             self.active = Some(Active {
                 path: chosen.path,
-                access: chosen.access,
+                rank: self.roster.tiers().of(&chosen),
             });
         }
         candidates.pick_path(chosen.path)
@@ -94,21 +106,24 @@ impl Policy for Failover {
         }
     }
 
+    fn tier(&self, path: &PathView) -> Rank {
+        self.roster.tiers().of(path)
+    }
+
+    fn forget(&mut self, path: u16) {
+        self.roster.forget(path);
+    }
+
     fn fail_back(&mut self) {
         self.roster.forgive();
     }
 }
 
-/// Most preferred first.
-fn rank(view: &PathView) -> (Access, Reverse<u8>, u16) {
-    (view.access, Reverse(view.weight), view.path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Direction;
     use crate::view::tests::{path, start};
+    use crate::{Access, Direction, Failback};
     use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::least::Least;
-use crate::tier::Tier;
-use crate::{Candidates, Failback, IoView, PathView, Pick, Policy};
+use crate::tier::{Rank, Tier};
+use crate::{Candidates, IoView, PathView, Pick, Policy, Preference};
 
 /// After so long without an answer a mean counts for nothing.
 pub const STALE: Duration = Duration::from_secs(2);
@@ -36,9 +36,9 @@ pub struct HistoricalServiceTime {
 impl HistoricalServiceTime {
     /// No path was seen yet.
     #[must_use]
-    pub fn new(failback: Failback) -> Self {
+    pub fn new(preference: impl Into<Preference>) -> Self {
         Self {
-            tier: Tier::new(failback),
+            tier: Tier::new(preference.into()),
             least: Least::default(),
             histories: BTreeMap::new(),
         }
@@ -96,8 +96,16 @@ impl Policy for HistoricalServiceTime {
             .retain(|path, _| paths.iter().any(|view| view.path == *path));
     }
 
+    fn tier(&self, path: &PathView) -> Rank {
+        self.tier.of(path)
+    }
+
     fn refreshes(&self) -> bool {
         true
+    }
+
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
     }
 
     fn fail_back(&mut self) {
@@ -109,6 +117,7 @@ impl Policy for HistoricalServiceTime {
 mod tests {
     use super::*;
     use crate::Direction;
+    use crate::Failback;
     use crate::view::tests::{path, start};
 
     const READ: IoView = IoView {

@@ -121,6 +121,62 @@ impl Default for Failback {
     }
 }
 
+/// Which paths compete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Tiers {
+    /// Those with the best access state ([`crate::tier`]).
+    #[default]
+    Alua,
+    /// Those with the smallest number of the operator's.
+    Explicit,
+    /// All.
+    Single,
+}
+
+impl Tiers {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Alua, Self::Explicit, Self::Single];
+
+    /// Its name in the configuration and in status.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Alua => "alua",
+            Self::Explicit => "explicit",
+            Self::Single => "single",
+        }
+    }
+}
+
+impl FromStr for Tiers {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|tiers| tiers.name() == text)
+            .ok_or_else(|| ParseError::UnknownTiers(text.to_owned()))
+    }
+}
+
+/// Which path is preferred, and when one that came back is again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Preference {
+    /// What makes a tier.
+    pub tiers: Tiers,
+    /// When to go back.
+    pub failback: Failback,
+}
+
+impl From<Failback> for Preference {
+    /// By access states.
+    fn from(failback: Failback) -> Self {
+        Self {
+            tiers: Tiers::Alua,
+            failback,
+        }
+    }
+}
+
 /// How many reads may be sent on a second path when they are late, of ten thousand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hedge(pub u16);
@@ -162,6 +218,8 @@ pub struct PolicySpec {
     pub selector: PolicyKind,
     /// What is shared out; only `round-robin` looks at it.
     pub balance: Balance,
+    /// What makes a tier.
+    pub tiers: Tiers,
     /// When to go back.
     pub failback: Failback,
     /// Late reads are sent twice.
@@ -171,12 +229,22 @@ pub struct PolicySpec {
 }
 
 impl PolicySpec {
+    /// What all selectors have in common.
+    #[must_use]
+    pub fn preference(&self) -> Preference {
+        Preference {
+            tiers: self.tiers,
+            failback: self.failback,
+        }
+    }
+
     /// The preset that carries a selector's name.
     #[must_use]
     pub fn preset(selector: PolicyKind) -> Self {
         Self {
             selector,
             balance: Balance::default(),
+            tiers: Tiers::default(),
             failback: Failback::default(),
             hedge: Hedge::default(),
             eject: true,
@@ -190,6 +258,11 @@ impl fmt::Display for PolicySpec {
         write!(f, "{}", self.selector)?;
         if self.selector == PolicyKind::RoundRobin {
             write!(f, " by {}", self.balance.name())?;
+        }
+        match self.tiers {
+            Tiers::Alua => {}
+            Tiers::Explicit => f.write_str(", tiers explicit")?,
+            Tiers::Single => f.write_str(", tiers single")?,
         }
         match self.failback {
             Failback::Immediate => f.write_str(", failback immediate")?,
@@ -220,6 +293,8 @@ pub enum ParseError {
     UnknownSelector(String),
     /// Nothing to balance by has this name.
     UnknownBalance(String),
+    /// Nothing that makes tiers has this name.
+    UnknownTiers(String),
 }
 
 impl fmt::Display for ParseError {
@@ -237,6 +312,10 @@ impl fmt::Display for ParseError {
                 }
                 Ok(())
             }
+            Self::UnknownTiers(text) => write!(
+                f,
+                "no tiers \"{text}\": there are \"alua\", \"explicit\" and \"single\""
+            ),
             Self::UnknownBalance(text) => {
                 write!(
                     f,
@@ -262,6 +341,9 @@ mod tests {
         for balance in Balance::ALL {
             assert_eq!(balance.name().parse(), Ok(balance));
         }
+        for tiers in Tiers::ALL {
+            assert_eq!(tiers.name().parse(), Ok(tiers));
+        }
     }
 
     #[test]
@@ -283,10 +365,16 @@ mod tests {
         );
         spec.selector = PolicyKind::Failover;
         spec.failback = Failback::Manual;
+        assert_eq!(spec.to_string(), "failover, failback manual, hedge 1%");
+        spec.tiers = Tiers::Explicit;
+        assert_eq!(
+            spec.to_string(),
+            "failover, tiers explicit, failback manual, hedge 1%"
+        );
         (spec.hedge, spec.eject) = (Hedge(25), false);
         assert_eq!(
             spec.to_string(),
-            "failover, failback manual, hedge 0.25%, no ejection"
+            "failover, tiers explicit, failback manual, hedge 0.25%, no ejection"
         );
         let shown = [0, 5, 50, 150, 1000].map(|share| Hedge(share).to_string());
         assert_eq!(shown, ["off", "0.05%", "0.5%", "1.5%", "10%"]);

@@ -26,8 +26,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::least::Least;
-use crate::tier::Tier;
-use crate::{Candidates, Direction, Failback, IoView, PathView, Pick, Policy};
+use crate::tier::{Rank, Tier};
+use crate::{Candidates, Direction, IoView, PathView, Pick, Policy, Preference};
 
 /// Time constant with which shorter latencies come to count.
 pub const DECAY: Duration = Duration::from_secs(1);
@@ -113,9 +113,9 @@ pub struct LatencyAware {
 impl LatencyAware {
     /// No path was seen yet.
     #[must_use]
-    pub fn new(failback: Failback) -> Self {
+    pub fn new(preference: impl Into<Preference>) -> Self {
         Self {
-            tier: Tier::new(failback),
+            tier: Tier::new(preference.into()),
             least: Least::default(),
             known: BTreeMap::new(),
         }
@@ -189,8 +189,16 @@ impl Policy for LatencyAware {
             .retain(|path, _| paths.iter().any(|view| view.path == *path));
     }
 
+    fn tier(&self, path: &PathView) -> Rank {
+        self.tier.of(path)
+    }
+
     fn refreshes(&self) -> bool {
         true
+    }
+
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
     }
 
     fn fail_back(&mut self) {

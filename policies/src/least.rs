@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Access, Candidates, PathView, Pick};
+use crate::tier::Competing;
+use crate::{Candidates, PathView, Pick};
 
 /// Remembers whose turn is longest ago.
 #[derive(Debug, Default)]
@@ -16,15 +17,15 @@ pub struct Least {
 }
 
 impl Least {
-    /// The cheapest candidate of `tier` with a free slot; without one, a full path of the tier.
+    /// The cheapest competing candidate with a free slot; without one, a full path that competes.
     #[must_use]
     pub fn choose(
         &self,
         candidates: Candidates<'_>,
-        tier: Access,
+        competing: Competing,
         mut cost: impl FnMut(&PathView) -> f64,
     ) -> Pick {
-        let competes = |view: &&PathView| view.access == tier && view.slots_free > 0;
+        let competes = |view: &&PathView| competing.has(view) && view.slots_free > 0;
         let mut best: Option<(f64, u64, u16)> = None;
         for view in candidates.views().iter().filter(competes) {
             let (cost, turn) = (cost(view), self.turns.get(&view.path).copied());
@@ -37,7 +38,7 @@ impl Least {
         }
         match best {
             Some((_, _, path)) => candidates.pick_path(path),
-            None => candidates.best_by(|view| (view.access != tier, view.path)),
+            None => candidates.best_by(|view| (!competing.has(view), view.path)),
         }
     }
 

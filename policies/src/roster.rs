@@ -2,24 +2,25 @@
 //!
 //! Shared by the selectors for one question: may a path that failed and came back be preferred
 //! again ([`Roster::proven`])? A path that never failed always may; one that came back must have
-//! been usable without a break for the time that the failback rule demands. A usable path whose
-//! access state becomes better is proven at once: there the array asks for it, nothing has failed.
+//! been usable without a break for the time that the failback rule demands. A path that is up and
+//! whose access state becomes better is proven at once: there the array asks for it, nothing has failed.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::{Access, Failback, PathView};
+use crate::tier::Rank;
+use crate::{Failback, PathView, Preference, Tiers};
 
 /// History of the usable paths.
 #[derive(Debug)]
 pub struct Roster {
-    failback: Failback,
+    preference: Preference,
     paths: BTreeMap<u16, Entry>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
-    Usable { access: Access, since: Since },
+    Up { rank: Rank, since: Since },
     Failed,
 }
 
@@ -32,45 +33,48 @@ enum Since {
 impl Roster {
     /// Nothing is known yet.
     #[must_use]
-    pub fn new(failback: Failback) -> Self {
+    pub fn new(preference: Preference) -> Self {
         Self {
-            failback,
+            preference,
             paths: BTreeMap::new(),
         }
     }
 
-    /// These paths are usable now, and no others.
-    pub fn update(&mut self, now: Instant, usable: &[PathView]) {
+    pub(crate) fn tiers(&self) -> Tiers {
+        self.preference.tiers
+    }
+
+    /// These paths are up now, and no others.
+    pub fn update(&mut self, now: Instant, up: &[PathView]) {
         for (path, entry) in &mut self.paths {
-            if !usable.iter().any(|view| view.path == *path) {
+            if !up.iter().any(|view| view.path == *path) {
                 *entry = Entry::Failed;
             }
         }
-        self.observe(now, usable);
+        self.observe(now, up);
     }
 
-    /// These paths are usable now; nothing is said about others.
-    pub fn observe(&mut self, now: Instant, usable: &[PathView]) {
-        for view in usable {
+    /// These paths are up now; nothing is said about others.
+    pub fn observe(&mut self, now: Instant, up: &[PathView]) {
+        for view in up {
+            let rank = self.preference.tiers.of(view);
             let since = match self.paths.get(&view.path) {
                 None => Since::Ever,
-                Some(Entry::Usable { access, .. }) if view.access < *access => Since::Ever,
-                Some(Entry::Usable { since, .. }) => *since,
+                Some(Entry::Up { rank: was, .. }) if rank < *was => Since::Ever,
+                Some(Entry::Up { since, .. }) => *since,
                 Some(Entry::Failed) => Since::Back(now),
             };
-            let access = view.access;
-            self.paths
-                .insert(view.path, Entry::Usable { access, since });
+            self.paths.insert(view.path, Entry::Up { rank, since });
         }
     }
 
     /// Whether the failback rule allows that `path` is preferred over one that works.
     #[must_use]
     pub fn proven(&self, now: Instant, path: u16) -> bool {
-        match (self.paths.get(&path), self.failback) {
+        match (self.paths.get(&path), self.preference.failback) {
             (None | Some(Entry::Failed), _) => false,
             (
-                Some(Entry::Usable {
+                Some(Entry::Up {
                     since: Since::Ever, ..
                 }),
                 _,
@@ -78,7 +82,7 @@ impl Roster {
             (Some(_), Failback::Immediate) => true,
             (Some(_), Failback::Manual) => false,
             (
-                Some(Entry::Usable {
+                Some(Entry::Up {
                     since: Since::Back(since),
                     ..
                 }),
@@ -90,20 +94,25 @@ impl Roster {
     /// Whether `path` is usable, free slot or not.
     #[must_use]
     pub fn usable(&self, path: u16) -> bool {
-        matches!(self.paths.get(&path), Some(Entry::Usable { .. }))
+        matches!(self.paths.get(&path), Some(Entry::Up { rank, .. }) if *rank < Rank::RESTING)
     }
 
-    /// Whether any usable path, free slot or not, is in tier `access`.
+    /// Whether any usable path, free slot or not, is in that tier.
     #[must_use]
-    pub fn tier_usable(&self, tier: Access) -> bool {
+    pub fn tier_usable(&self, tier: Rank) -> bool {
         let mut entries = self.paths.values();
-        entries.any(|entry| matches!(entry, Entry::Usable { access, .. } if *access == tier))
+        entries.any(|entry| matches!(entry, Entry::Up { rank, .. } if *rank == tier))
+    }
+
+    /// Forgets a path.
+    pub fn forget(&mut self, path: u16) {
+        self.paths.remove(&path);
     }
 
     /// Forgets every failure: all usable paths count as proven.
     pub fn forgive(&mut self) {
         for entry in self.paths.values_mut() {
-            if let Entry::Usable { since, .. } = entry {
+            if let Entry::Up { since, .. } = entry {
                 *since = Since::Ever;
             }
         }
@@ -113,6 +122,7 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Access;
     use crate::view::tests::{path, start};
     use std::time::Duration;
 
@@ -120,7 +130,7 @@ mod tests {
     fn a_path_that_never_failed_is_proven_under_every_rule() {
         let now = start();
         for rule in [Failback::Immediate, Failback::DEFAULT, Failback::Manual] {
-            let mut roster = Roster::new(rule);
+            let mut roster = Roster::new(rule.into());
             roster.update(now, &[path(3)]);
             assert!(roster.proven(now, 3));
             assert!(!roster.proven(now, 4), "an unknown path is not proven");
@@ -131,7 +141,7 @@ mod tests {
     fn a_path_that_came_back_is_proven_after_unbroken_time() {
         let t = Duration::from_secs;
         let base = start();
-        let mut roster = Roster::new(Failback::After(t(30)));
+        let mut roster = Roster::new(Failback::After(t(30)).into());
         roster.update(base, &[path(0), path(1)]);
         roster.update(base + t(1), &[path(1)]);
         roster.update(base + t(2), &[path(0), path(1)]);
@@ -149,7 +159,7 @@ mod tests {
     #[test]
     fn manual_failback_waits_for_the_operator() {
         let now = start();
-        let mut roster = Roster::new(Failback::Manual);
+        let mut roster = Roster::new(Failback::Manual.into());
         roster.update(now, &[path(0)]);
         roster.update(now, &[]);
         assert!(!roster.usable(0));
@@ -167,7 +177,7 @@ mod tests {
             access: Access::ActiveNonOptimized,
             ..path(0)
         };
-        let mut roster = Roster::new(Failback::Manual);
+        let mut roster = Roster::new(Failback::Manual.into());
         roster.update(now, &[standby]);
         roster.update(now, &[]);
         roster.update(now, &[standby]);

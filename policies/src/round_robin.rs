@@ -20,8 +20,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::tier::Tier;
-use crate::{Balance, Candidates, Direction, Failback, IoView, PathView, Pick, Policy};
+use crate::tier::{Rank, Tier};
+use crate::{Balance, Candidates, Direction, IoView, PathView, Pick, Policy, Preference};
 
 /// Bytes that a command counts for at least: below this its handling costs more than its data.
 pub const COMMAND_COST: u32 = 4096;
@@ -51,10 +51,10 @@ struct Credit {
 impl RoundRobin {
     /// Sharing out what `balance` says.
     #[must_use]
-    pub fn new(balance: Balance, failback: Failback) -> Self {
+    pub fn new(balance: Balance, preference: impl Into<Preference>) -> Self {
         Self {
             balance,
-            tier: Tier::new(failback),
+            tier: Tier::new(preference.into()),
             reads: Account::default(),
             writes: Account::default(),
         }
@@ -76,11 +76,11 @@ impl Policy for RoundRobin {
             Direction::Read => &mut self.reads,
             Direction::Write => &mut self.writes,
         };
-        let competes = |view: &&PathView| view.access == tier && view.slots_free > 0;
+        let competes = |view: &&PathView| tier.has(view) && view.slots_free > 0;
         match account.serve(cost, candidates.views().iter().filter(competes)) {
             Some(path) => candidates.pick_path(path),
             // All full: wait for any of the tier.
-            None => candidates.best_by(|view| (view.access != tier, view.path)),
+            None => candidates.best_by(|view| (!tier.has(view), view.path)),
         }
     }
 
@@ -88,6 +88,14 @@ impl Policy for RoundRobin {
         self.tier.update(now, paths);
         self.reads.restart_unless_same(paths);
         self.writes.restart_unless_same(paths);
+    }
+
+    fn tier(&self, path: &PathView) -> Rank {
+        self.tier.of(path)
+    }
+
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
     }
 
     fn fail_back(&mut self) {
@@ -139,8 +147,8 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Access;
     use crate::view::tests::{path, start};
+    use crate::{Access, Failback};
     use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use crate::least::Least;
 use crate::round_robin::COMMAND_COST;
-use crate::tier::Tier;
-use crate::{Candidates, Failback, IoView, PathView, Pick, Policy};
+use crate::tier::{Rank, Tier};
+use crate::{Candidates, IoView, PathView, Pick, Policy, Preference};
 
 /// See the module.
 #[derive(Debug)]
@@ -23,9 +23,9 @@ pub struct ServiceTime {
 impl ServiceTime {
     /// No path was seen yet.
     #[must_use]
-    pub fn new(failback: Failback) -> Self {
+    pub fn new(preference: impl Into<Preference>) -> Self {
         Self {
-            tier: Tier::new(failback),
+            tier: Tier::new(preference.into()),
             least: Least::default(),
         }
     }
@@ -54,6 +54,14 @@ impl Policy for ServiceTime {
     fn on_roster(&mut self, now: Instant, paths: &[PathView]) {
         self.tier.update(now, paths);
         self.least.update(paths);
+    }
+
+    fn tier(&self, path: &PathView) -> Rank {
+        self.tier.of(path)
+    }
+
+    fn forget(&mut self, path: u16) {
+        self.tier.forget(path);
     }
 
     fn fail_back(&mut self) {

@@ -1,12 +1,17 @@
 //! What a policy sees.
 
-/// ALUA access state of a path, best first (SPC-4 5.15.2.4).
+/// ALUA access state of a path, best first (SPC-5 5.18.2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
     /// Active/optimized, or a target without ALUA.
     ActiveOptimized,
     /// Active/non-optimized.
     ActiveNonOptimized,
+    /// Logical block dependent, or a state that the standard reserves.
+    BlockDependent,
+    /// Up, but carrying nothing now: standby, unavailable, offline, transitioning. Such a path is in
+    /// [`crate::Policy::on_roster`] only, so that its return is not taken for one from a failure.
+    Resting,
 }
 
 /// Which way the data goes.
@@ -36,6 +41,10 @@ pub struct PathView {
     pub path: u16,
     /// Access state.
     pub access: Access,
+    /// The target prefers its port group.
+    pub preferred: bool,
+    /// Operator's tier, smallest first, default 0.
+    pub tier: u8,
     /// Operator's weight, 1–255, default 1.
     pub weight: u8,
     /// Commands in flight on it.
@@ -141,6 +150,8 @@ pub(crate) mod tests {
         PathView {
             path: number,
             access: Access::ActiveOptimized,
+            preferred: false,
+            tier: 0,
             weight: 1,
             in_flight: 0,
             in_flight_bytes: 0,

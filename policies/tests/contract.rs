@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use policies::{
     Access, Balance, Candidates, Direction, Failback, IoView, PathView, Policy, PolicyKind,
-    PolicySpec, build,
+    PolicySpec, Tiers, build,
 };
 
 const STEPS: u32 = 2000;
@@ -55,12 +55,15 @@ fn specs() -> Vec<PolicySpec> {
                 Failback::DEFAULT,
                 Failback::Manual,
             ];
-            specs.extend(rules.map(|failback| PolicySpec {
-                selector,
-                balance,
-                failback,
-                ..PolicySpec::preset(selector)
-            }));
+            for tiers in Tiers::ALL {
+                specs.extend(rules.map(|failback| PolicySpec {
+                    selector,
+                    balance,
+                    tiers,
+                    failback,
+                    ..PolicySpec::preset(selector)
+                }));
+            }
         }
     }
     specs
@@ -74,6 +77,8 @@ fn view(path: u16, draw: &mut Draw) -> PathView {
         } else {
             Access::ActiveOptimized
         },
+        preferred: draw.chance(2),
+        tier: draw.byte() % 3,
         weight: draw.byte(),
         in_flight: draw.below(64),
         in_flight_bytes: u64::from(draw.below(1 << 24)),
@@ -117,11 +122,23 @@ fn run(policy: &mut dyn Policy, origin: Instant, seed: u64) -> Vec<u16> {
             usable = roster(&mut draw);
             // Even a volume that forgets to tell must not break a policy.
             if !draw.chance(10) {
-                policy.on_roster(now, &usable);
+                let mut up = usable.clone();
+                let resting = PathView {
+                    access: Access::Resting,
+                    ..view(100, &mut draw)
+                };
+                if draw.chance(2) {
+                    up.push(resting);
+                    up.sort_by_key(|view| view.path);
+                }
+                policy.on_roster(now, &up);
             }
         }
         if draw.chance(200) {
             policy.fail_back();
+        }
+        if draw.chance(200) {
+            policy.forget(u16::from(draw.byte() % 8));
         }
         for view in &mut usable {
             view.slots_free = draw.below(3);
@@ -145,13 +162,45 @@ fn run(policy: &mut dyn Policy, origin: Instant, seed: u64) -> Vec<u16> {
 fn no_sequence_of_calls_makes_a_policy_panic_or_pick_an_unusable_path() {
     let origin = start();
     for spec in specs() {
-        for seed in 0..8 {
+        for seed in 0..3 {
             let picks = run(&mut *build(spec, seed), origin, seed);
             assert!(
                 picks.len() > 1500,
                 "{spec}: too little was asked to prove anything"
             );
         }
+    }
+}
+
+#[test]
+fn a_path_that_has_the_number_of_a_forgotten_one_has_never_failed() {
+    let now = start();
+    let mut draw = Draw(4);
+    let both = [(0, 1), (1, 9)].map(|(path, weight)| PathView {
+        access: Access::ActiveOptimized,
+        preferred: false,
+        weight,
+        slots_free: 1,
+        ..view(path, &mut draw)
+    });
+    let spec = PolicySpec {
+        failback: Failback::Manual,
+        ..PolicySpec::preset(PolicyKind::Failover)
+    };
+    for forgotten in [false, true] {
+        let mut policy = build(spec, 1);
+        let mut pick = |policy: &mut Box<dyn Policy>, paths: &[PathView]| {
+            let candidates = Candidates::new(paths).unwrap();
+            policy.choose(now, &io(&mut draw), candidates).path()
+        };
+        policy.on_roster(now, &both);
+        policy.on_roster(now, &both[..1]);
+        if forgotten {
+            policy.forget(1);
+        }
+        assert_eq!(pick(&mut policy, &both[..1]), 0);
+        policy.on_roster(now, &both);
+        assert_eq!(pick(&mut policy, &both), u16::from(forgotten));
     }
 }
 
@@ -198,9 +247,15 @@ fn a_pick_of_a_full_path_changes_nothing() {
 fn no_worse_tier_is_used_while_a_better_one_never_failed() {
     let now = start();
     for spec in specs() {
+        if spec.tiers == Tiers::Single {
+            continue;
+        }
         let mut draw = Draw(9);
         let mut policy = build(spec, 1);
-        let mut views = [0, 1, 2, 3].map(|path| view(path, &mut draw));
+        let mut views = [0, 1, 2, 3].map(|path| PathView {
+            tier: u8::from(path < 2),
+            ..view(path, &mut draw)
+        });
         views[0].access = Access::ActiveNonOptimized;
         views[1].access = Access::ActiveNonOptimized;
         views[2].access = Access::ActiveOptimized;
@@ -252,6 +307,7 @@ fn turns_are_fair_at_every_moment() {
             PathView {
                 path: number,
                 access: Access::ActiveOptimized,
+                tier: 0,
                 weight,
                 slots_free: 8,
                 ..view(number, &mut draw)

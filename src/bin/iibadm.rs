@@ -5,7 +5,7 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | done; for `status`: every volume is served over all its paths |
-//! | 1 | not done: mistakes in the configuration, no answer from daemon or portal; `discover`: a target did not show its LUNs; `bench`: it ended early |
+//! | 1 | not done: mistakes in the configuration, no answer from daemon or portal; `reload`: nothing was changed, or not all; `discover`: a target did not show its LUNs; `bench`: it ended early |
 //! | 2 | the command line is wrong |
 //! | 3 | `status`: every volume is served or about to be, some not over all their paths |
 //! | 4 | `status`: a volume has no usable path |
@@ -51,6 +51,10 @@ enum Command {
     Status(StatusArguments),
     /// Tell what happened to the paths of a volume, and why.
     Why(WhyArguments),
+    /// Use the preferred paths of a volume again now, whatever its `failback` says.
+    Failback(FailbackArguments),
+    /// Have the running daemon read its configuration file again, and take over what has changed.
+    Reload(ReloadArguments),
     /// Ask a portal for its targets and their LUNs.
     Discover(DiscoverArguments),
     /// Measure a volume through its export, or each path alone.
@@ -65,12 +69,34 @@ enum ConfigCommand {
         #[arg(value_name = "FILE", default_value = defaults::CONFIG_FILE)]
         file: PathBuf,
     },
+    /// Show what holds, and where each value comes from: a configuration file with comments.
+    Show {
+        /// The configuration file.
+        #[arg(value_name = "FILE", default_value = defaults::CONFIG_FILE)]
+        file: PathBuf,
+        /// With the built-in values of everything that is not written.
+        #[arg(long)]
+        effective: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
 struct StatusArguments {
     /// Only this volume.
     volume: Option<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The daemon's control socket.
+    #[arg(long, value_name = "PATH", default_value = defaults::CONTROL_SOCKET)]
+    socket: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReloadArguments {
+    /// Change nothing; show what would be changed.
+    #[arg(long)]
+    dry_run: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -88,6 +114,15 @@ struct WhyArguments {
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
+    /// The daemon's control socket.
+    #[arg(long, value_name = "PATH", default_value = defaults::CONTROL_SOCKET)]
+    socket: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct FailbackArguments {
+    /// The volume.
+    volume: String,
     /// The daemon's control socket.
     #[arg(long, value_name = "PATH", default_value = defaults::CONTROL_SOCKET)]
     socket: PathBuf,
@@ -127,8 +162,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Config(ConfigCommand::Check { file }) => check(&file),
+        Command::Config(ConfigCommand::Show { file, effective }) => show(&file, effective),
         Command::Status(arguments) => status(&arguments),
         Command::Why(arguments) => why(&arguments),
+        Command::Failback(arguments) => failback(&arguments),
+        Command::Reload(arguments) => reload(&arguments),
         Command::Discover(arguments) => discover(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
@@ -159,6 +197,12 @@ fn print(text: &str) -> Result<()> {
 fn check(file: &Path) -> Result<ExitCode> {
     let config = config_file::load(file)?;
     print(&summary(file, &config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(file: &Path, all: bool) -> Result<ExitCode> {
+    let effective = config_file::explain(file)?;
+    print(&effective.text(file, all))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -206,6 +250,25 @@ fn why(arguments: &WhyArguments) -> Result<ExitCode> {
         report.text()
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn failback(arguments: &FailbackArguments) -> Result<ExitCode> {
+    control_client::fail_back(&arguments.socket, &arguments.volume)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn reload(arguments: &ReloadArguments) -> Result<ExitCode> {
+    let report = control_client::reload(&arguments.socket, arguments.dry_run)?;
+    print(&if arguments.json {
+        render::json(&report)
+    } else {
+        report.text()
+    })?;
+    Ok(if report.problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn health(report: &StatusReport) -> ExitCode {

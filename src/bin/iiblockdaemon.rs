@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use iiblockdaemon::config::Config;
+use iiblockdaemon::config::show::Effective;
 use iiblockdaemon::shell::config_file;
 use iiblockdaemon::shell::daemon::Daemon;
 use tokio::signal::unix::{SignalKind, signal};
@@ -49,8 +49,8 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let config = match config_file::load(&arguments.config) {
-        Ok(config) => config,
+    let effective = match config_file::explain(&arguments.config) {
+        Ok(effective) => effective,
         Err(errors) => {
             say(&errors.to_string());
             return ExitCode::from(2);
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     if arguments.check {
         return ExitCode::SUCCESS;
     }
-    match run(&config) {
+    match run(effective, arguments.config) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(3),
         Err(error) => {
@@ -74,8 +74,9 @@ fn say(text: &str) {
     eprintln!("{text}");
 }
 
-/// Runs until SIGTERM or SIGINT; whether everything stopped cleanly.
-fn run(config: &Config) -> anyhow::Result<bool> {
+/// Runs until SIGTERM or SIGINT, and takes a changed configuration over at SIGHUP; whether everything
+/// stopped cleanly.
+fn run(effective: Effective, file: PathBuf) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -85,11 +86,15 @@ fn run(config: &Config) -> anyhow::Result<bool> {
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
         );
-        let daemon = Daemon::start(config)?;
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        let mut hangup = signal(SignalKind::hangup())?;
+        let daemon = Daemon::start(effective, Some(file))?;
+        loop {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => daemon.reload_in_background(),
+            }
         }
         tracing::info!("stopping: answering, flushing and logging out");
         Ok(daemon.stop().await)

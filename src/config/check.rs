@@ -17,14 +17,15 @@ use super::error::{ConfigErrors, Place, Problem};
 use super::file::{self, File};
 use super::reader::{Field, Report, Section};
 use super::secret::{Directory, Files};
+use super::show::{self, Effective};
 use super::{Auth, Config, Control, Daemon, SecretText, TargetAuth, defaults, names};
 use crate::limits::VOLUMES_MAX;
 
-pub(super) fn check(
+pub(super) fn explain(
     text: &str,
     file: &FilePath,
     files: &dyn Files,
-) -> Result<Config, ConfigErrors> {
+) -> Result<Effective, ConfigErrors> {
     let mut report = Report::new(text);
     let (table, syntax) = DeTable::parse_recoverable(text);
     for error in &syntax {
@@ -45,13 +46,13 @@ pub(super) fn check(
             directory: Directory { path, files },
             report: &mut report,
         }
-        .config(&mirror)
+        .effective(&mirror)
     } else {
         None
     };
     report.forget_what_typos_explain();
     match config {
-        Some(config) if report.errors.is_empty() => Ok(config),
+        Some(effective) if report.errors.is_empty() => Ok(effective),
         _ => Err(ConfigErrors::new(file, report.errors)),
     }
 }
@@ -65,7 +66,7 @@ struct Checker<'a, 'r, 't> {
 }
 
 impl Checker<'_, '_, '_> {
-    fn config(&mut self, mirror: &File) -> Option<Config> {
+    fn effective(&mut self, mirror: &File) -> Option<Effective> {
         let daemon = mirror
             .daemon
             .as_ref()
@@ -90,11 +91,24 @@ impl Checker<'_, '_, '_> {
                 .map(|daemon| daemon.control.socket.as_path());
             cross::check(mirrored, &volumes, control, self.report);
         }
-        let volumes: Option<Vec<_>> = volumes.into_iter().map(|built| built.volume).collect();
-        Some(Config {
-            daemon: daemon?,
-            volumes: volumes?,
-        })
+        let (daemon, mirrored) = (daemon?, mirror.daemon.as_ref()?);
+        let mut sections = vec![show::daemon(&daemon, mirrored)];
+        let auths = auths
+            .values()
+            .flatten()
+            .zip(mirror.auths.values().flatten());
+        sections.extend(auths.map(|(auth, mirrored)| show::auth(auth, mirrored)));
+        let mut complete = Vec::new();
+        for (built, mirrored) in volumes.into_iter().zip(mirror.volumes.iter().flatten()) {
+            let volume = built.volume?;
+            sections.push(show::volume(&volume, mirrored, &built.tuning));
+            complete.push(volume);
+        }
+        let config = Config {
+            daemon,
+            volumes: complete,
+        };
+        Some(Effective { config, sections })
     }
 
     fn count_volumes(&mut self, found: usize) {

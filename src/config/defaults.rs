@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use policies::{Balance, Failback, Hedge, PolicyKind, PolicySpec};
+use policies::{Balance, Failback, Hedge, PolicyKind, PolicySpec, Tiers};
 
-use super::{ChapAlgorithm, Detect, DigestChoice, Iscsi, NoPath};
+use super::{Alua, ChapAlgorithm, Detect, DigestChoice, Iscsi, NoPath, Resize};
 
 /// The configuration itself, if the command line does not name another.
 pub const CONFIG_FILE: &str = "/etc/iiblockdaemon/multipath.toml";
@@ -19,6 +19,12 @@ pub const CONTROL_SOCKET: &str = "/run/iiblockdaemon/control.sock";
 
 /// `path.weight`
 pub const WEIGHT: u8 = 1;
+
+/// `path.tier`
+pub const TIER: u8 = 0;
+
+/// `alua`: what the target says is followed; to change it is a decision that concerns every host.
+pub const ALUA: Alua = Alua::Follow;
 
 /// `shared`: one writer is the usual case; true costs the fence's time for each indeterminate write.
 pub const SHARED: bool = false;
@@ -38,10 +44,12 @@ pub const ALGORITHMS: [ChapAlgorithm; 4] = [
 /// `auth.allow_none`: a target that suddenly asks for no proof is not the one that was configured.
 pub const ALLOW_NONE: bool = false;
 
-/// `policy`: one active path. `round-robin` is no default: one slow path of several holds all up.
+/// `policy`: the path that is expected to answer soonest. `round-robin` is no default: one slow path of
+/// several holds all up.
 pub const POLICY: PolicySpec = PolicySpec {
-    selector: PolicyKind::Failover,
+    selector: PolicyKind::LatencyAware,
     balance: Balance::Ios,
+    tiers: Tiers::Alua,
     failback: Failback::DEFAULT,
     hedge: Hedge::DEFAULT,
     eject: true,
@@ -68,6 +76,12 @@ pub const DETECT: Detect = Detect {
     target: Duration::from_secs(5),
     command: Duration::from_secs(30),
 };
+
+/// `resize`: who enlarges a LUN wants to use it.
+pub const RESIZE: Resize = Resize::Grow;
+
+/// `sessions`: one connection carries what one NIC can, but for long lines and 25 Gbit/s and more.
+pub const SESSIONS: u16 = 1;
 
 /// `stop_timeout`: a command's 30 s, and a flush after it; below systemd's 90 s before SIGKILL.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(60);

@@ -14,7 +14,7 @@ use super::reader::{Field, Given, Item, Report, Section};
 use super::{ChapAlgorithm, Listen, Portal, names, values};
 use crate::ids::Lun;
 
-pub(super) use tuning::{Fences, Tuning};
+pub(super) use tuning::{Detect, Fences, Iscsi, Tuning};
 
 /// Names of the CHAP algorithms.
 const ALGORITHMS: [(&str, ChapAlgorithm); 4] = [
@@ -298,6 +298,7 @@ pub(super) struct Path {
     pub(super) nic: Field<String>,
     pub(super) source: Field<IpAddr>,
     pub(super) weight: Field<u8>,
+    pub(super) tier: Field<u8>,
     pub(super) target: Field<String>,
     pub(super) lun: Field<Lun>,
 }
@@ -313,6 +314,7 @@ impl Path {
                     .map_err(|_| Problem::BadSource(text.to_owned()))
             }),
             weight: section.integer("weight", report, values::number_in(1, u8::MAX)),
+            tier: section.integer("tier", report, values::number_in(0, u8::MAX)),
             target: section.parsed("target", report, names::iscsi_name),
             lun: section.integer("lun", report, lun),
         };

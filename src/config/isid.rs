@@ -13,21 +13,34 @@ use sha2::{Digest, Sha256};
 
 use super::Path;
 
-/// The ISID of a path (its own `isid` is not looked at). The weight is no part of it: changing it
+/// The ISID of a path (its own `isid` is not looked at). Weight and tier are no part of it: changing it
 /// changes no session.
 #[must_use]
 pub fn isid(initiator_name: &str, volume: &str, path: &Path) -> [u8; 6] {
     let source = path.source.map(|address| address.to_string());
-    derive(&[
-        b"iiblockdaemon isid 1",
-        initiator_name.to_lowercase().as_bytes(),
+    let session = path.session.to_string();
+    let mut parts: Vec<&[u8]> = Vec::new();
+    let (portal, target, lun) = (
+        path.portal.to_string(),
+        path.target.to_lowercase(),
+        path.lun.to_wire(),
+    );
+    let initiator_name = initiator_name.to_lowercase();
+    parts.extend([
+        &b"iiblockdaemon isid 1"[..],
+        initiator_name.as_bytes(),
         volume.as_bytes(),
-        path.portal.to_string().as_bytes(),
+        portal.as_bytes(),
         path.nic.as_deref().unwrap_or_default().as_bytes(),
         source.as_deref().unwrap_or_default().as_bytes(),
-        path.target.to_lowercase().as_bytes(),
-        &path.lun.to_wire(),
-    ])
+        target.as_bytes(),
+        &lun,
+    ]);
+    // The first one's is that of the releases which had one session per route.
+    if path.session > 1 {
+        parts.push(session.as_bytes());
+    }
+    derive(&parts)
 }
 
 fn derive(parts: &[&[u8]]) -> [u8; 6] {
@@ -52,8 +65,10 @@ mod tests {
             nic: Some("eth1".to_owned()),
             source: None,
             weight: 1,
+            tier: 0,
             target: "iqn.2003-01.com.example:array1".to_owned(),
             lun: Lun::from_number(1).unwrap(),
+            session: 1,
             isid: [0; 6],
         }
     }
@@ -69,70 +84,30 @@ mod tests {
     fn whatever_defines_a_path_changes_its_isid() {
         let name = "iqn.2026-11.com.example:db1";
         let base = isid(name, "db", &path());
+        let other = |change: fn(&mut Path)| {
+            let mut path = path();
+            change(&mut path);
+            isid(name, "db", &path)
+        };
         let variants = [
             isid("iqn.2026-11.com.example:db2", "db", &path()),
             isid(name, "db2", &path()),
-            isid(
-                name,
-                "db",
-                &Path {
-                    portal: portal("10.0.1.11").unwrap(),
-                    ..path()
-                },
-            ),
-            isid(
-                name,
-                "db",
-                &Path {
-                    portal: portal("10.0.1.10:3261").unwrap(),
-                    ..path()
-                },
-            ),
-            isid(
-                name,
-                "db",
-                &Path {
-                    nic: None,
-                    ..path()
-                },
-            ),
-            isid(
-                name,
-                "db",
-                &Path {
-                    source: Some([10, 0, 1, 2].into()),
-                    ..path()
-                },
-            ),
-            isid(
-                name,
-                "db",
-                &Path {
-                    target: "iqn.2003-01.com.example:b".to_owned(),
-                    ..path()
-                },
-            ),
-            isid(
-                name,
-                "db",
-                &Path {
-                    lun: Lun::from_number(2).unwrap(),
-                    ..path()
-                },
-            ),
+            other(|path| path.portal = portal("10.0.1.11").unwrap()),
+            other(|path| path.portal = portal("10.0.1.10:3261").unwrap()),
+            other(|path| path.session = 2),
+            other(|path| path.nic = None),
+            other(|path| path.source = Some([10, 0, 1, 2].into())),
+            other(|path| path.target = "iqn.2003-01.com.example:b".to_owned()),
+            other(|path| path.lun = Lun::from_number(2).unwrap()),
         ];
         for (index, variant) in variants.iter().enumerate() {
             assert_ne!(*variant, base, "{index}");
             assert_eq!(variant[0] >> 6, 0b10, "type");
         }
-        let weighted = Path {
-            weight: 9,
-            ..path()
-        };
         assert_eq!(
-            isid(name, "db", &weighted),
+            other(|path| (path.weight, path.tier) = (9, 9)),
             base,
-            "the weight defines no session"
+            "neither weight nor tier defines a session"
         );
     }
 }

@@ -6,6 +6,8 @@
 //! [`ConfigErrors`] has all of them, each with file, line, key and what to do.
 //!
 //! - Precedence: a volume's own keys, over its profile's, over `[defaults]`, over [`defaults`].
+//! - What changes while the daemon runs, and when it takes effect: [`diff`].
+//! - Where each value comes from is kept for those who ask: [`show`].
 //! - Unknown keys are mistakes; the near known one is suggested.
 //! - Durations and sizes are strings with a unit: `"700ms"`, `"256KiB"`.
 //! - The check touches nothing outside: the files that the configuration names come from [`Files`].
@@ -13,12 +15,14 @@
 
 mod check;
 pub mod defaults;
+pub mod diff;
 mod error;
 mod file;
 mod isid;
 mod names;
 mod reader;
 mod secret;
+pub mod show;
 mod values;
 
 #[cfg(test)]
@@ -56,7 +60,7 @@ impl Config {
     /// # Errors
     /// Every mistake in it.
     pub fn parse(text: &str, file: &FilePath, files: &dyn Files) -> Result<Self, ConfigErrors> {
-        check::check(text, file, files)
+        check::explain(text, file, files).map(|effective| effective.config)
     }
 
     /// The volume with this name.
@@ -105,6 +109,8 @@ pub struct Volume {
     pub shared: bool,
     /// Which path carries what.
     pub policy: PolicySpec,
+    /// What is made of the target's access states.
+    pub alua: Alua,
     /// What happens to I/O while no path is usable.
     pub no_path: NoPath,
     /// What may end the uncertainty about a lost session's writes.
@@ -113,6 +119,8 @@ pub struct Volume {
     pub detect: Detect,
     /// What is offered in the iSCSI login, and the depth of the queue.
     pub iscsi: Iscsi,
+    /// What becomes of a LUN that has grown.
+    pub resize: Resize,
     /// How long a stop may take: drain, flush, log out.
     pub stop_timeout: Duration,
 }
@@ -128,26 +136,34 @@ pub struct Path {
     pub source: Option<IpAddr>,
     /// Its share or rank, 1–255.
     pub weight: u8,
+    /// Its tier where the policy has explicit ones, the smallest first.
+    pub tier: u8,
     /// The target's iSCSI name; valid by RFC 7143 4.2.7.
     pub target: String,
     /// The logical unit.
     pub lun: Lun,
+    /// Which of the sessions of this route it is, from 1 (`sessions`).
+    pub session: u16,
     /// Our half of the session's name, in wire order: the same after every restart, different from every
     /// other path's ([`isid`]).
     pub isid: [u8; 6],
 }
 
 impl fmt::Display for Path {
-    /// As status and log name it: `10.0.1.10:3260 via eth1`.
+    /// As status and log name it: `10.0.1.10:3260 via eth1`, and its second session
+    /// `10.0.1.10:3260 via eth1 #2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.portal)?;
         if let Some(nic) = &self.nic {
             write!(f, " via {nic}")?;
         }
-        match &self.source {
-            Some(source) => write!(f, " from {source}"),
-            None => Ok(()),
+        if let Some(source) = &self.source {
+            write!(f, " from {source}")?;
         }
+        if self.session > 1 {
+            write!(f, " #{}", self.session)?;
+        }
+        Ok(())
     }
 }
 
@@ -235,6 +251,15 @@ pub enum NoPath {
     QueueForever,
 }
 
+/// What becomes of a LUN that has grown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// It is served with its new size.
+    Grow,
+    /// It is served with its old size until the next start.
+    Never,
+}
+
 /// What ends the uncertainty about the writes of a lost session; the strongest that works is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fence {
@@ -242,6 +267,18 @@ pub struct Fence {
     pub reinstate: bool,
     /// After this time nothing of the lost session is taken to be under way any more: an assumption.
     pub quiesce: Option<Duration>,
+}
+
+/// What is made of a target's access states (ALUA).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alua {
+    /// `follow`: they are read and followed.
+    Follow,
+    /// `explicit`: the same; and where no active/optimized path is usable, the target is asked to make one
+    /// so.
+    Explicit,
+    /// `ignore`: they are not read.
+    Ignore,
 }
 
 /// How long which silence is bearable.

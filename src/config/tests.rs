@@ -4,10 +4,10 @@ use std::path::Path as FilePath;
 use std::time::Duration;
 
 use super::*;
-use policies::{Failback, PolicyKind};
+use policies::{Failback, PolicyKind, Tiers};
 
 /// The usual case of the documentation.
-const USUAL: &str = r#"
+pub(super) const USUAL: &str = r#"
 [daemon]
 initiator_name = "iqn.2026-11.com.example:db1"
 
@@ -23,7 +23,7 @@ paths  = [
 "#;
 
 /// Every key of the first version, none with its default.
-const EVERY_KEY: &str = r#"
+pub(super) const EVERY_KEY: &str = r#"
 [daemon]
 initiator_name = "iqn.2026-11.com.example:db1"
 state_dir = "/srv/state"
@@ -38,6 +38,9 @@ no_path = { queue = "forever" }
 fence = ["reinstate", "quiesce"]
 quiesce = "50s"
 stop_timeout = "20s"
+alua = "explicit"
+resize = "never"
+sessions = 2
 detect = { network = "800ms", target = "6s", command = "40s" }
 iscsi.header_digest = "crc32c"
 iscsi.data_digest = "prefer-crc32c"
@@ -52,10 +55,47 @@ export = { nbd = ["unix:/run/a.sock", "tcp:[::1]:10809"], read_only = true }
 target = "iqn.2003-01.com.example:array2"
 lun = 0x4001000000000000
 paths = [
-  { portal = "[fe80::5%eth3]:3261", nic = "eth3", weight = 3 },
+  { portal = "[fe80::5%eth3]:3261", nic = "eth3", weight = 3, tier = 2 },
   { portal = "10.0.2.11", source = "10.0.2.1", target = "iqn.2003-01.com.example:array2b", lun = 7 },
 ]
 "#;
+
+/// Every level has its say.
+pub(super) const LAYERED: &str = r#"
+[daemon]
+initiator_name = "iqn.2026-11.com.example:db1"
+
+[defaults]
+quiesce = "50s"
+detect = { network = "800ms", command = "40s" }
+
+[profile.slow]
+detect.network = "900ms"
+stop_timeout = "30s"
+policy = "round-robin"
+
+[profile.unused]
+shared = true
+[[volume]]
+name = "db"
+target = "iqn.2003-01.com.example:array1"
+lun = 1
+profile = "slow"
+export = { nbd = ["unix:/run/db.sock"] }
+stop_timeout = "20s"
+detect.target = "6s"
+paths = [{ portal = "10.0.1.10", weight = 1 }]
+"#;
+
+/// No file that a configuration could name.
+pub(super) fn no_secrets() -> impl Files {
+    Disk::default()
+}
+
+/// One secret.
+pub(super) fn secret(name: &str, content: &str) -> impl Files {
+    Disk::default().with(name, 0o600, 1000, content.as_bytes())
+}
 
 /// Files in memory; we are user 1000.
 #[derive(Default)]
@@ -198,15 +238,18 @@ fn every_key_of_the_first_version_is_understood() {
             queue_depth: 64,
         }
     );
+    assert_eq!(volume.alua, Alua::Explicit);
     let listens: Vec<String> = volume.export.nbd.iter().map(ToString::to_string).collect();
     assert_eq!(listens, ["unix:/run/a.sock", "tcp:[::1]:10809"]);
-    let [first, second] = volume.paths.as_slice() else {
+    assert_eq!(volume.resize, Resize::Never);
+    let [first, _, second, last] = volume.paths.as_slice() else {
         panic!("{:?}", volume.paths);
     };
+    assert_eq!(last.to_string(), format!("{second} #2"));
     assert_eq!(first.to_string(), "[fe80::5%eth3]:3261 via eth3");
     assert_eq!(
-        (first.weight, first.lun.to_wire()),
-        (3, [0x40, 1, 0, 0, 0, 0, 0, 0])
+        (first.weight, first.tier, first.lun.to_wire()),
+        (3, 2, [0x40, 1, 0, 0, 0, 0, 0, 0])
     );
     assert_eq!(second.to_string(), "10.0.2.11:3260 from 10.0.2.1");
     assert_eq!(second.target, "iqn.2003-01.com.example:array2b");
@@ -384,8 +427,12 @@ fn policies_are_presets_or_parts() {
     let parts = only("policy = { failback = \"manual\" }").policy;
     assert_eq!(
         (parts.selector, parts.failback),
-        (PolicyKind::Failover, Failback::Manual)
+        (PolicyKind::LatencyAware, Failback::Manual)
     );
+    for tiers in Tiers::ALL {
+        let written = format!("policy = {{ tiers = \"{}\" }}", tiers.name());
+        assert_eq!(only(&written).policy.tiers, tiers);
+    }
     for kind in PolicyKind::ALL {
         let written = format!("policy = \"{kind}\"");
         assert_eq!(only(&written).policy.selector, kind);
@@ -511,15 +558,48 @@ fn values_out_of_range_name_the_range() {
 
 #[test]
 fn keys_of_later_versions_are_unknown_for_now() {
-    for key in [
-        "resize = \"grow\"",
-        "sessions = 1",
-        "portals = [\"10.0.1.1\"]",
-        "nics = [\"eth1\"]",
-    ] {
+    for key in ["portals = [\"10.0.1.1\"]", "nics = [\"eth1\"]"] {
         assert!(mistake(key).contains("unknown key"), "{key}");
     }
 }
+
+#[test]
+fn each_session_of_a_path_is_a_path_with_a_name_and_an_isid_of_its_own() {
+    let config = parse(&format!("{USUAL}sessions = 3\n")).unwrap();
+    let names: Vec<String> = config.volumes[0]
+        .paths
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "10.0.1.10:3260 via eth1",
+            "10.0.1.10:3260 via eth1 #2",
+            "10.0.1.10:3260 via eth1 #3",
+            "10.0.2.10:3260 via eth2",
+            "10.0.2.10:3260 via eth2 #2",
+            "10.0.2.10:3260 via eth2 #3",
+        ]
+    );
+    let one = parse(USUAL).unwrap();
+    assert_eq!(
+        config.volumes[0].paths[3], one.volumes[0].paths[1],
+        "the first one is the same whatever there is besides"
+    );
+    let isids = config.volumes[0].paths.iter().map(|path| path.isid);
+    assert_eq!(isids.collect::<std::collections::BTreeSet<_>>().len(), 6);
+    let many = format!("{}sessions = 8\n", USUAL.replace("paths  = [", MORE_PATHS));
+    assert!(
+        messages(&many)[0].contains("40 paths; at most 32"),
+        "{:?}",
+        messages(&many)
+    );
+}
+
+/// Three more of them.
+const MORE_PATHS: &str = r#"paths  = [
+  { portal = "10.0.3.10" }, { portal = "10.0.4.10" }, { portal = "10.0.5.10" },"#;
 
 #[test]
 fn volumes_must_not_share_names_sockets_or_logical_units() {

@@ -1,4 +1,4 @@
-//! What happened to a volume's paths, and its text.
+//! What happened to a volume and its paths, and its text.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,28 @@ use super::render::printable;
 pub struct EventsReport {
     /// The volume's name.
     pub volume: String,
+    /// What happened to it as a whole, oldest first; the oldest may be forgotten.
+    #[serde(default)]
+    pub events: Vec<VolumeEvent>,
     /// Its paths, in the order of the configuration.
     pub paths: Vec<PathEvents>,
+}
+
+/// Something that happened to a volume once, or several times in a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeEvent {
+    /// How long ago it happened first.
+    pub ago_ms: u64,
+    /// How long ago it happened last.
+    pub last_ago_ms: u64,
+    /// How often.
+    pub times: u32,
+    /// How long it took, if it took time; the last of several.
+    pub took_ms: Option<u64>,
+    /// What it was.
+    pub what: String,
+    /// What was seen, concluded and done.
+    pub why: String,
 }
 
 /// What happened to a path; the oldest may be forgotten.
@@ -43,9 +63,10 @@ pub struct Event {
 }
 
 impl EventsReport {
-    /// The report with those paths only whose name has `part` in it.
+    /// The report of those paths only whose name has `part` in it.
     #[must_use]
     pub fn only(mut self, part: &str) -> Self {
+        self.events.clear();
         self.paths.retain(|path| path.name.contains(part));
         self
     }
@@ -54,6 +75,23 @@ impl EventsReport {
     #[must_use]
     pub fn text(&self) -> String {
         let mut out = String::new();
+        if !self.events.is_empty() {
+            let _ = writeln!(out, "{}", printable(&self.volume));
+        }
+        for event in &self.events {
+            let took = event
+                .took_ms
+                .map(|took| format!(", after {}", millis(took)));
+            let _ = writeln!(
+                out,
+                "  {:>7} ago  {:<14}  {}{}{}",
+                millis(event.ago_ms),
+                printable(&event.what),
+                printable(&event.why),
+                took.unwrap_or_default(),
+                again(event.times, event.last_ago_ms)
+            );
+        }
         for path in &self.paths {
             // Writing to a String cannot fail.
             let _ = writeln!(
@@ -70,7 +108,7 @@ impl EventsReport {
                     event.incarnation,
                     printable(&event.what),
                     printable(&event.why),
-                    again(event)
+                    again(event.times, event.last_ago_ms)
                 );
             }
         }
@@ -78,15 +116,11 @@ impl EventsReport {
     }
 }
 
-fn again(event: &Event) -> String {
-    if event.times < 2 {
+fn again(times: u32, last_ago_ms: u64) -> String {
+    if times < 2 {
         return String::new();
     }
-    format!(
-        " ({} times, last {} ago)",
-        event.times,
-        millis(event.last_ago_ms)
-    )
+    format!(" ({times} times, last {} ago)", millis(last_ago_ms))
 }
 
 #[cfg(test)]
@@ -105,6 +139,14 @@ mod tests {
         };
         let report = EventsReport {
             volume: "db".into(),
+            events: vec![VolumeEvent {
+                ago_ms: 64_000,
+                last_ago_ms: 64_000,
+                times: 1,
+                took_ms: Some(2_100),
+                what: "path back".into(),
+                why: "12 requests waited".into(),
+            }],
             paths: vec![
                 PathEvents {
                     name: "10.0.1.10:3260 via eth1".into(),
@@ -119,6 +161,9 @@ mod tests {
                 },
             ],
         };
+        let text = report.text();
+        let first = "db\n    1m04s ago  path back       12 requests waited, after 2.1s\n";
+        assert!(text.starts_with(first), "{text}");
         let text = report.only("eth1").text();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");

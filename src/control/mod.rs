@@ -6,12 +6,13 @@
 
 pub mod events;
 mod human;
+pub mod reload;
 pub mod render;
 pub mod report;
 pub mod wire;
 
 pub use report::{
-    DaemonReport, Duty, FenceLevel, PathReport, PathState, StatusReport, VolumeReport, VolumeState,
-    VolumeTotals,
+    AccessReport, DaemonReport, Duty, FenceLevel, PathReport, PathState, StatusReport,
+    VolumeReport, VolumeState, VolumeTotals,
 };
 pub use wire::{Answer, Ask, Refusal, Request, WireError};

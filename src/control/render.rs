@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::human::{bytes, count, duration, millis};
-use super::report::{Duty, PathReport, PathState, StatusReport, VolumeReport, VolumeState};
+use super::report::{
+    AccessReport, Duty, PathReport, PathState, StatusReport, VolumeReport, VolumeState,
+};
 
 /// The whole report, ending with a newline.
 #[must_use]
@@ -96,7 +98,11 @@ fn export(volume: &VolumeReport) -> String {
         .collect();
     let read_only = if volume.read_only { ", read-only" } else { "" };
     let clients = count(volume.clients, "client");
-    format!("{}{read_only}, {clients}", exports.join(", "))
+    let behind = match volume.clients_behind {
+        0 => String::new(),
+        behind => format!(" ({behind} to connect again for the new size)"),
+    };
+    format!("{}{read_only}, {clients}{behind}", exports.join(", "))
 }
 
 fn now(volume: &VolumeReport) -> String {
@@ -141,9 +147,12 @@ fn totals(volume: &VolumeReport) -> String {
     )
 }
 
-const HEAD: [&str; 10] = [
+/// ACCESS and TIER are left out where they say nothing.
+const HEAD: [&str; 12] = [
     "PATH",
     "STATE",
+    "ACCESS",
+    "TIER",
     "FOR",
     "SESSION",
     "IN FLIGHT",
@@ -155,8 +164,8 @@ const HEAD: [&str; 10] = [
 ];
 
 /// Columns that hold numbers stand to the right.
-const RIGHT: [bool; 10] = [
-    false, false, true, true, true, true, true, true, true, false,
+const RIGHT: [bool; 12] = [
+    false, false, false, true, true, true, true, true, true, true, true, false,
 ];
 
 fn table(paths: &[PathReport]) -> String {
@@ -167,10 +176,21 @@ fn table(paths: &[PathReport]) -> String {
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
+    let asymmetric = paths.iter().any(|path| path.access.is_some());
+    let tiered = asymmetric
+        || paths
+            .iter()
+            .any(|path| path.tier.is_some_and(|tier| tier > 0));
+    let shown = |column: usize| match HEAD[column] {
+        "ACCESS" => asymmetric,
+        "TIER" => tiered,
+        _ => true,
+    };
     let mut out = String::new();
     for row in &rows {
         let mut line = String::from("  ");
-        for ((cell, width), right) in row.iter().zip(&widths).zip(RIGHT) {
+        let cells = row.iter().zip(&widths).zip(RIGHT).enumerate();
+        for (_, ((cell, width), right)) in cells.filter(|(column, _)| shown(*column)) {
             let padding = " ".repeat(width - cell.chars().count());
             let (before, after) = if right {
                 (padding.as_str(), "")
@@ -185,7 +205,7 @@ fn table(paths: &[PathReport]) -> String {
     out
 }
 
-fn row(path: &PathReport) -> [String; 10] {
+fn row(path: &PathReport) -> [String; 12] {
     let rtt = path.last_rtt_us.map(Duration::from_micros);
     let fencing = if path.fencing { " (fencing)" } else { "" };
     let duty = match (path.duty, path.out_ms.map(millis)) {
@@ -194,9 +214,13 @@ fn row(path: &PathReport) -> [String; 10] {
         (duty, Some(left)) => format!(" ({}, {left} left)", duty.describe()),
         (duty, None) => format!(" ({})", duty.describe()),
     };
+    let removing = if path.removing { " (removed)" } else { "" };
     [
         printable(&path.name),
-        format!("{}{fencing}{duty}", path.state),
+        format!("{}{removing}{fencing}{duty}", path.state),
+        path.access.as_ref().map_or_else(|| "-".to_owned(), access),
+        path.tier
+            .map_or_else(|| "-".to_owned(), |tier| tier.to_string()),
         millis(path.since_ms),
         path.incarnation.to_string(),
         path.in_flight.to_string(),
@@ -206,6 +230,16 @@ fn row(path: &PathReport) -> [String; 10] {
         rtt.map_or_else(|| "-".to_owned(), duration),
         printable(&path.why),
     ]
+}
+
+/// `active/optimized, group 1, preferred`
+fn access(access: &AccessReport) -> String {
+    let preferred = if access.preferred { ", preferred" } else { "" };
+    format!(
+        "{}, group {}{preferred}",
+        printable(&access.state),
+        access.port_group
+    )
 }
 
 fn number(length: usize) -> u64 {
@@ -253,6 +287,30 @@ db: degraded, 1 of 2 paths ready
         report.volumes[0].state = VolumeState::Failing;
         assert!(text(&report).contains("\ndb: NO PATH for 20s, I/O FAILS, "));
         assert_eq!(report.worst(), Some(VolumeState::Failing));
+    }
+
+    #[test]
+    fn access_states_and_tiers_are_shown_where_there_are_any() {
+        let mut report = report();
+        assert!(!text(&report).contains("ACCESS") && !text(&report).contains("TIER"));
+        let path = &mut report.volumes[0].paths[0];
+        path.access = Some(AccessReport {
+            port_group: 2,
+            state: "active/non-optimized".to_owned(),
+            preferred: true,
+        });
+        path.tier = Some(1);
+        let shown = text(&report);
+        assert!(
+            shown.contains("STATE           ACCESS                                    TIER  "),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("ready           active/non-optimized, group 2, preferred     1  "),
+            "{shown}"
+        );
+        report.volumes[0].paths[0].access = None;
+        assert!(text(&report).contains("STATE           TIER  "));
     }
 
     #[test]

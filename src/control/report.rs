@@ -131,6 +131,10 @@ pub struct VolumeReport {
     pub exports: Vec<String>,
     /// NBD clients that are connected.
     pub clients: u64,
+    /// Those of them that know a smaller size than the LUN has by now: they are told the new one when they
+    /// connect again.
+    #[serde(default)]
+    pub clients_behind: u64,
     /// Requests that were not answered yet.
     pub ios_in_progress: u64,
     /// Commands that wait for a path or for a slot of one.
@@ -234,6 +238,17 @@ impl fmt::Display for PathState {
     }
 }
 
+/// A port's access to the LUN (ALUA).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessReport {
+    /// Its target port group.
+    pub port_group: u16,
+    /// The group's state, as the standard names it: `active/optimized`, `standby`, …
+    pub state: String,
+    /// The target prefers the group.
+    pub preferred: bool,
+}
+
 /// Whether a path that is ready is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -282,6 +297,14 @@ pub struct PathReport {
     pub lun: String,
     /// Its state.
     pub state: PathState,
+    /// How its port reaches the LUN; absent where the target makes no difference between its ports, or none
+    /// was told yet in this session.
+    #[serde(default)]
+    pub access: Option<AccessReport>,
+    /// Its tier under the policy: I/O goes to the smallest that is usable. Absent while its port carries
+    /// nothing.
+    #[serde(default)]
+    pub tier: Option<u16>,
     /// Why it is in that state; empty if there is nothing to say.
     pub why: String,
     /// For how long.
@@ -299,6 +322,9 @@ pub struct PathReport {
     /// Times that it was put out of use for being worse than its peers.
     #[serde(default)]
     pub ejections: u64,
+    /// The configuration does not have it any more: it goes when it is not needed.
+    #[serde(default)]
+    pub removing: bool,
     /// Commands in flight.
     pub in_flight: u64,
     /// Commands answered.
@@ -329,6 +355,8 @@ pub(crate) mod samples {
             target: "iqn.2003-01.com.example:array1".to_owned(),
             lun: "1".to_owned(),
             state: PathState::Ready,
+            access: None,
+            tier: Some(0),
             why: String::new(),
             since_ms: 7_800_000,
             incarnation: 1,
@@ -336,6 +364,7 @@ pub(crate) mod samples {
             duty: Duty::InUse,
             out_ms: None,
             ejections: 0,
+            removing: false,
             in_flight: 3,
             commands: 1001,
             bytes: 1001 * 4096,
@@ -384,6 +413,7 @@ pub(crate) mod samples {
             read_only: false,
             exports: vec!["unix:/run/iiblockdaemon/db.sock".to_owned()],
             clients: 1,
+            clients_behind: 0,
             ios_in_progress: 3,
             commands_queued: 0,
             writes_held: 1,

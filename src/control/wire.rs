@@ -1,10 +1,13 @@
 //! Encoding and decoding of requests and answers, with bounds.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::events::EventsReport;
+use super::reload::ReloadReport;
 use super::report::StatusReport;
-use crate::limits::{CONTROL_LINE_MAX, CONTROL_REQUEST_MAX};
+use crate::limits::{CONTROL_LINE_MAX, CONTROL_REQUEST_MAX, CONTROL_TIMEOUT, RELOAD_TIMEOUT};
 
 /// Version of the protocol that this program speaks.
 pub const VERSION: u32 = 1;
@@ -44,6 +47,28 @@ pub enum Ask {
         /// Which one.
         volume: String,
     },
+    /// Use the preferred paths of a volume again, whatever its failback rule says.
+    Failback {
+        /// Which one.
+        volume: String,
+    },
+    /// Read the configuration's file again, and take it over.
+    Reload {
+        /// Only tell what would change.
+        #[serde(default)]
+        dry_run: bool,
+    },
+}
+
+impl Ask {
+    /// How long the daemon may take for its answer.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        match self {
+            Self::Status { .. } | Self::Events { .. } | Self::Failback { .. } => CONTROL_TIMEOUT,
+            Self::Reload { .. } => RELOAD_TIMEOUT,
+        }
+    }
 }
 
 /// What the daemon sends.
@@ -54,6 +79,10 @@ pub enum Answer {
     Status(StatusReport),
     /// To [`Ask::Events`].
     Events(EventsReport),
+    /// To [`Ask::Failback`]: it is done.
+    Done,
+    /// To [`Ask::Reload`].
+    Reloaded(ReloadReport),
     /// Not done, and why.
     Refused(Refusal),
 }
@@ -85,6 +114,18 @@ pub enum Refusal {
     /// The daemon is about to end, or has not come up yet.
     #[error("the daemon is starting or stopping; try again")]
     Busy,
+    /// The configuration's file has mistakes.
+    #[error("nothing was changed, for the file has mistakes:\n{}", mistakes.join("\n"))]
+    Mistakes {
+        /// All of them, a line each.
+        mistakes: Vec<String>,
+    },
+    /// What is wanted cannot be had.
+    #[error("nothing was changed: {why}")]
+    NotPossible {
+        /// Why, and what to do.
+        why: String,
+    },
 }
 
 /// Why a line is no request or no answer.

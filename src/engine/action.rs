@@ -49,6 +49,13 @@ pub enum Action {
     Online,
     /// One more path than before was used in this run ([`super::Engine::used_paths`]): remember it.
     PathsUsed,
+    /// The unit has grown: clients that connect from now on are told the new size.
+    Resized,
+    /// A removed path is logged out, and nothing that it left behind can execute any more.
+    PathGone {
+        /// The path.
+        path: PathId,
+    },
 }
 
 impl fmt::Display for LinkId {
@@ -70,6 +77,8 @@ impl fmt::Display for Action {
             Self::CloseClient { client } => write!(f, "client {} is closed", client.0),
             Self::Online => f.write_str("the unit is exported"),
             Self::PathsUsed => f.write_str("one more path is in use"),
+            Self::Resized => f.write_str("the unit has grown"),
+            Self::PathGone { path } => write!(f, "path {path} is gone"),
         }
     }
 }

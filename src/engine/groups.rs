@@ -10,9 +10,11 @@ use crate::sabotage::{self, Sabotage};
 #[derive(Debug)]
 pub(super) struct SessionGroups {
     /// Group of each path; paths start alone.
-    group: Vec<u16>,
+    group: Vec<u32>,
+    /// The number of the next new group; groups are never numbered anew.
+    next: u32,
     /// Pairs of groups that a proof showed to be different, the lower first.
-    different: BTreeSet<(u16, u16)>,
+    different: BTreeSet<(u32, u32)>,
     /// Pairs of paths with one proof that they share their sessions. The network may have closed the
     /// connection at that very moment, so it takes a second one.
     claimed: BTreeSet<(PathId, PathId)>,
@@ -20,14 +22,39 @@ pub(super) struct SessionGroups {
 
 impl SessionGroups {
     pub(super) fn new(paths: usize) -> Self {
-        Self {
-            group: (0u16..).take(paths).collect(),
+        let mut groups = Self {
+            group: Vec::new(),
+            next: 0,
             different: BTreeSet::new(),
             claimed: BTreeSet::new(),
+        };
+        for path in (0u16..).map(PathId).take(paths) {
+            groups.put(path);
         }
+        groups
     }
 
-    fn of(&self, path: PathId) -> u16 {
+    /// A path of which nothing is known, under a number that may have been another one's.
+    pub(super) fn put(&mut self, path: PathId) {
+        let group = self.next;
+        self.next += 1;
+        match self.group.get_mut(usize::from(path.0)) {
+            Some(place) => *place = group,
+            None => self.group.push(group),
+        }
+        self.claimed.retain(|(a, b)| *a != path && *b != path);
+        let groups = &self.group;
+        let lives = |group: &u32| groups.contains(group);
+        self.different.retain(|(a, b)| lives(a) && lives(b));
+    }
+
+    /// The two reach the same portal of the same target in the same way: what a login through that does to
+    /// sessions of the one it does to the other's.
+    pub(super) fn unite(&mut self, a: PathId, b: PathId) {
+        self.merge(a, b);
+    }
+
+    fn of(&self, path: PathId) -> u32 {
         self.group[usize::from(path.0)]
     }
 
@@ -51,12 +78,17 @@ impl SessionGroups {
         if !shared {
             self.claimed.remove(&pair);
         }
+        let (one, other) = ordered(self.of(a), self.of(b));
+        if shared {
+            self.merge(a, b);
+        } else if one != other {
+            self.different.insert((one, other));
+        }
+    }
+
+    fn merge(&mut self, a: PathId, b: PathId) {
         let (keep, gone) = ordered(self.of(a), self.of(b));
         if keep == gone {
-            return;
-        }
-        if !shared {
-            self.different.insert((keep, gone));
             return;
         }
         for group in self.group.iter_mut().filter(|group| **group == gone) {
@@ -71,13 +103,32 @@ impl SessionGroups {
     }
 }
 
-fn ordered(a: u16, b: u16) -> (u16, u16) {
+fn ordered(a: u32, b: u32) -> (u32, u32) {
     (a.min(b), a.max(b))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_another_path_has_had_proves_nothing_for_its_new_one() {
+        let [a, b, c] = [0, 1, 2].map(PathId);
+        let mut groups = SessionGroups::new(3);
+        groups.learn(a, b, true);
+        groups.learn(a, b, true);
+        groups.learn(c, a, false);
+        groups.put(a);
+        assert!(groups.unknown(a, b) && groups.unknown(a, c));
+        assert!(!groups.unknown(b, c), "b is still known to be apart from c");
+        groups.learn(a, b, true);
+        groups.put(b);
+        groups.learn(a, b, true);
+        assert!(
+            !groups.same(a, b),
+            "one proof with each of two paths is none"
+        );
+    }
 
     #[test]
     fn sharing_is_transitive_and_separation_follows_the_merged_group() {

@@ -12,10 +12,12 @@
 mod action;
 mod groups;
 mod network;
+mod reload;
 mod status;
 mod stop;
+mod surroundings;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -28,13 +30,14 @@ use crate::nbd::{
 };
 use crate::out_queue::OutQueue;
 use crate::path::message::{Message, TrimMethod, Unit};
-use crate::path::{self, Link, Path, PathConfig, Peers, Surroundings};
+use crate::path::{self, Link, Path, PathConfig};
 use crate::units::Geometry;
 use crate::volume::{Request, Volume, VolumeConfig};
 
 pub use action::{Action, LinkId};
 use groups::SessionGroups;
-pub use status::EngineStatus;
+pub use reload::{Change, TooManyPaths};
+pub use status::{EngineEvents, EngineStatus};
 use stop::LastFlush;
 
 /// One NBD client; never reused.
@@ -60,6 +63,12 @@ pub struct Engine {
     export: ExportConfig,
     volume: Volume,
     paths: Vec<Path>,
+    /// The configured paths, in their order.
+    order: Vec<PathId>,
+    /// Removed paths of which nothing is left; their numbers may be given away.
+    gone: BTreeSet<PathId>,
+    /// Those of them that the driver is still to be told of.
+    farewells: Vec<PathId>,
     groups: SessionGroups,
     clients: BTreeMap<ClientId, Client>,
     /// Requests in the volume, with whom to answer.
@@ -67,11 +76,13 @@ pub struct Engine {
     next_io: u64,
     next_client: u64,
     online: bool,
+    /// No path carries anything.
+    starved: bool,
     /// How many paths were used in this run.
     used: usize,
+    /// What is served.
+    size: Option<Geometry>,
     stopping: bool,
-    /// Some path may carry I/O.
-    served: bool,
     last_flush: LastFlush,
     /// What requests took of late.
     usual: Duration,
@@ -95,19 +106,28 @@ impl Engine {
         volume: VolumeConfig,
         paths: Vec<PathConfig>,
     ) -> Self {
-        let groups = SessionGroups::new(paths.len());
+        let mut groups = SessionGroups::new(paths.len());
+        for (index, path) in paths.iter().enumerate() {
+            let same = |other: &PathConfig| same_way(other, path);
+            if let Some(first) = paths.iter().position(same) {
+                groups.unite(path_id(first), path_id(index));
+            }
+        }
         let names = PathNames::new(paths.iter().map(|path| path.name.clone()));
         let paths = (0u16..).zip(paths).map(|(id, config)| {
             let mut path = Path::new(now, PathId(id), config);
             path.set_names(names.clone());
             path
         });
-        let paths = paths.collect();
+        let paths: Vec<Path> = paths.collect();
         let mut volume = Volume::new(now, volume);
         volume.set_names(names);
         Self {
             export,
             volume,
+            order: (0..paths.len()).map(path_id).collect(),
+            gone: BTreeSet::new(),
+            farewells: Vec::new(),
             paths,
             groups,
             clients: BTreeMap::new(),
@@ -115,9 +135,10 @@ impl Engine {
             next_io: 0,
             next_client: 0,
             online: false,
+            starved: true,
             used: 0,
+            size: None,
             stopping: false,
-            served: false,
             last_flush: LastFlush::default(),
             usual: Duration::ZERO,
             actions: VecDeque::new(),
@@ -270,6 +291,11 @@ impl Engine {
         self.volume.handle_timeout(now);
     }
 
+    /// The preferred paths are used again, whatever the failback rule says.
+    pub fn fail_back(&mut self, now: Instant) {
+        self.volume.fail_back(now);
+    }
+
     /// When [`Engine::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&mut self) -> Option<Deadline> {
@@ -284,54 +310,17 @@ impl Engine {
         self.actions.pop_front()
     }
 
-    fn path_mut(&mut self, path: PathId) -> &mut Path {
-        &mut self.paths[usize::from(path.0)]
+    /// Numbers of all places, those that are free too.
+    fn ids(&self) -> impl Iterator<Item = PathId> + use<> {
+        (0..self.paths.len()).map(path_id)
     }
 
-    /// What the path in place `index` is told of the others.
-    fn surroundings(&self, index: usize) -> Surroundings {
-        let own = path_id(index);
-        let others = || {
-            (0u16..)
-                .map(PathId)
-                .zip(&self.paths)
-                .filter(move |(id, _)| *id != own)
-        };
-        let unit = self.volume.route_unit(own);
-        let same_portal_group = |id: PathId| match (unit, self.volume.route_unit(id)) {
-            (Some(a), Some(b)) => {
-                a.target == b.target && a.portal_group.is_some() && a.portal_group == b.portal_group
-            }
-            _ => false,
-        };
-        let ready = |path: &Path| path.is_ready();
-        Surroundings {
-            peers: Peers {
-                witness: others()
-                    .filter(|(_, path)| ready(path))
-                    .filter_map(|(_, path)| path.witness())
-                    .max(),
-                usable: others().any(|(_, path)| ready(path)),
-                any: others().any(|(_, path)| ready(path) || path.is_on_probation()),
-            },
-            wants_fence: self.volume.wants_fence(own),
-            fencer_stranded: self.paths[index].fencer_via().is_some_and(|via| {
-                let via = &self.paths[usize::from(via.0)];
-                !via.is_ready() && !via.is_suspect()
-            }),
-            kin: self
-                .volume
-                .founder()
-                .is_none_or(|founder| self.groups.same(own, founder)),
-            fence_route: others()
-                .find(|(id, path)| ready(path) && self.groups.same(own, *id))
-                .map(|(id, _)| id),
-            proof_route: others()
-                .find(|(id, path)| {
-                    ready(path) && same_portal_group(*id) && self.groups.unknown(own, *id)
-                })
-                .map(|(id, _)| id),
-        }
+    fn path(&self, path: PathId) -> &Path {
+        &self.paths[usize::from(path.0)]
+    }
+
+    fn path_mut(&mut self, path: PathId) -> &mut Path {
+        &mut self.paths[usize::from(path.0)]
     }
 
     /// Carries news between clients, volume and paths until there are none.
@@ -341,6 +330,7 @@ impl Engine {
             news |= self.carry_requests(now);
             news |= self.dispatch(now);
             news |= self.carry_replies();
+            news |= self.let_go(now);
             if !news {
                 break;
             }
@@ -351,12 +341,18 @@ impl Engine {
                 self.paths[index].fence_early(now, surroundings);
             }
         }
-        self.hurry_if_none_serves(now);
+        self.heed_starvation(now);
         self.carry_actions();
+        self.say_farewell();
         self.close_finished();
         if self.volume.unit().is_some() {
             if !std::mem::replace(&mut self.online, true) {
                 self.actions.push_back(Action::Online);
+            }
+            let size = self.volume.unit().map(|unit| unit.geometry);
+            let before = std::mem::replace(&mut self.size, size);
+            if before.is_some() && before != size {
+                self.actions.push_back(Action::Resized);
             }
             let used = self.volume.used_paths().len();
             if used > std::mem::replace(&mut self.used, used) {
@@ -496,6 +492,13 @@ impl Engine {
         }
     }
 
+    /// Tells of the paths that are gone, after all that they still wanted.
+    fn say_farewell(&mut self) {
+        let gone = self.farewells.drain(..);
+        self.actions
+            .extend(gone.map(|path| Action::PathGone { path }));
+    }
+
     /// Closes clients that said goodbye and have their answers.
     fn close_finished(&mut self) {
         for (&client, entry) in &mut self.clients {
@@ -505,6 +508,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether both reach the same portal of the same target in the same way.
+fn same_way(one: &PathConfig, other: &PathConfig) -> bool {
+    one.route == other.route && one.session.kind == other.session.kind
 }
 
 fn path_id(index: usize) -> PathId {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::ids::PathId;
-use crate::path::{Link, NetworkView, Path, Uplink};
+use crate::path::{Link, NetworkView, Uplink};
 
 use super::{Engine, LinkId};
 
@@ -20,22 +20,5 @@ impl Engine {
     pub fn on_uplink(&mut self, now: Instant, path: PathId, uplink: Uplink) {
         self.tell_surroundings(path);
         self.path_mut(path).on_uplink(now, uplink);
-    }
-
-    /// What a path decides depends on the others' present state.
-    fn tell_surroundings(&mut self, path: PathId) {
-        let surroundings = self.surroundings(usize::from(path.0));
-        self.path_mut(path).set_surroundings(surroundings);
-    }
-
-    /// The last path that carried I/O is gone: those that wait for their next attempt make it now.
-    pub(super) fn hurry_if_none_serves(&mut self, now: Instant) {
-        let serves = |path: &Path| path.is_ready() || path.is_on_probation();
-        let served = self.paths.iter().any(serves);
-        if std::mem::replace(&mut self.served, served) && !served {
-            for path in &mut self.paths {
-                path.hurry(now);
-            }
-        }
     }
 }

@@ -70,7 +70,7 @@ impl Engine {
     /// Logs every path out.
     pub fn stop_paths(&mut self, now: Instant) {
         self.volume.begin_stop();
-        for path in &mut self.paths {
+        for path in self.paths.iter_mut().filter(|path| !path.is_stopped()) {
             path.stop(now);
         }
     }

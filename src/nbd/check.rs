@@ -60,6 +60,10 @@ pub(super) struct Terms {
 }
 
 impl Terms {
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     pub(super) fn new(
         export: &ExportInfo,
         structured_replies: bool,

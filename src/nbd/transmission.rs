@@ -79,6 +79,12 @@ impl Connection {
         Self::with_limits(export, structured_replies, ConnectionLimits::default())
     }
 
+    /// The size in bytes that the client was told of.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.terms.size()
+    }
+
     /// The same with other bounds.
     ///
     /// # Panics

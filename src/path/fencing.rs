@@ -1,17 +1,24 @@
 //! What a session's login did to the sessions before it, and what the target told on that occasion.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::ids::Incarnation;
 use crate::iscsi::name::PortalAddr;
 use crate::iscsi::session::Session;
+use crate::scsi::cdb::Command;
+use crate::task::{Completion, TaskAttribute};
 
-use super::Path;
+use super::fencer::{Turn, turn};
 use super::message::{FenceKind, Message};
+use super::{Path, State};
 
 /// Where a session is: its portal group, and the address that its login was redirected to. Portals that
 /// redirect may belong to machines that know nothing of each other's sessions.
 pub(super) type Place = (Option<u16>, Option<PortalAddr>);
+
+/// A barrier that the target refused at the door, for an access state or a reservation, is tried again so
+/// often.
+const BARRIER_RETRY: Duration = Duration::from_secs(1);
 
 /// What a session's unit, of which it is not known yet whether it is the volume's, has told of its power. It
 /// tells a session once.
@@ -29,6 +36,30 @@ pub(super) enum Power {
 }
 
 impl Path {
+    /// When a path in use tries the barrier again that its login still owes.
+    pub(super) fn barrier_due(&self) -> Option<Instant> {
+        let owed = self.fence_owed && self.surroundings.wants_fence;
+        let free = matches!(self.state, State::Ready) && self.own.is_none() && !self.logging_out;
+        (owed && free).then(|| self.since.max(self.barrier_tried) + BARRIER_RETRY)
+    }
+
+    pub(super) fn try_barrier(&mut self, now: Instant) {
+        self.barrier_tried = now;
+        self.send_own(now, &Command::TestUnitReady, TaskAttribute::Ordered);
+    }
+
+    /// The answer to a barrier of a path in use.
+    pub(super) fn on_late_barrier(&mut self, now: Instant, answer: Option<&Completion>) {
+        match answer.map(turn) {
+            Some(Turn::Taken) => {
+                self.passed_barrier = true;
+                self.report_barrier(now);
+            }
+            Some(Turn::Attention) => self.recheck(now, "a unit attention met a barrier"),
+            Some(Turn::Refused | Turn::NotNow) | None => {}
+        }
+    }
+
     /// Where the session is; the portal group only if the target told.
     pub(super) fn place(&mut self) -> Place {
         let session = self.session.as_mut().and_then(Session::full_feature);

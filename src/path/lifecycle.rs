@@ -1,4 +1,4 @@
-//! A path's life: connecting, losing, admitting, disabling, fencing, proving.
+//! A path's life: connecting, losing, disabling, fencing, proving.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,12 +7,9 @@ use crate::ids::{Incarnation, TaskId};
 use crate::iscsi::error::SessionError;
 use crate::iscsi::session::{Event, Session};
 use crate::sabotage::{self, Sabotage};
-use crate::task::Completion;
 
 use super::advice::advice;
-use super::fencer::{
-    self, Fencer, FencerEvent, PROOF_TIMEOUT, Proof, Purpose, Turn, may_have_told,
-};
+use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Purpose, may_have_told};
 use super::fencing::Power;
 use super::message::Message;
 use super::probe::{self, Probe};
@@ -21,21 +18,8 @@ use super::{
     Surroundings,
 };
 
-/// Probes that a path which was lost must answer before it is `Ready` again.
-const PROBATION_PROBES: u32 = 3;
-
-/// The longest probation, for flapping paths.
-const PROBATION_PROBES_MAX: u32 = 100;
-
-/// Why a path is not used whose unit has an identifier like others.
-const UNPROVEN: &str = "not proven to be the same logical unit: its identifier looks like a vendor's default, and no \
-                        path in use shares its sessions with this one; give the logical unit an identifier of its own";
-
 /// After a fence through a sibling failed, the next one comes no sooner.
 const FENCE_RETRY: Duration = Duration::from_secs(1);
-
-/// Between two probes of a probation.
-const PROBATION_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Path {
     /// Starts the next attempt after a loss: by turns a fence through a sibling, if one is wanted and
@@ -121,7 +105,7 @@ impl Path {
         self.would_rather_fence().is_some_and(|at| at <= now)
     }
 
-    fn start_fencer(&mut self, now: Instant, via: crate::ids::PathId, purpose: Purpose) {
+    pub(super) fn start_fencer(&mut self, now: Instant, via: crate::ids::PathId, purpose: Purpose) {
         self.fencer = Some(Fencer::new(now, via, purpose, self.patience.fencer_step()));
         self.actions.push_back(Action::Dial {
             link: Link::Fencer,
@@ -159,6 +143,7 @@ impl Path {
         self.actions.push_back(Action::Hangup { link: Link::Main });
         self.probe = None;
         self.passed_barrier = false;
+        self.end_access();
         self.large_pings.on_lost();
         // A login hears the target, but takes no unit attention off it.
         if self.admitted {
@@ -311,7 +296,7 @@ impl Path {
             let (before, group) = (Incarnation(self.incarnation.0 - 1), self.place());
             self.fenced(now, before, group);
         }
-        self.probe = Some(Probe::new(now));
+        self.probe = Some(Probe::new(now, self.config.alua));
         self.drive_probe(now, None);
     }
 
@@ -328,119 +313,8 @@ impl Path {
         }
         self.held_up = false;
         self.enter(now, State::Probing, why);
-        self.probe = Some(Probe::again(now));
+        self.probe = Some(Probe::again(now, self.config.alua));
         self.drive_probe(now, None);
-    }
-
-    /// The volume took the unit for its own.
-    pub(super) fn on_admitted(&mut self, now: Instant, if_proven: bool) {
-        if !matches!(self.state, State::Probing) || self.probe.is_some() {
-            return;
-        }
-        self.report_power();
-        let first = !self.admitted;
-        self.proof_needed = if_proven && !self.surroundings.kin;
-        if !self.proof_needed {
-            self.report_barrier(now);
-        }
-        if first
-            && let Some(via) = self.surroundings.proof_route
-            && self.proof.is_none()
-        {
-            self.proof = Some(Proof {
-                via,
-                incarnation: self.incarnation,
-                main_closed: false,
-                fencer_in: false,
-                deadline: None,
-            });
-            self.held_up = true;
-            return self.start_fencer(now, via, Purpose::Proof);
-        }
-        self.use_unless_unproven(now);
-    }
-
-    pub(super) fn use_unless_unproven(&mut self, now: Instant) {
-        if std::mem::take(&mut self.proof_needed) {
-            self.disable(now, UNPROVEN);
-        } else {
-            self.go_into_use(now);
-        }
-    }
-
-    fn go_into_use(&mut self, now: Instant) {
-        self.report_barrier(now);
-        let first = !std::mem::replace(&mut self.admitted, true);
-        if first {
-            let group = self.place();
-            self.groups.insert(self.incarnation, group);
-            self.backoff.on_up(now);
-            self.disabled = 0;
-            self.fenced_last = false;
-        }
-        let interrupted = self.probation_left.take();
-        // A barrier that was refused at the door is tried again while it proves itself.
-        let owed = self.fence_owed && self.surroundings.wants_fence;
-        let proven = !first || self.last_loss.is_none();
-        if proven && interrupted.is_none() && !owed {
-            return self.enter(now, State::Ready, "identified");
-        }
-        let left = interrupted.unwrap_or_else(|| {
-            PROBATION_PROBES
-                .saturating_mul(1 << self.flaps.min(8))
-                .min(PROBATION_PROBES_MAX)
-        });
-        self.enter(
-            now,
-            State::Probation {
-                left,
-                next: now,
-                asked: None,
-            },
-            "identified; proving itself",
-        );
-    }
-
-    /// A probe of the probation is due.
-    pub(super) fn drive_probation(&mut self, now: Instant) {
-        let State::Probation { left, next, asked } = &mut self.state else {
-            return;
-        };
-        if asked.is_some() || *next > now {
-            return;
-        }
-        *asked = Some(now);
-        *next = now + PROBATION_INTERVAL;
-        let last = *left == 1;
-        self.send_probation(now, last);
-    }
-
-    /// A probe of the probation was answered.
-    pub(super) fn on_probation_answer(&mut self, now: Instant, answer: Option<&Completion>) {
-        let State::Probation { left, asked, .. } = &mut self.state else {
-            return;
-        };
-        *asked = None;
-        match answer.map(fencer::turn) {
-            None => return self.lose(now, "a probe of the probation failed"),
-            Some(Turn::Attention) => {
-                return self.recheck(now, "a unit attention during the probation");
-            }
-            // It is asked again. A busy target is no reason to drop the commands that it works on.
-            Some(Turn::NotNow) => {}
-            Some(turn) => {
-                *left -= 1;
-                if turn == Turn::Taken && self.fence_owed {
-                    self.passed_barrier = true;
-                    self.report_barrier(now);
-                }
-            }
-        }
-        if matches!(self.state, State::Probation { left: 0, .. }) {
-            self.enter(now, State::Ready, "probation passed");
-        } else {
-            self.drive_probation(now);
-        }
     }
 
     pub(super) fn end_fencer(&mut self) {
@@ -568,6 +442,12 @@ impl Path {
             .is_some_and(|probe| probe.deadline() <= now)
         {
             return self.lose(now, "a probe was not answered in time");
+        }
+        if self.barrier_due().is_some_and(|at| at <= now) {
+            self.try_barrier(now);
+        }
+        if self.access_due().is_some_and(|at| at <= now) {
+            self.watch_access(now);
         }
         self.check_health(now);
         self.check_uplink(now);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ids::{Disposition, Incarnation, TaskId};
+use crate::scsi::alua::AccessState;
 use crate::scsi::identity::LunIdentity;
 use crate::task::Completion;
 use crate::units::Geometry;
@@ -109,6 +110,54 @@ pub struct Unit {
     pub portal_group: Option<u16>,
 }
 
+/// How a path's port reaches the unit, as the target tells it (ALUA, SPC-5 5.18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathAccess {
+    /// Target port group of the path's port.
+    pub group: u16,
+    /// The group's access state.
+    pub state: AccessState,
+    /// The target prefers the group.
+    pub preferred: bool,
+    /// The group's state can be asked for by SET TARGET PORT GROUPS.
+    pub explicit: bool,
+    /// How long a transition may take.
+    pub transition: Duration,
+}
+
+impl PathAccess {
+    /// Whether reads and writes go there: states that the standard reserves are tried.
+    #[must_use]
+    pub fn carries_io(&self) -> bool {
+        self.state.carries_io() || matches!(self.state, AccessState::Other(_))
+    }
+
+    /// Whether it is between two states.
+    #[must_use]
+    pub fn is_changing(&self) -> bool {
+        self.state == AccessState::Transitioning
+    }
+}
+
+impl std::fmt::Display for PathAccess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "port group {} is {}", self.group, self.state)?;
+        if self.preferred {
+            f.write_str(", preferred")?;
+        }
+        Ok(())
+    }
+}
+
+/// A unit that cannot be identified in full: the path's port carries nothing and does not tell the size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiting {
+    /// Who it is; its size is not meant.
+    pub identity: LunIdentity,
+    /// How the port reaches it.
+    pub access: PathAccess,
+}
+
 /// May the volume send I/O on a path?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -149,6 +198,16 @@ pub enum Message {
         /// What holds now.
         standing: Standing,
     },
+    /// What is known of the path's access to the unit has changed. Without such news in a session the target
+    /// makes no difference between its ports, or the path does not ask.
+    Access {
+        /// The session that was asked.
+        incarnation: Incarnation,
+        /// What holds now.
+        access: Option<PathAccess>,
+    },
+    /// The path waits in its session until its port carries something, or does not wait any more.
+    Waiting(Option<Box<Waiting>>),
     /// The session is gone. Its tasks, in the order of their submission, with what is known of each.
     Lost {
         /// The session that is gone.
@@ -211,6 +270,10 @@ pub enum Order {
     },
     /// Identity, size or access may have changed: probe again before further use.
     Recheck,
+    /// Access states may have changed: read them again at once.
+    ReadAccess,
+    /// Ask the target for the path's port group to become active/optimized.
+    Activate,
     /// What the volume decided, for the path's journal.
     Note {
         /// What.

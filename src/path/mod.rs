@@ -22,6 +22,8 @@
 //! [`Path::poll_message`], write what
 //! [`Path::outgoing`] holds, and read [`Path::poll_timeout`]. Time never goes backwards.
 
+mod access;
+mod admission;
 mod advice;
 mod backoff;
 mod fencer;
@@ -34,6 +36,7 @@ mod network;
 mod patience;
 mod probe;
 mod proof;
+mod retire;
 mod status;
 mod tasks;
 #[cfg(test)]
@@ -56,6 +59,7 @@ use crate::out_queue::OutQueue;
 use crate::task::Task;
 use crate::units::Geometry;
 
+use access::Access;
 use backoff::Backoff;
 use fencer::{Fencer, Proof};
 use fencing::{Place, Power};
@@ -90,12 +94,16 @@ const FLAP_WINDOW: Duration = Duration::from_secs(60);
 pub struct PathConfig {
     /// How it is called in logs and status: portal and NIC.
     pub name: String,
+    /// Portal and NIC: sessions that have these in common reach the same portal in the same way.
+    pub route: String,
     /// Where it leads.
     pub portal: PortalAddr,
     /// Its sessions.
     pub session: Arc<SessionConfig>,
     /// The logical unit behind the portal.
     pub lun: Lun,
+    /// The target is asked for its ports' access states (ALUA).
+    pub alua: bool,
     /// Most commands in flight, whatever the target's window.
     pub queue_depth: u32,
     /// Detection times.
@@ -151,6 +159,8 @@ pub struct Surroundings {
     pub fencer_stranded: bool,
     /// A usable path of the same target and portal group, of which it is not known yet whether it is one.
     pub proof_route: Option<PathId>,
+    /// No path of the volume carries anything.
+    pub starved: bool,
 }
 
 #[derive(Debug)]
@@ -183,6 +193,10 @@ pub struct Path {
     /// For the log.
     names: PathNames,
     config: PathConfig,
+    /// The sessions' settings as they were given; those in use may offer less.
+    given: Arc<SessionConfig>,
+    /// It is removed as soon as it is not needed any more.
+    retiring: bool,
     state: State,
     since: Instant,
     why: String,
@@ -197,6 +211,8 @@ pub struct Path {
     passed_barrier: bool,
     /// The login of this session was not reported as a fence yet.
     fence_owed: bool,
+    /// When its barrier was tried last by a path in use.
+    barrier_tried: Instant,
     /// When the target was last heard in an earlier session.
     heard_before: Option<Instant>,
     /// The unit was presented to the volume in this incarnation and admitted.
@@ -211,6 +227,7 @@ pub struct Path {
     held_up: bool,
     /// Without a proof the path must not be used.
     proof_needed: bool,
+    access: Access,
     /// A result of a proof for the engine: the sibling, and whether both are of one session group.
     proven: Option<(PathId, bool)>,
     redirect: Option<PortalAddr>,
@@ -282,6 +299,7 @@ impl Path {
             probe: None,
             passed_barrier: false,
             fence_owed: false,
+            barrier_tried: now,
             heard_before: None,
             admitted: false,
             power: Power::default(),
@@ -291,6 +309,7 @@ impl Path {
             proof: None,
             held_up: false,
             proof_needed: false,
+            access: Access::default(),
             proven: None,
             redirect: None,
             redirects: 0,
@@ -323,6 +342,8 @@ impl Path {
             fence_after: None,
             undecided: 0,
             idle: OutQueue::new(),
+            given: Arc::clone(&config.session),
+            retiring: false,
             config,
         }
     }
@@ -367,6 +388,12 @@ impl Path {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready)
+    }
+
+    /// Whether its port carries nothing now, says the target (ALUA).
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        self.access.is_resting()
     }
 
     /// Whether it may carry commands where no path is ready.
@@ -480,7 +507,12 @@ impl Path {
     #[must_use]
     pub fn free_slots(&mut self) -> u32 {
         let usable = matches!(self.state, State::Ready | State::Probation { .. });
-        if !usable || self.unsent.is_some() || self.draining.is_some() || self.logging_out {
+        if !usable
+            || self.unsent.is_some()
+            || self.access.waits()
+            || self.draining.is_some()
+            || self.logging_out
+        {
             return 0;
         }
         let depth = self.config.queue_depth;
@@ -527,6 +559,8 @@ impl Path {
                 self.lose(now, "a write of unknown fate has to be fenced");
             }
             Order::GiveUp => {}
+            Order::ReadAccess => self.read_access(now),
+            Order::Activate => self.activate(now),
             Order::Note { what, why } => self.journal.note(now, self.incarnation, what, &why),
             Order::Recheck => self.recheck(now, "the target says that the unit may have changed"),
         }
@@ -540,19 +574,6 @@ impl Path {
         {
             session.ping(now);
             self.watch_network(now);
-        }
-    }
-
-    /// Logs out; no new connection is made.
-    pub fn stop(&mut self, now: Instant) {
-        self.stopping = Some(now);
-        self.end_fencer();
-        match self.session.as_mut().and_then(Session::full_feature) {
-            Some(session) => {
-                session.logout(now);
-                self.logging_out = true;
-            }
-            None => self.lose(now, "stopped"),
         }
     }
 

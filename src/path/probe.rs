@@ -6,14 +6,17 @@
 //! 1. TEST UNIT READY until the unit attentions of the login are gone, then one ORDERED: everything that
 //!    the path's earlier sessions had running has ended with its answer (`fencer.rs`). That counts once
 //!    the unit is known to be the volume's: another machine that took over the address ended nothing.
-//! 2. INQUIRY: is it a disk? VPD 00h, 80h, 83h: which one? READ CAPACITY(16), else (10): how large?
+//! 2. INQUIRY: is it a disk? VPD 00h, 80h, 83h: which one? REPORT TARGET PORT GROUPS, where the unit says
+//!    that its ports differ: does this one carry anything now? READ CAPACITY(16), else (10): how large?
 //! 3. VPD B0h, B1h, B2h and MODE SENSE: what can it do? Optional, with cautious defaults.
+
+mod findings;
 
 use std::time::{Duration, Instant};
 
 use crate::ids::TaskId;
 use crate::iscsi::session::Session;
-use crate::limits;
+use crate::scsi::alua::PortGroups;
 use crate::scsi::capacity::{Capacity, ShortCapacity};
 use crate::scsi::cdb::{Command, DataLength, INQUIRY_ALLOCATION, VPD_ALLOCATION};
 use crate::scsi::identity::LunIdentity;
@@ -23,10 +26,12 @@ use crate::scsi::sense::{Sense, SenseKey};
 use crate::scsi::verdict::status;
 use crate::scsi::vpd::{self, BlockLimits, DeviceIdentification, Provisioning, Rotation, page};
 use crate::task::{Completion, DataTransfer, Task, TaskAttribute};
+use crate::units::Geometry;
 
 use super::fencer::{Barrier, BarrierStep, is_settled, turn};
-use super::message::{Features, Message, TrimMethod, Unit};
-use super::{Path, State};
+use super::message::Message;
+use super::{Path, State, access};
+use findings::Findings;
 
 /// All steps together may take so long.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -41,8 +46,8 @@ const REPEATS_MAX: u32 = 16;
 /// which a path MTU black hole swallows. No more, for a target may hang on a connection that takes nothing.
 const FULL_SIZE: u64 = 16 << 10;
 
-/// WRITE SAME of so many blocks where the target states no limit, as Linux's sd does.
-const WRITE_SAME_DEFAULT: u32 = 0x7f_ffff;
+/// Stands in an identity of which only the names are known.
+const UNKNOWN_SIZE: Geometry = Geometry::ONE_BLOCK;
 
 /// Task ids of the path's own commands; the volume's never have this bit.
 const OWN: u64 = 1 << 63;
@@ -62,6 +67,7 @@ enum Step {
     Pages,
     Serial,
     Identification,
+    Groups,
     Capacity16,
     Capacity10,
     Limits,
@@ -69,20 +75,6 @@ enum Step {
     Provisioning,
     Mode6,
     Mode10,
-}
-
-/// What the answers said so far.
-#[derive(Debug, Default)]
-struct Findings {
-    inquiry: Option<StandardInquiry>,
-    pages: Vec<u8>,
-    serial: Option<String>,
-    identification: Option<DeviceIdentification>,
-    capacity: Option<Capacity>,
-    limits: BlockLimits,
-    rotational: bool,
-    provisioning: Option<Provisioning>,
-    mode: Option<ModeParameters>,
 }
 
 /// See the module's documentation.
@@ -97,6 +89,8 @@ pub(super) struct Probe {
     outdated: bool,
     /// Its step is to be made again then.
     again_at: Option<Instant>,
+    /// The unit is asked for access states.
+    alua: bool,
 }
 
 /// What a probe wants next.
@@ -112,8 +106,9 @@ enum Next {
 }
 
 impl Probe {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, alua: bool) -> Self {
         Self {
+            alua,
             deadline: now + PROBE_TIMEOUT,
             step: Step::Barrier(Barrier::first()),
             barrier: Barrier::default(),
@@ -125,10 +120,10 @@ impl Probe {
     }
 
     /// A look at the unit within a session: nothing older is to be waited for.
-    pub(super) fn again(now: Instant) -> Self {
+    pub(super) fn again(now: Instant, alua: bool) -> Self {
         Self {
             barrier: Barrier::without_order(),
-            ..Self::new(now)
+            ..Self::new(now, alua)
         }
     }
 
@@ -211,22 +206,12 @@ impl Probe {
                 found.identification = DeviceIdentification::parse(data).ok().filter(|_| good);
                 self.after(Step::Identification)
             }
-            Step::Capacity16 => match Capacity::parse(data) {
-                Ok(capacity) if good => {
-                    found.capacity = Some(capacity);
-                    self.after(Step::Capacity16)
-                }
-                Err(error) if good => Next::Hopeless(error.to_string()),
-                _ => Next::Send(Step::Capacity10),
-            },
-            Step::Capacity10 => match ShortCapacity::parse(data) {
-                Ok(ShortCapacity::Fits(geometry)) if good => {
-                    found.capacity = Some(geometry.into());
-                    self.after(Step::Capacity16)
-                }
-                Err(error) if good => Next::Hopeless(error.to_string()),
-                _ => Next::Fail(format!("READ CAPACITY failed: {}", describe(completion))),
-            },
+            Step::Groups => {
+                found.groups = PortGroups::parse(data).ok().filter(|_| good);
+                self.after(Step::Groups)
+            }
+            Step::Capacity16 => self.read_capacity_16(good, data),
+            Step::Capacity10 => self.read_capacity_10(good, data, completion),
             Step::Limits => {
                 found.limits = BlockLimits::parse(data)
                     .ok()
@@ -256,12 +241,63 @@ impl Probe {
         }
     }
 
+    pub(super) fn is_waiting(&self) -> bool {
+        self.again_at.is_some()
+    }
+
+    /// Who the unit is, as far as it told.
+    pub(super) fn identity(&self) -> Option<LunIdentity> {
+        self.findings.identity(UNKNOWN_SIZE)
+    }
+
+    fn read_capacity_16(&mut self, good: bool, data: &[u8]) -> Next {
+        match Capacity::parse(data) {
+            Ok(capacity) if good => {
+                self.findings.capacity = Some(capacity);
+                self.after(Step::Capacity16)
+            }
+            Err(error) if good => Next::Hopeless(error.to_string()),
+            _ => Next::Send(Step::Capacity10),
+        }
+    }
+
+    fn read_capacity_10(&mut self, good: bool, data: &[u8], completion: &Completion) -> Next {
+        match ShortCapacity::parse(data) {
+            Ok(ShortCapacity::Fits(geometry)) if good => {
+                self.findings.capacity = Some(geometry.into());
+                self.after(Step::Capacity16)
+            }
+            Err(error) if good => Next::Hopeless(error.to_string()),
+            _ => Next::Fail(format!("READ CAPACITY failed: {}", describe(completion))),
+        }
+    }
+
+    /// It waits for a unit that is not ready, and there is news: the wait is over.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        if let Some(at) = &mut self.again_at {
+            *at = now;
+        }
+    }
+
+    fn asks_for_groups(&self) -> bool {
+        self.alua && self.findings.port().is_some()
+    }
+
+    /// From which step on a unit that was not ready is asked again.
+    fn resumed(&self) -> Step {
+        match self.asks_for_groups() {
+            true => Step::Groups,
+            false => self.step,
+        }
+    }
+
     /// The next step after `step` that the unit supports.
     fn after(&self, step: Step) -> Next {
-        const ORDER: [(Step, Option<u8>); 8] = [
+        const ORDER: [(Step, Option<u8>); 9] = [
             (Step::Pages, None),
             (Step::Serial, Some(page::SERIAL)),
             (Step::Identification, Some(page::IDENTIFICATION)),
+            (Step::Groups, None),
             (Step::Capacity16, None),
             (Step::Limits, Some(page::BLOCK_LIMITS)),
             (Step::Characteristics, Some(page::BLOCK_CHARACTERISTICS)),
@@ -274,71 +310,9 @@ impl Probe {
             .iter()
             .skip_while(|(other, _)| *other != step)
             .skip(1)
+            .filter(|(other, _)| *other != Step::Groups || self.asks_for_groups())
             .find(|(_, needed)| supported(*needed));
         next.map_or(Next::Done, |&(next, _)| Next::Send(next))
-    }
-
-    /// The unit as found; `None` before the steps that tell who it is.
-    fn unit(&self, target: String, portal_group: Option<u16>) -> Option<Unit> {
-        let inquiry = self.findings.inquiry.as_ref()?;
-        let capacity = self.findings.capacity?;
-        let designators = self
-            .findings
-            .identification
-            .as_ref()
-            .map(|found| found.designators.as_slice());
-        let identity = LunIdentity::new(
-            inquiry,
-            designators.unwrap_or_default(),
-            self.findings.serial.clone(),
-            capacity.geometry,
-        );
-        let features = self.features(&capacity);
-        Some(Unit {
-            identity,
-            geometry: capacity.geometry,
-            features,
-            target,
-            portal_group,
-        })
-    }
-
-    fn features(&self, capacity: &Capacity) -> Features {
-        let (blocks, mode) = (&self.findings.limits, self.findings.mode);
-        let block_size = capacity.geometry.block_size();
-        let unlimited = |limit: u32| if limit == 0 { u32::MAX } else { limit };
-        let provisioning = self.findings.provisioning.unwrap_or_default();
-        let write_same_max = u32::try_from(blocks.write_same_max).unwrap_or(u32::MAX);
-        let write_same = if write_same_max == 0 {
-            WRITE_SAME_DEFAULT
-        } else {
-            write_same_max
-        };
-        let trim = if provisioning.unmap && blocks.unmap_blocks_max > 0 {
-            TrimMethod::Unmap {
-                blocks_max: blocks.unmap_blocks_max,
-                granularity: blocks.unmap_granularity.max(1),
-                alignment: blocks.unmap_alignment.unwrap_or(0),
-            }
-        } else if provisioning.write_same_16 {
-            TrimMethod::WriteSame
-        } else {
-            TrimMethod::None
-        };
-        let physical = u32::try_from(capacity.physical_block_size()).unwrap_or(block_size);
-        let preferred = physical.clamp(4096, limits::TRANSFER_MAX);
-        Features {
-            fua: mode.is_some_and(|mode| mode.fua),
-            write_cache: mode.and_then(|mode| mode.write_cache),
-            write_protected: mode.is_some_and(|mode| mode.write_protected),
-            rotational: self.findings.rotational,
-            transfer_blocks_max: unlimited(blocks.transfer_max)
-                .min((limits::TRANSFER_MAX / block_size).max(1)),
-            preferred_bytes: preferred,
-            trim,
-            write_same_blocks_max: write_same,
-            unmapped_reads_zero: provisioning.reads_zeroes || capacity.reads_zeroes,
-        }
     }
 }
 
@@ -393,6 +367,7 @@ fn command(step: Step) -> Command {
         Step::Pages => vpd(page::SUPPORTED),
         Step::Serial => vpd(page::SERIAL),
         Step::Identification => vpd(page::IDENTIFICATION),
+        Step::Groups => access::question(),
         Step::Capacity16 => Command::ReadCapacity16,
         Step::Capacity10 => Command::ReadCapacity10,
         Step::Limits => vpd(page::BLOCK_LIMITS),
@@ -447,6 +422,10 @@ impl Path {
             None => Next::Send(probe.step),
             Some(completion) => probe.on_answer(completion.as_ref()),
         };
+        if let Some(access) = probe.findings.take_access() {
+            self.learn_access(now, access);
+        }
+        let Some(probe) = &mut self.probe else { return };
         match next {
             Next::Send(step) => self.send_step(now, step),
             Next::Fenced(step) => {
@@ -457,12 +436,13 @@ impl Path {
                 probe.again_at = Some(now + NOT_READY_PAUSE);
                 // A path that was in use in this session counts as lost after a while, so that I/O
                 // which waits for it is not without a limit. Another one may wait where it is.
-                if !self.admitted {
+                if !self.admitted || self.access.is_resting() {
                     probe.deadline = now + PROBE_TIMEOUT;
                 }
                 if self.why != why {
                     self.enter(now, State::Probing, &why);
                 }
+                self.on_waiting(now);
             }
             Next::Done => self.on_probed(now),
             Next::Fail(why) => self.lose(now, &why),
@@ -475,7 +455,7 @@ impl Path {
         if let Some(probe) = &mut self.probe
             && probe.again_at.take_if(|at| *at <= now).is_some()
         {
-            let step = probe.step;
+            let step = probe.resumed();
             self.send_step(now, step);
         }
     }
@@ -522,7 +502,7 @@ impl Path {
         }
     }
 
-    fn send_own(&mut self, now: Instant, command: &Command, attribute: TaskAttribute) {
+    pub(super) fn send_own(&mut self, now: Instant, command: &Command, attribute: TaskAttribute) {
         self.send_sized(now, command, attribute, 512);
     }
 
@@ -550,12 +530,12 @@ impl Path {
         self.send_unsent(now);
     }
 
-    /// Sends the path's own command, which may have waited for a place in the target's command window:
-    /// the volume's commands fill it. It goes before any further one of theirs.
+    /// Sends the path's own commands, which may have waited for a place in the target's command window:
+    /// the volume's commands fill it. They go before any further one of theirs.
     pub(super) fn send_unsent(&mut self, now: Instant) {
-        let session = self.session.as_mut().and_then(Session::full_feature);
-        if let Some(session) = session.filter(|session| session.free_slots() > 0)
-            && let Some(task) = self.unsent.take()
+        while let Some(session) = self.session.as_mut().and_then(Session::full_feature)
+            && session.free_slots() > 0
+            && let Some(task) = self.unsent.take().or_else(|| self.access.take_unsent())
         {
             session.submit(now, task);
             self.watch_progress(now);
@@ -572,17 +552,20 @@ impl Path {
             return;
         };
         if probe.outdated {
-            self.probe = Some(Probe::again(now));
+            self.probe = Some(Probe::again(now, self.config.alua));
             return self.drive_probe(now, None);
         }
         let target = self.target_name();
-        match probe.unit(target, portal_group) {
+        let unit = probe.findings.unit(target, portal_group);
+        match unit {
             Some(unit) => {
                 self.geometry = Some(unit.geometry);
+                self.access.on_identified();
                 let (incarnation, unit) = (self.incarnation, std::sync::Arc::new(unit));
                 self.messages
                     .push_back(Message::Identified { incarnation, unit });
                 debug_assert!(matches!(self.state, State::Probing));
+                self.read_access_if_outdated(now);
             }
             None => self.lose(now, "the unit did not tell who it is"),
         }

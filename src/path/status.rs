@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::ids::Incarnation;
 
 use super::journal::PathEvent;
+use super::message::PathAccess;
 use super::{Path, State};
 
 /// The states of a path, by name.
@@ -37,6 +38,12 @@ pub struct PathStatus {
     pub incarnation: Incarnation,
     /// A fencing login through a sibling is under way.
     pub fencing: bool,
+    /// Its access to the unit, if the target tells one in this session.
+    pub access: Option<PathAccess>,
+    /// Commands in flight that the volume did not ask for.
+    pub own_commands: usize,
+    /// The configuration does not have it any more: it goes when it is not needed.
+    pub removing: bool,
     /// Round trip of the last ping.
     pub last_rtt: Option<Duration>,
 }
@@ -70,6 +77,9 @@ impl Path {
             since: now.saturating_duration_since(since),
             incarnation: self.incarnation,
             fencing: self.fencer.is_some(),
+            access: self.access.known(),
+            own_commands: usize::from(self.own.is_some()) + usize::from(self.access.is_asking()),
+            removing: self.retiring,
             last_rtt: self.pong.map(|(_, rtt)| rtt),
         }
     }

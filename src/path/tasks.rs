@@ -131,21 +131,28 @@ impl Path {
             }
             _ if lost => Power::Lost,
             Power::Untold if nothing_left => Power::Told,
-            power => power,
+            power @ (Power::Untold | Power::Lost | Power::Missed | Power::Told) => power,
         };
         if sense.is_some_and(|sense| sense.says_reset()) {
             self.abort_what_a_reset_ended(now);
         }
+        if sense.is_some_and(|sense| sense.says_access_changed()) {
+            self.access.on_news();
+        }
         if self.own.take_if(|own| *own == task).is_some() {
             self.on_own_answer(now, completion);
+        } else if let Some(asked) = self.access.take_asked(task) {
+            self.on_access_answer(now, asked, completion.as_ref());
         }
     }
 
     fn on_own_answer(&mut self, now: Instant, completion: Option<Completion>) {
         if self.probe.is_some() {
             self.drive_probe(now, Some(completion));
-        } else {
+        } else if matches!(self.state, State::Probation { .. }) {
             self.on_probation_answer(now, completion.as_ref());
+        } else {
+            self.on_late_barrier(now, completion.as_ref());
         }
     }
 

@@ -1,6 +1,7 @@
 //! Paths against a scripted target: every session logs in for real, and answers what a test does not
 //! keep back.
 
+mod access;
 mod fencing;
 mod health;
 mod lifecycle;
@@ -245,9 +246,11 @@ impl Bench {
         };
         let mut config = PathConfig {
             name: "10.0.1.10".into(),
+            route: "10.0.1.10".into(),
             portal: "10.0.1.10".parse().unwrap(),
             session: Arc::new(session),
             lun: Lun::from_number(1).unwrap(),
+            alua: true,
             queue_depth: 64,
             detect: Detect {
                 network: ms(700),

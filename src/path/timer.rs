@@ -62,8 +62,15 @@ impl Path {
         let health = self.health_deadline();
         let network = self.network_deadline();
         let uplink = self.uplink_deadline();
+        let barrier = self
+            .barrier_due()
+            .map(|at| Deadline::new(at, "a barrier that was refused"));
+        let access = self
+            .access_due()
+            .map(|at| Deadline::new(at, "access states"));
         [
-            state, probe, fencer, proof, stale, drain, session, health, network, uplink,
+            state, probe, fencer, proof, stale, drain, session, health, network, uplink, barrier,
+            access,
         ]
         .into_iter()
         .fold(None, Deadline::earlier)

@@ -1,7 +1,8 @@
-//! Asymmetric logical unit access: REPORT TARGET PORT GROUPS parameter data (SPC-5 6.37).
+//! Asymmetric logical unit access: parameter data of REPORT and SET TARGET PORT GROUPS (SPC-5 6.37, 6.45).
 
 use std::fmt;
 
+use super::sense::{Sense, SenseKey};
 use super::wire::{BadData, at_least, u8_or_0, u16_or_0, u32_or_0, up_to};
 
 /// How a target port group reaches the unit (SPC-5 5.18.2.4).
@@ -38,6 +39,21 @@ impl AccessState {
             0xe => Self::Offline,
             0xf => Self::Transitioning,
             other => Self::Other(other),
+        }
+    }
+
+    /// The state that a refusal tells of (SPC-5 annex F, ASC 04h).
+    #[must_use]
+    pub fn of_refusal(sense: &Sense) -> Option<Self> {
+        if sense.deferred || !matches!(sense.key, SenseKey::NotReady | SenseKey::AbortedCommand) {
+            return None;
+        }
+        match (sense.asc, sense.ascq) {
+            (0x04, 0x0a) => Some(Self::Transitioning),
+            (0x04, 0x0b) => Some(Self::Standby),
+            (0x04, 0x0c) => Some(Self::Unavailable),
+            (0x04, 0x12) => Some(Self::Offline),
+            _ => None,
         }
     }
 
@@ -126,11 +142,29 @@ impl PortGroups {
         })
     }
 
+    /// The group of the port with that relative identifier.
+    #[must_use]
+    pub fn group_of_port(&self, port: u16) -> Option<&PortGroup> {
+        let mut groups = self.groups.iter();
+        groups.find(|group| group.ports.contains(&port))
+    }
+
     /// The group of that number.
     #[must_use]
     pub fn group(&self, id: u16) -> Option<&PortGroup> {
         self.groups.iter().find(|group| group.id == id)
     }
+}
+
+/// Length of the parameter list that [`activation`] makes.
+pub const ACTIVATION_LEN: u32 = 8;
+
+/// The parameter list of SET TARGET PORT GROUPS that asks for one group to become active/optimized
+/// (SPC-5 6.45): four reserved bytes, then its descriptor.
+#[must_use]
+pub fn activation(group: u16) -> [u8; 8] {
+    let [high, low] = group.to_be_bytes();
+    [0, 0, 0, 0, 0, 0, high, low]
 }
 
 /// One descriptor: 8 bytes, then 4 for each port.
@@ -175,6 +209,8 @@ mod tests {
         assert_eq!(parsed.group(1), Some(&first));
         assert_eq!(parsed.group(256).unwrap().state, AccessState::Transitioning);
         assert_eq!(parsed.group(2), None);
+        assert_eq!(parsed.group_of_port(3).map(|group| group.id), Some(256));
+        assert_eq!(parsed.group_of_port(4), None);
         assert_eq!((parsed.transition_seconds, parsed.truncated), (None, false));
     }
 
@@ -195,6 +231,25 @@ mod tests {
             (parsed.groups.len(), parsed.needed, parsed.truncated),
             (1, 32, true)
         );
+    }
+
+    #[test]
+    fn a_refusal_tells_the_state_where_it_is_about_the_state() {
+        let of = |key, asc, ascq| AccessState::of_refusal(&Sense::new(key, asc, ascq));
+        let not_ready = SenseKey::NotReady;
+        assert_eq!(of(not_ready, 4, 0x0a), Some(AccessState::Transitioning));
+        let aborted = of(SenseKey::AbortedCommand, 4, 0x0a);
+        assert_eq!(aborted, Some(AccessState::Transitioning));
+        assert_eq!(of(not_ready, 4, 0x0b), Some(AccessState::Standby));
+        assert_eq!(of(not_ready, 4, 0x0c), Some(AccessState::Unavailable));
+        assert_eq!(of(not_ready, 4, 0x12), Some(AccessState::Offline));
+        assert_eq!(of(not_ready, 4, 0x01), None, "becoming ready");
+        assert_eq!(of(SenseKey::UnitAttention, 4, 0x0a), None);
+    }
+
+    #[test]
+    fn the_list_to_activate_a_group_names_it() {
+        assert_eq!(activation(0x1234), [0, 0, 0, 0, 0, 0, 0x12, 0x34]);
     }
 
     #[test]

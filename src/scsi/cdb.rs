@@ -48,12 +48,15 @@ pub(super) mod op {
     pub(in crate::scsi) const SERVICE_ACTION_IN_16: u8 = 0x9e;
     pub(in crate::scsi) const REPORT_LUNS: u8 = 0xa0;
     pub(in crate::scsi) const MAINTENANCE_IN: u8 = 0xa3;
+    pub(in crate::scsi) const MAINTENANCE_OUT: u8 = 0xa4;
 
     /// Service action of SERVICE ACTION IN(16).
     pub(in crate::scsi) const READ_CAPACITY_16: u8 = 0x10;
     /// Service actions of MAINTENANCE IN.
     pub(in crate::scsi) const REPORT_TARGET_PORT_GROUPS: u8 = 0x0a;
     pub(in crate::scsi) const REPORT_SUPPORTED_OPERATION_CODES: u8 = 0x0c;
+    /// Service action of MAINTENANCE OUT.
+    pub(in crate::scsi) const SET_TARGET_PORT_GROUPS: u8 = 0x0a;
 }
 
 /// Which way a transfer's data goes.
@@ -210,6 +213,11 @@ pub enum Command {
         /// Allocation length in bytes.
         allocation: u32,
     },
+    /// SET TARGET PORT GROUPS with a parameter list from [`super::alua`].
+    SetTargetPortGroups {
+        /// Length of the parameter list in bytes.
+        list: u32,
+    },
     /// REPORT SUPPORTED OPERATION CODES for one operation code, or one service action of it.
     ReportSupportedOperationCode {
         /// Operation code.
@@ -336,6 +344,7 @@ impl Command {
             Self::Read { extent, .. } => DataLength::In(transfer(extent)),
             Self::Write { extent, .. } => DataLength::Out(transfer(extent)),
             Self::Unmap { list } => DataLength::Out((*list).into()),
+            Self::SetTargetPortGroups { list } => DataLength::Out(*list),
             Self::WriteSame10 { .. } => DataLength::Out(block_size),
             Self::WriteSame16 { flags, .. } if flags.no_data_out => DataLength::None,
             Self::WriteSame16 { .. } => DataLength::Out(block_size),

@@ -135,6 +135,17 @@ impl Sense {
         self.key == SenseKey::UnitAttention && !self.deferred && self.asc == 0x29
     }
 
+    /// Whether a unit attention says that access states changed, or that a change failed, or that one is
+    /// under way (SPC-5 5.18.2.5).
+    #[must_use]
+    pub fn says_access_changed(&self) -> bool {
+        let code = matches!(
+            (self.asc, self.ascq),
+            (0x2a, 0x06 | 0x07) | (0x04, 0x0a..=0x0c)
+        );
+        self.key == SenseKey::UnitAttention && !self.deferred && code
+    }
+
     /// Sense with nothing but its codes.
     #[must_use]
     pub fn new(key: SenseKey, asc: u8, ascq: u8) -> Self {

@@ -117,8 +117,10 @@ pub enum Recheck {
     Identity,
     /// Its size.
     Capacity,
-    /// Its access states or its reservations.
+    /// Its access states: asked for again, while the command goes over another path.
     Access,
+    /// Its reservations.
+    Reservations,
     /// Mode parameters, limits, provisioning.
     Parameters,
     /// It was reset, or our nexus was: writes in a volatile cache may be lost, so the next flush fails

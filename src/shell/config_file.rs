@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::config::show::Effective;
 use crate::config::{Config, ConfigErrors, FileContent, Files, Problem};
 use crate::limits::CONFIG_BYTES_MAX;
 
@@ -15,6 +16,15 @@ use crate::limits::CONFIG_BYTES_MAX;
 pub fn load(file: &Path) -> Result<Config, ConfigErrors> {
     let text = read_text(file).map_err(|problem| ConfigErrors::of_file(file, problem))?;
     Config::parse(&text, file, &SystemFiles)
+}
+
+/// The same, with where each value comes from.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn explain(file: &Path) -> Result<Effective, ConfigErrors> {
+    let text = read_text(file).map_err(|problem| ConfigErrors::of_file(file, problem))?;
+    Effective::parse(&text, file, &SystemFiles)
 }
 
 fn read_text(file: &Path) -> Result<String, Problem> {

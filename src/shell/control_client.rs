@@ -4,8 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::control::events::EventsReport;
+use crate::control::reload::ReloadReport;
 use crate::control::{Answer, Ask, Refusal, Request, StatusReport, WireError, wire};
 use crate::limits::{CONTROL_LINE_MAX, CONTROL_TIMEOUT};
 
@@ -62,7 +64,7 @@ pub fn status(socket: &Path, volume: Option<&str>) -> Result<StatusReport, Contr
     let volume = volume.map(str::to_owned);
     match ask(socket, Ask::Status { volume })? {
         Answer::Status(report) => Ok(report),
-        Answer::Events(_) => Err(WireError::BadForm.into()),
+        Answer::Events(_) | Answer::Done | Answer::Reloaded(_) => Err(WireError::BadForm.into()),
         Answer::Refused(refusal) => Err(refusal.into()),
     }
 }
@@ -75,8 +77,35 @@ pub fn events(socket: &Path, volume: &str) -> Result<EventsReport, ControlClient
     let volume = volume.to_owned();
     match ask(socket, Ask::Events { volume })? {
         Answer::Events(report) => Ok(report),
-        Answer::Status(_) => Err(WireError::BadForm.into()),
+        Answer::Status(_) | Answer::Done | Answer::Reloaded(_) => Err(WireError::BadForm.into()),
         Answer::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Has the daemon take its changed configuration over, or tell what would change.
+///
+/// # Errors
+/// The daemon cannot be reached, does not answer in time, or refuses: then nothing was changed.
+pub fn reload(socket: &Path, dry_run: bool) -> Result<ReloadReport, ControlClientError> {
+    match ask(socket, Ask::Reload { dry_run })? {
+        Answer::Reloaded(report) => Ok(report),
+        Answer::Status(_) | Answer::Events(_) | Answer::Done => Err(WireError::BadForm.into()),
+        Answer::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Uses the preferred paths of a volume again.
+///
+/// # Errors
+/// The daemon cannot be reached, does not answer in time, or refuses.
+pub fn fail_back(socket: &Path, volume: &str) -> Result<(), ControlClientError> {
+    let volume = volume.to_owned();
+    match ask(socket, Ask::Failback { volume })? {
+        Answer::Done => Ok(()),
+        Answer::Refused(refusal) => Err(refusal.into()),
+        Answer::Status(_) | Answer::Events(_) | Answer::Reloaded(_) => {
+            Err(WireError::BadForm.into())
+        }
     }
 }
 
@@ -85,15 +114,16 @@ pub fn events(socket: &Path, volume: &str) -> Result<EventsReport, ControlClient
 /// # Errors
 /// The daemon cannot be reached or does not answer in time.
 pub fn ask(socket: &Path, ask: Ask) -> Result<Answer, ControlClientError> {
-    let line = converse(socket, &wire::encode_request(&Request::new(ask)));
+    let limit = ask.limit();
+    let line = converse(socket, &wire::encode_request(&Request::new(ask)), limit);
     let line = line.map_err(|error| explain(socket, error))?;
     Ok(wire::decode_answer(&line)?)
 }
 
-fn converse(socket: &Path, request: &[u8]) -> io::Result<Vec<u8>> {
+fn converse(socket: &Path, request: &[u8], limit: Duration) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
     // Longer than the daemon allows itself, so that its own refusal arrives.
-    let patience = CONTROL_TIMEOUT * 2;
+    let patience = limit + CONTROL_TIMEOUT;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
     stream.write_all(request)?;

@@ -23,6 +23,7 @@ use tracing::{debug, info, warn};
 use super::nbd_bind::{BindError, BoundListener, ListenAddress};
 use crate::config::Control;
 use crate::control::events::EventsReport;
+use crate::control::reload::ReloadReport;
 use crate::control::{Answer, Ask, Refusal, StatusReport, wire};
 use crate::limits::{CONTROL_CLIENTS_MAX, CONTROL_REQUEST_MAX, CONTROL_TIMEOUT};
 
@@ -36,6 +37,15 @@ pub trait StatusSource: Send + Sync + 'static {
 
     /// What happened to the paths of a volume.
     fn events(&self, volume: &str) -> impl Future<Output = Result<EventsReport, Refusal>> + Send;
+
+    /// Uses the preferred paths of a volume again.
+    fn fail_back(&self, volume: &str) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Takes a changed configuration over, or tells what would change. It goes on if nobody waits any more.
+    fn reload(
+        self: Arc<Self>,
+        dry_run: bool,
+    ) -> impl Future<Output = Result<ReloadReport, Refusal>> + Send;
 }
 
 /// Why the control socket cannot be made.
@@ -133,7 +143,7 @@ impl ControlSocket {
             };
             let source = Arc::clone(&source);
             let task = async move {
-                if let Err(error) = serve_client(stream, &*source).await {
+                if let Err(error) = serve_client(stream, &source).await {
                     debug!(%error, "a control client was lost");
                 }
                 drop(place);
@@ -157,15 +167,12 @@ fn make_directory(socket: &Path) {
     }
 }
 
-async fn serve_client(mut stream: UnixStream, source: &impl StatusSource) -> io::Result<()> {
+async fn serve_client(mut stream: UnixStream, source: &Arc<impl StatusSource>) -> io::Result<()> {
     let too_slow = |_| io::Error::from(io::ErrorKind::TimedOut);
     let line = timeout(CONTROL_TIMEOUT, read_line(&mut stream))
         .await
         .map_err(too_slow)??;
-    let answer = match timeout(CONTROL_TIMEOUT, answer(&line, source)).await {
-        Ok(answer) => answer,
-        Err(_) => Answer::Refused(Refusal::Busy),
-    };
+    let answer = answer(&line, source).await;
     let line = wire::encode_answer(answer);
     let write = async {
         stream.write_all(&line).await?;
@@ -188,18 +195,34 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-async fn answer(line: &[u8], source: &impl StatusSource) -> Answer {
+async fn answer(line: &[u8], source: &Arc<impl StatusSource>) -> Answer {
     let request = match wire::decode_request(line) {
         Ok(request) => request,
         Err(error) => return Answer::Refused(error.refusal()),
     };
-    match request.ask {
+    let limit = request.ask.limit();
+    match timeout(limit, act(request.ask, source)).await {
+        Ok(answer) => answer,
+        Err(_) => Answer::Refused(Refusal::Busy),
+    }
+}
+
+async fn act(ask: Ask, source: &Arc<impl StatusSource>) -> Answer {
+    match ask {
         Ask::Status { volume } => match source.status().await {
             Ok(report) => only(report, volume),
             Err(refusal) => Answer::Refused(refusal),
         },
+        Ask::Reload { dry_run } => match Arc::clone(source).reload(dry_run).await {
+            Ok(report) => Answer::Reloaded(report),
+            Err(refusal) => Answer::Refused(refusal),
+        },
         Ask::Events { volume } => match source.events(&volume).await {
             Ok(report) => Answer::Events(report),
+            Err(refusal) => Answer::Refused(refusal),
+        },
+        Ask::Failback { volume } => match source.fail_back(&volume).await {
+            Ok(()) => Answer::Done,
             Err(refusal) => Answer::Refused(refusal),
         },
     }

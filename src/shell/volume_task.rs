@@ -4,6 +4,7 @@
 //! buffers; give the engine what came; write what it wants written. Waiting decides nothing, deciding
 //! awaits nothing.
 
+mod change;
 mod handle;
 mod network;
 mod stop;
@@ -37,6 +38,8 @@ use super::nbd_listen::ReadyClient;
 use super::room::Rooms;
 use super::stream::Stream;
 
+pub use change::Changed;
+use change::Sources;
 pub use handle::{Ask, Found, Inbox, Stopped, VolumeHandle, channel};
 use network::Network;
 use stop::{StopPhase, Stopping};
@@ -67,7 +70,7 @@ type Dialed = (LinkId, u64, Result<tokio::net::TcpStream, DialError>);
 /// See the module's documentation.
 pub struct VolumeTask {
     engine: Engine,
-    sources: Vec<Source>,
+    sources: Sources,
     links: BTreeMap<LinkId, (u64, Connection)>,
     clients: BTreeMap<ClientId, Client>,
     rooms: Rooms,
@@ -113,7 +116,7 @@ impl VolumeTask {
         let Inbox { asks, online } = inbox;
         Self {
             engine,
-            sources,
+            sources: (0..).map(PathId).zip(sources).collect(),
             links: BTreeMap::new(),
             clients: BTreeMap::new(),
             rooms: Rooms::default(),
@@ -232,7 +235,17 @@ impl VolumeTask {
                 // The same.
                 let _ = answer.send(self.engine.events(now));
             }
+            Ask::Failback(done) => {
+                self.engine.fail_back(now);
+                // The same.
+                let _ = done.send(());
+            }
             Ask::Interfaces(interfaces) => self.on_interfaces(now, interfaces),
+            Ask::Reconfigure {
+                change,
+                sources,
+                done,
+            } => self.on_reconfigure(now, *change, sources, done),
             Ask::Stop { limit, done } => {
                 self.engine.begin_stop();
                 let phase = StopPhase::Drain;
@@ -392,15 +405,11 @@ impl VolumeTask {
                 Action::Hangup { link } => self.replace_link(link, None),
                 Action::Observe { link } => self.observe(now, link),
                 Action::CloseClient { client } => self.drop_client(client, "finished"),
-                Action::Online | Action::PathsUsed => {
-                    let unit = self.engine.export_info().zip(self.engine.unit());
-                    let found = unit.map(|(export, unit)| Found {
-                        export,
-                        wwid: unit.identity.wwid(),
-                        geometry: unit.geometry,
-                        paths: self.engine.used_paths(),
-                    });
-                    self.online.send_replace(found);
+                Action::Online | Action::PathsUsed | Action::Resized => self.publish(),
+                Action::PathGone { path } => {
+                    self.sources.remove(&path);
+                    self.forget_way(path);
+                    self.publish();
                 }
             }
         }
@@ -411,10 +420,7 @@ impl VolumeTask {
     }
 
     fn source(&self, path: PathId) -> Source {
-        self.sources
-            .get(usize::from(path.0))
-            .cloned()
-            .unwrap_or_default()
+        self.sources.get(&path).cloned().unwrap_or_default()
     }
 
     fn replace_link(&mut self, link: LinkId, new: Option<(u64, Connection)>) {

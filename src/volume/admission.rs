@@ -6,13 +6,16 @@
 //! only where the portals are proven to share their sessions, for names and tags of two targets may be
 //! equal as well.
 //!
-//! A unit that has grown since is still the volume's; a smaller one is not.
+//! A unit that has grown since is still the volume's (`capacity` says what becomes of that); a smaller one is
+//! not.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::ids::{Incarnation, PathId};
-use crate::path::message::{Order, Unit};
+use crate::path::message::{Order, Unit, Waiting};
 use crate::sabotage::{self, Sabotage};
+use crate::scsi::identity::LunIdentity;
 use crate::units::Geometry;
 
 use super::Volume;
@@ -62,6 +65,20 @@ fn judge(pin: &Pin, volume: Option<&Unit>, found: &Unit) -> Result<(), String> {
         }
     }
     let Some(volume) = volume else { return Ok(()) };
+    if found.geometry.block_size() == volume.geometry.block_size()
+        && found.geometry.blocks() < volume.geometry.blocks()
+        && found
+            .identity
+            .resized(volume.geometry)
+            .matches(&volume.identity)
+            .is_ok()
+    {
+        return Err(format!(
+            "the logical unit shrank: {wwid} has {} over this path, and {} is served; what was written beyond its \
+             end is gone; enlarge it again, or stop the volume and start anew",
+            found.geometry, volume.geometry
+        ));
+    }
     // A unit that has grown is the same unit; the rest of it is not used. A default identifier says too
     // little for that.
     let grown = !found.identity.weak()
@@ -132,8 +149,28 @@ impl Volume {
         }
     }
 
+    /// A path waits for its port to carry something; whether its unit is the volume's, as far as that can be
+    /// told without its size.
+    pub(super) fn on_waiting(&mut self, now: Instant, path: PathId, waiting: Option<&Waiting>) {
+        let pin = &self.config.pin;
+        let pinned = pin.configured.as_ref();
+        let pinned = pinned.or_else(|| pin.remembered.as_ref().map(|(name, _)| name));
+        let ours = |found: &LunIdentity| match (&self.unit, pinned) {
+            (Some(unit), _) => {
+                let found = found.resized(unit.geometry);
+                !found.weak() && found.matches(&unit.identity).is_ok()
+            }
+            (None, Some(name)) => found.is_named(name),
+            (None, None) => true,
+        };
+        let access = waiting.filter(|waiting| ours(&waiting.identity));
+        self.roster.route_mut(path).waiting = access.map(|waiting| waiting.access);
+        self.check_activation(now);
+    }
+
     pub(super) fn on_identified(
         &mut self,
+        now: Instant,
         path: PathId,
         incarnation: Incarnation,
         unit: Arc<Unit>,
@@ -143,20 +180,24 @@ impl Volume {
             Ok(()) => {
                 if self.unit.is_none() {
                     tracing::info!(unit = %unit.identity, "logical unit identified");
+                    let why = format!("{} over {}", unit.identity, self.names.of(path));
+                    self.journal.note(now, "identified", &why);
                     self.unit = Some(Arc::clone(&unit));
                     self.founder = Some(path);
                 }
                 if let Some(volume) = &self.unit
                     && unit.geometry != volume.geometry
+                    && !self.config.grow
                 {
                     tracing::info!(
                         path = %self.names.of(path), found = %unit.geometry, served = %volume.geometry,
-                        "the logical unit has grown: the new size is served after a restart"
+                        "the logical unit has grown: the new size is served after a restart, for resize is \"never\""
                     );
                 }
                 self.heed_limits(&unit);
                 let sure = !unit.identity.weak() || self.founder == Some(path);
                 let route = self.roster.route_mut(path);
+                route.waiting = None;
                 route.incarnation = incarnation;
                 route.unit = Some(unit);
                 let order = if sure {
@@ -167,6 +208,8 @@ impl Volume {
                 self.orders.push_back((path, order));
             }
             Err(why) => {
+                let told = format!("{}: {why}", self.names.of(path));
+                self.journal.note(now, "path refused", &told);
                 let stranger = self.is_stranger(&unit);
                 self.orders
                     .push_back((path, Order::Refuse { why, stranger }));

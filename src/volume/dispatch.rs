@@ -36,11 +36,13 @@ impl Volume {
             return;
         };
         self.before_dispatch(now);
+        self.paced = false;
         let mut next = self.ready.first().copied();
         while let Some(order) = next {
             next = match self.choose(now, order, unit.geometry) {
                 Some((path, io)) => {
                     self.ready.remove(&order);
+                    self.pace.on_dispatch(now);
                     let task = self.send(now, order, path, io, unit.geometry);
                     if io.direction == Direction::Read {
                         self.after_read(now, order, (task, path), &io, unit.geometry);
@@ -48,12 +50,15 @@ impl Volume {
                     self.ready.first().copied()
                 }
                 // One that must not go where it failed may have to wait while others need not.
-                None if self.commands[&order].avoid.is_some() => {
+                None if self.commands[&order].avoid.is_some() && !self.paced => {
                     let after = (Bound::Excluded(order), Bound::Unbounded);
                     self.ready.range(after).next().copied()
                 }
                 None => None,
             };
+        }
+        if self.ready.is_empty() {
+            self.pace.on_drained();
         }
         self.after_dispatch(now);
     }
@@ -68,11 +73,17 @@ impl Volume {
         let command = &self.commands[&order];
         self.roster.candidates(command.avoid, &mut self.views);
         if self.gray.any_away() {
-            self.roster.hold_back(&mut self.views);
+            let policy = &self.config.policy;
+            self.roster
+                .hold_back(&mut self.views, |view| policy.tier(view));
         }
         let bytes = command.op.data_len(geometry);
         let io = io_view(&command.op, bytes);
         let candidates = Candidates::new(&self.views)?;
+        if !self.pace.allows(now) {
+            self.paced = true;
+            return None;
+        }
         let path = PathId(self.config.policy.choose(now, &io, candidates).path());
         let room = self.roster.route(path).slots_free() > 0;
         room.then_some((path, io))

@@ -8,10 +8,10 @@
 //!
 //! Flushes that were under way when the first one failed fail as well: they promise the same.
 //!
-//! The unit tells each nexus of the same event. What a path tells is old news if another one told of it
-//! since this path was in touch with the unit last, and has a session that is well: no further event can
-//! have been then. Where that cannot be said, others are asked (`rumour.rs`). What is taken for old news is
-//! taken for that news and no newer one: if that session was dead already, it will tell of what ended it.
+//! The unit tells each nexus of the same event. What a path tells is old news if another one told of it since
+//! this path was in touch with the unit last, and has a session that is well: no further event can have been
+//! then. Where that cannot be said, others are asked (`rumour.rs`). What is taken for old news is taken for
+//! that news and no newer one: if that session was dead already, it will tell of what ended it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -81,6 +81,12 @@ impl Durability {
         } else {
             self.in_use.remove(&path)
         }
+    }
+
+    /// The path's number belongs to another path.
+    pub(super) fn forget(&mut self, path: PathId) {
+        self.in_use.remove(&path);
+        self.told.remove(&path);
     }
 
     /// Other paths than this one with a session in use.
@@ -170,7 +176,7 @@ impl Volume {
             io.redo |= io.request.written_range().is_some() && !io.request.fua();
         }
         if self.durability.has_unflushed() {
-            self.go_dark(path);
+            self.go_dark(now, path);
         }
         self.settle_rumours(now);
     }
@@ -190,10 +196,16 @@ impl Volume {
     }
 
     /// The next flush fails.
-    pub(super) fn go_dark(&mut self, path: PathId) {
+    pub(super) fn go_dark(&mut self, now: Instant, path: PathId) {
         self.durability.dark = true;
+        let writes = self.durability.acknowledged - self.durability.flushed;
+        let why = format!(
+            "after what {} says, or cannot say, of the target's power: {writes} writes were not flushed",
+            self.names.of(path)
+        );
+        self.journal.note(now, "power lost", &why);
         tracing::warn!(
-            path = %self.names.of(path), writes = self.durability.acknowledged - self.durability.flushed,
+            path = %self.names.of(path), writes,
             "the target was without power, or nobody can tell that it was not: with a volatile write cache, \
              writes that were not flushed are lost, and the next flush fails"
         );

@@ -154,6 +154,12 @@ impl Duty {
         matches!(self.state, State::Out { .. } | State::OnTrial(_))
     }
 
+    /// Is it out for being gray?
+    pub(super) fn is_ejected(&self) -> bool {
+        let gray = OutCause::Gray;
+        matches!(self.state, State::Out { cause, .. } if cause == gray)
+    }
+
     pub(super) fn is_on_trial(&self) -> bool {
         matches!(self.state, State::OnTrial(_))
     }

@@ -69,9 +69,12 @@ impl Volume {
         );
         let in_use = !route.out && matches!(route.standing, Standing::Ready | Standing::Suspect);
         route.standing = Standing::Unusable;
+        route.alua.forget();
         route.incarnation = incarnation;
-        route.counters.losses += 1;
-        self.on_loss(now, path, in_use);
+        // One that is about to go and carried nothing was logged out on purpose.
+        let lost = !route.retiring || unsent + indeterminate > 0;
+        route.counters.losses += u64::from(lost);
+        self.on_loss(now, path, in_use && lost);
         let route = self.roster.route_mut(path);
         if unsent + indeterminate > 0 {
             route.counters.retries += u64::from(unsent + indeterminate);

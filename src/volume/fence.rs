@@ -18,6 +18,8 @@ use crate::units::BlockRange;
 struct Haunt {
     /// The youngest one's beginning.
     since: Instant,
+    /// The oldest one's.
+    begun: Instant,
     ranges: Vec<BlockRange>,
 }
 
@@ -50,6 +52,11 @@ impl Ledger {
         }
     }
 
+    /// Ghosts are let go after that time from now on, those that there are as well.
+    pub(super) fn set_quiesce(&mut self, quiesce: Option<Duration>) {
+        self.quiesce = quiesce;
+    }
+
     /// A write to `range` was lost with that session at `now`.
     pub(super) fn record(
         &mut self,
@@ -63,6 +70,7 @@ impl Ledger {
         }
         let haunt = self.haunts.entry((path, incarnation)).or_insert(Haunt {
             since: now,
+            begun: now,
             ranges: Vec::new(),
         });
         haunt.since = now;
@@ -127,6 +135,12 @@ impl Ledger {
             .values()
             .map(|haunt| haunt.since + quiesce)
             .min()
+    }
+
+    /// Since when the path's sessions up to `upto` have had ghosts.
+    pub(super) fn oldest(&self, path: PathId, upto: Incarnation) -> Option<Instant> {
+        let haunts = self.haunts.range((path, Incarnation(0))..=(path, upto));
+        haunts.map(|(_, haunt)| haunt.begun).min()
     }
 
     /// Number of ghosts.

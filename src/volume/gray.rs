@@ -7,6 +7,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use policies::tier::Rank;
+use smallvec::SmallVec;
+
 use crate::deadline::Deadline;
 use crate::ids::{Incarnation, PathId, TaskId};
 use crate::path::message::{Order, Standing};
@@ -20,6 +23,9 @@ use super::hedge::Hedge;
 use super::outlier::{Finding, Outlier, Seen, WINDOW};
 use super::trial::{Progress, Read};
 use super::{Attempt, Volume};
+
+/// Why a path is in use without more ado.
+const ALONE: &str = "no other path of its tier is in use";
 
 /// What a path shares with others, and they may lose together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +69,15 @@ struct Watched {
     proven: Incarnation,
 }
 
+impl Watched {
+    fn new() -> Self {
+        Self {
+            duty: Duty::new(),
+            proven: Incarnation::default(),
+        }
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Gray {
@@ -79,7 +94,7 @@ pub(super) struct Gray {
     errands: BTreeMap<TaskId, Errand>,
     pub(super) hedge: Hedge,
     pub(super) hedge_due: Option<Instant>,
-    pub(super) domains: Vec<Domain>,
+    pub(super) domains: Vec<Option<Domain>>,
     /// A path that nothing was heard of for long.
     pub(super) stale: Option<PathId>,
     /// Since when all paths are slower than they were.
@@ -88,16 +103,13 @@ pub(super) struct Gray {
 
 impl Gray {
     pub(super) fn new(config: &GrayConfig, paths: usize) -> Self {
-        let watched = || Watched {
-            duty: Duty::new(),
-            proven: Incarnation::default(),
-        };
         let several = paths > 1;
+        let domain = |path: usize| config.domains.get(path).copied();
         Self {
             eject: config.eject && several,
             prove: config.prove && several,
             away: 0,
-            paths: std::iter::repeat_with(watched).take(paths).collect(),
+            paths: std::iter::repeat_with(Watched::new).take(paths).collect(),
             outlier: Outlier::new(paths),
             seen: Vec::new(),
             window_ends: None,
@@ -105,10 +117,44 @@ impl Gray {
             errands: BTreeMap::new(),
             hedge: Hedge::new(if several { config.hedge } else { 0 }),
             hedge_due: None,
-            domains: config.domains.clone(),
+            domains: (0..paths).map(domain).collect(),
             stale: None,
             slow_since: None,
         }
+    }
+
+    /// A path that nobody has heard of yet, under a new number or one that is free.
+    pub(super) fn put(&mut self, path: PathId, domain: Option<Domain>) {
+        let place = usize::from(path.0);
+        if place == self.paths.len() {
+            self.paths.push(Watched::new());
+            self.domains.push(domain);
+        } else {
+            (self.paths[place], self.domains[place]) = (Watched::new(), domain);
+        }
+        self.outlier.put(place);
+        self.stale.take_if(|stale| *stale == path);
+        self.count_away();
+    }
+
+    pub(super) fn set_domain(&mut self, path: PathId, domain: Option<Domain>) {
+        self.domains[usize::from(path.0)] = domain;
+    }
+
+    /// Whether a read of the volume's own is under way on the path.
+    pub(super) fn reads_on(&self, path: PathId) -> bool {
+        self.errands.values().any(|errand| errand.on == path)
+    }
+
+    /// The same, or one for its trial on another path.
+    pub(super) fn reads_for(&self, path: PathId) -> bool {
+        let concerns = |errand: &Errand| errand.on == path || errand.of == path;
+        self.errands.values().any(concerns)
+    }
+
+    fn count_away(&mut self) {
+        let away = |watched: &&Watched| watched.duty.is_out() || watched.duty.is_rising();
+        self.away = self.paths.iter().filter(away).count();
     }
 
     fn watches(&self) -> bool {
@@ -177,7 +223,7 @@ impl Volume {
             return;
         }
         self.gray.outlier.forget(usize::from(path.0));
-        if self.gray.prove && self.is_in_use_beside(path) {
+        if self.gray.prove && self.in_use_beside(path).next().is_some() {
             self.gray.at(path).duty.on_return(now);
             self.tell_duty(now, path, "came back");
         } else {
@@ -206,10 +252,18 @@ impl Volume {
         }
     }
 
-    /// Whether another path carries what clients ask for, without reserve.
-    fn is_in_use_beside(&self, path: PathId) -> bool {
-        let mut routes = self.roster.iter();
-        routes.any(|(other, route)| other != path && route.rank() == Standing::Ready)
+    /// The tier that the path is in.
+    pub(super) fn tier(&self, path: PathId) -> Rank {
+        let view = self.roster.route(path).view(path);
+        self.config.policy.tier(&view)
+    }
+
+    /// Other paths that carry what clients ask for, without reserve, and their tiers.
+    fn in_use_beside(&self, path: PathId) -> impl Iterator<Item = (Rank, PathId)> {
+        let routes = self.roster.iter();
+        let routes =
+            routes.filter(move |(other, route)| *other != path && route.rank() == Standing::Ready);
+        routes.map(|(other, _)| (self.tier(other), other))
     }
 
     /// The route heeds what was decided.
@@ -218,8 +272,25 @@ impl Volume {
         let route = self.roster.route_mut(path);
         route.out = duty.is_out();
         route.set_share(duty.share(now));
-        let away = |watched: &&Watched| watched.duty.is_out() || watched.duty.is_rising();
-        self.gray.away = self.gray.paths.iter().filter(away).count();
+        self.gray.count_away();
+    }
+
+    /// Other settings hold; `several` paths are configured. Paths that are out for being slow and would not
+    /// be put out by now are taken back.
+    pub(super) fn reconfigure_gray(&mut self, now: Instant, config: &GrayConfig, several: bool) {
+        self.gray.eject = config.eject && several;
+        self.gray.prove = config.prove && several;
+        self.gray.hedge.set(if several { config.hedge } else { 0 });
+        if !self.gray.hedge.is_on() {
+            (self.gray.hedge_due, self.gray.stale) = (None, None);
+        }
+        for path in (0..self.gray.paths.len()).map(path_id) {
+            if !self.gray.eject && self.gray.duty(path).is_ejected() {
+                self.gray.at(path).duty.release();
+                self.apply_duty(now, path);
+                self.tell_duty(now, path, "slow paths are not put out of use any more");
+            }
+        }
     }
 
     /// Writes into the path's journal what was decided, and why.
@@ -257,7 +328,7 @@ impl Volume {
         let mut next = Deadline::earlier(window, hedge);
         if self.gray.away > 0 {
             for (watched, (_, route)) in self.gray.paths.iter().zip(self.roster.iter()) {
-                let ready = route.standing == Standing::Ready || !watched.duty.is_on_trial();
+                let ready = route.is_ready() || !watched.duty.is_on_trial();
                 let due = watched.duty.due().filter(|_| ready);
                 let due = due.map(|at| Deadline::new(at, "path that is out of use"));
                 next = Deadline::earlier(next, due);
@@ -269,11 +340,11 @@ impl Volume {
     fn close_window(&mut self, now: Instant) {
         let mut seen = std::mem::take(&mut self.gray.seen);
         seen.clear();
-        for (watched, (_, route)) in self.gray.paths.iter().zip(self.roster.iter()) {
+        for (watched, (path, route)) in self.gray.paths.iter().zip(self.roster.iter()) {
             let oldest = route.oldest();
             seen.push(Seen {
                 competes: route.rank() == Standing::Ready,
-                tier: route.access(),
+                tier: self.config.policy.tier(&route.view(path)),
                 oldest: oldest.and_then(|flight| Some((flight.class?, flight.sent))),
                 returning: watched.duty.is_rising(),
             });
@@ -306,8 +377,14 @@ impl Volume {
         }
         let mut paths = self.roster.iter().zip(seen);
         let stale = |number: usize| self.gray.outlier.is_stale(now, number);
+        // A tier that nothing goes to now is left alone.
+        let serves = |tier: Rank| {
+            let mut peers = seen.iter().enumerate();
+            peers.any(|(number, peer)| peer.competes && peer.tier == tier && !stale(number))
+        };
         let found = paths.find(|((path, route), seen)| {
-            seen.competes && route.in_flight == 0 && stale(usize::from(path.0))
+            let idle = seen.competes && route.in_flight == 0 && stale(usize::from(path.0));
+            idle && serves(seen.tier)
         });
         found.map(|((path, _), _)| path)
     }
@@ -330,9 +407,11 @@ impl Volume {
 
     /// The path is gray: out of use, with its session kept, unless nothing else is in use.
     fn eject(&mut self, now: Instant, path: PathId, finding: Finding) {
-        if !self.is_in_use_beside(path) {
+        let mut peers = self.in_use_beside(path);
+        if !peers.any(|(tier, _)| tier <= self.tier(path)) {
             return;
         }
+        drop(peers);
         let why = match finding {
             Finding::Slow {
                 took,
@@ -359,9 +438,18 @@ impl Volume {
         if self.gray.away == 0 {
             return;
         }
-        for (watched, (_, route)) in self.gray.paths.iter().zip(self.roster.iter_mut()) {
-            if let Some(share) = watched.duty.share(now) {
-                route.set_share(Some(share));
+        for path in (0..self.gray.paths.len()).map(path_id) {
+            let Some(share) = self.gray.duty(path).share(now) else {
+                continue;
+            };
+            let tier = self.tier(path);
+            if self.in_use_beside(path).any(|(other, _)| other == tier) {
+                self.roster.route_mut(path).set_share(Some(share));
+            } else {
+                // Nobody else could carry what it does not.
+                self.gray.at(path).duty.release();
+                self.apply_duty(now, path);
+                self.tell_duty(now, path, ALONE);
             }
         }
     }
@@ -380,24 +468,28 @@ impl Volume {
 
     /// Sends the read that is due on a path on trial, and on one in use.
     fn drive_trial(&mut self, now: Instant, path: PathId) {
-        let ready = self.roster.route(path).standing == Standing::Ready;
+        let ready = self.roster.route(path).is_ready();
         let Some(trial) = self.gray.at(path).duty.trial_mut() else {
             return;
         };
         if !ready || trial.due().is_none_or(|at| at > now) {
             return;
         }
-        if !self.is_in_use_beside(path) {
+        // Beside a better path it would never look good, and it need not.
+        let own = self.tier(path);
+        let peers = self.in_use_beside(path).filter(|(tier, _)| *tier >= own);
+        let peers: SmallVec<[(Rank, PathId); 4]> = peers.collect();
+        if peers.is_empty() {
             self.gray.at(path).duty.release();
             self.apply_duty(now, path);
-            self.tell_duty(now, path, "no other path is in use");
+            self.tell_duty(now, path, ALONE);
             return self.on_roster(now);
         }
-        let peers = self.roster.iter().filter(|(other, route)| {
-            *other != path && route.rank() == Standing::Ready && route.session_slots() > 0
+        let peers = peers.into_iter().filter_map(|(tier, peer)| {
+            let route = self.roster.route(peer);
+            (route.session_slots() > 0).then_some((tier, route.in_flight, peer))
         });
-        let peer = peers.min_by_key(|(_, route)| route.in_flight);
-        let peer = peer.map(|(peer, _)| peer);
+        let peer = peers.min().map(|(.., peer)| peer);
         let room = self.roster.route(path).session_slots() > 0;
         let (Some(peer), Some(unit)) = (peer.filter(|_| room), self.unit.clone()) else {
             if let Some(trial) = self.gray.at(path).duty.trial_mut() {
@@ -439,8 +531,10 @@ impl Volume {
     ) -> bool {
         if let Some((on, sent)) = self.take_question(task) {
             if let Some(completion) = completion {
-                self.heed(now, on, sent, &judge(completion, CommandKind::Other));
+                let judgement = judge(completion, CommandKind::Other);
+                self.heed(now, on, sent, &judgement);
                 self.on_word(now, on, sent, completion);
+                self.heed_refusal(now, on, &judgement);
             }
             return true;
         }
@@ -453,6 +547,7 @@ impl Volume {
         let judgement = completion.map(|completion| judge(completion, CommandKind::Read));
         if let Some(judgement) = &judgement {
             self.heed(now, errand.on, errand.sent, judgement);
+            self.heed_refusal(now, errand.on, judgement);
             let on = usize::from(errand.on.0);
             self.gray.outlier.on_sign_of_life(now, on);
         }

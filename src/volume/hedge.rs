@@ -47,6 +47,14 @@ impl Hedge {
         }
     }
 
+    /// Another share from now on; what is late is known already.
+    pub(super) fn set(&mut self, share: u32) {
+        self.share = share;
+        if !self.is_on() {
+            (self.late, self.soonest) = ([None; CLASSES], None);
+        }
+    }
+
     pub(super) fn is_on(&self) -> bool {
         self.share > 0
     }

@@ -113,7 +113,7 @@ impl Volume {
     /// Where a read that is late on `path` may go: to a path in use with room and without a late read, and
     /// as little of it shared with `path` as there is.
     fn second_path(&self, now: Instant, path: PathId) -> Option<PathId> {
-        let access = self.roster.route(path).access();
+        let tier = self.tier(path);
         let others = self.roster.iter().filter(|(other, route)| {
             let late = route.oldest().is_some_and(|flight| {
                 let after = flight.class.and_then(|class| self.gray.hedge.late(class));
@@ -121,7 +121,7 @@ impl Volume {
             });
             *other != path
                 && route.rank() == Standing::Ready
-                && route.access() <= access
+                && self.tier(*other) <= tier
                 && route.slots_free() > 0
                 && !late
         });
@@ -134,7 +134,7 @@ impl Volume {
 
     /// Portal and NIC that two paths have in common: 0 to 2.
     fn shared_parts(&self, one: PathId, other: PathId) -> u8 {
-        let domain = |path: PathId| self.gray.domains.get(usize::from(path.0));
+        let domain = |path: PathId| self.gray.domains[usize::from(path.0)];
         match (domain(one), domain(other)) {
             (Some(one), Some(other)) => {
                 u8::from(one.portal == other.portal) + u8::from(one.nic == other.nic)

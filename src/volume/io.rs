@@ -22,6 +22,7 @@ impl Volume {
             "a volume without a unit is not exported"
         );
         self.counters.on_request(&request);
+        self.bytes += request.bytes(self.block_size());
         let mut io = Io {
             accepted: now,
             commands_left: 0,
@@ -55,6 +56,11 @@ impl Volume {
         if start {
             self.start(now, id);
         }
+    }
+
+    fn block_size(&self) -> u32 {
+        let unit = self.unit.as_ref();
+        unit.map_or(0, |unit| unit.geometry.block_size())
     }
 
     /// Makes the io's commands.
@@ -172,6 +178,7 @@ impl Volume {
                 self.durability.darken();
             }
         }
+        self.bytes -= io.request.bytes(self.block_size());
         let latency = now.saturating_duration_since(io.accepted);
         self.counters.on_reply(latency, result.is_err());
         self.replies.push_back(Reply {

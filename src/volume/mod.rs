@@ -12,15 +12,22 @@
 //! - `outcome`: what an answer means for its command.
 //! - `failover`: what becomes of the attempts of a lost session.
 //! - `fence`: the ledger of ghosts.
-//! - `no_path`: what waits, and how long, while no path is left.
+//! - `no_path`: what waits, and how long, while no path is left; `pace`: how fast that goes out after.
+//! - `access`: access states of the paths (ALUA), and `activation`: asking for others.
 //! - `admission`: is what a path found the volume's unit?
+//! - `capacity`: the unit grows, or shrinks; `journal`: what happened.
+//! - `change`: other settings, paths that come and go by configuration.
 //!
 //! **Driver contract.** After any call that takes `now`, drain [`Volume::poll_submission`] (each
 //! submission must reach its path before anything else is told to the volume), [`Volume::poll_order`],
 //! [`Volume::poll_reply`], then read [`Volume::poll_timeout`]. Tell [`Volume::set_slots`] before
 //! [`Volume::dispatch`]. Time never goes backwards.
 
+mod access;
+mod activation;
 mod admission;
+mod capacity;
+mod change;
 mod command;
 mod dispatch;
 mod durability;
@@ -31,10 +38,12 @@ mod gray;
 mod hedge;
 mod hedging;
 mod io;
+mod journal;
 mod latency;
 mod no_path;
 mod outcome;
 mod outlier;
+mod pace;
 pub mod ranges;
 mod request;
 mod roster;
@@ -59,26 +68,36 @@ use crate::payload::Payload;
 use crate::units::BlockRange;
 
 pub use admission::Pin;
+pub use change::RouteConfig;
 pub use dispatch::Submission;
 pub use duty::{DutyStatus, OutCause};
 pub use gray::{Domain, GrayConfig};
+pub use journal::VolumeEvent;
 pub use no_path::NoPath;
 pub use request::{IoError, Reply, Request};
 pub use roster::RouteCounters;
 pub use status::{RouteStatus, VolumeCounters, VolumeStatus};
 
+use activation::Activation;
+use capacity::Disagreement;
 use command::Op;
 use durability::{Covers, Durability};
 use fence::Ledger;
 use gray::Gray;
+use journal::Journal;
+use pace::Pace;
 use ranges::RangeTable;
 use roster::Roster;
 use rumour::Rumours;
 
 /// A volume's settings.
 pub struct VolumeConfig {
-    /// Operator's weight of each path, in the order of their ids.
+    /// Operator's weight of each path, in the order of their ids, or of [`Volume::reconfigure`]'s caller.
     pub weights: Vec<u8>,
+    /// Operator's tier of each path, likewise; 0 where there is none.
+    pub tiers: Vec<u8>,
+    /// Where no active/optimized path is usable, the target is asked to make one so.
+    pub activate: bool,
     /// Another host may act on our acknowledgements: a write of unknown fate is acknowledged only after
     /// its fence.
     pub shared: bool,
@@ -88,6 +107,8 @@ pub struct VolumeConfig {
     pub quiesce: Option<Duration>,
     /// A later login with a lost session's name counts as its fence.
     pub reinstate: bool,
+    /// A unit that grew is served with its new size.
+    pub grow: bool,
     /// What is known of the unit from the configuration or an earlier run.
     pub pin: Pin,
     /// The last run did not end cleanly: every path's old session may still execute writes.
@@ -174,6 +195,7 @@ pub struct Volume {
     /// The path that found it first.
     founder: Option<PathId>,
     roster: Roster,
+    activation: Activation,
     ios: BTreeMap<IoId, Io>,
     commands: BTreeMap<CommandOrder, Command>,
     ready: BTreeSet<CommandOrder>,
@@ -185,6 +207,16 @@ pub struct Volume {
     unacknowledged: VecDeque<(IoId, Io)>,
     no_path_since: Option<Instant>,
     no_path_expired: bool,
+    /// Some path was usable in this run.
+    had_path: bool,
+    pace: Pace,
+    /// Nothing but the pace keeps the next command from going out.
+    paced: bool,
+    /// Paths tell of different sizes.
+    disagreement: Option<Disagreement>,
+    journal: Journal,
+    /// Bytes of all requests that are not answered.
+    bytes: u64,
     next_command: u64,
     next_task: u64,
     submissions: VecDeque<Submission>,
@@ -227,7 +259,8 @@ impl Volume {
         Self {
             unit: None,
             founder: None,
-            roster: Roster::new(&config.weights),
+            roster: Roster::new(&config.weights, &config.tiers),
+            activation: Activation::default(),
             ios: BTreeMap::new(),
             commands: BTreeMap::new(),
             ready: BTreeSet::new(),
@@ -238,6 +271,12 @@ impl Volume {
             unacknowledged: VecDeque::new(),
             no_path_since: Some(now),
             no_path_expired: config.no_path == NoPath::Fail,
+            had_path: false,
+            pace: Pace::new(now),
+            paced: false,
+            disagreement: None,
+            journal: Journal::default(),
+            bytes: 0,
             next_command: 0,
             next_task: 0,
             submissions: VecDeque::new(),
@@ -271,7 +310,8 @@ impl Volume {
     /// Whether a further request is within bounds; if not, clients are not read.
     #[must_use]
     pub fn accepts(&self) -> bool {
-        self.ios.len() + self.unacknowledged.len() < limits::VOLUME_IOS_MAX
+        let ios = self.ios.len() + self.unacknowledged.len();
+        ios < limits::VOLUME_IOS_MAX && self.bytes < limits::VOLUME_BYTES_MAX
     }
 
     /// From now on paths are logged out on purpose.
@@ -295,7 +335,7 @@ impl Volume {
     pub fn handle_message(&mut self, now: Instant, path: PathId, message: Message) {
         match message {
             Message::Identified { incarnation, unit } => {
-                self.on_identified(path, incarnation, unit);
+                self.on_identified(now, path, incarnation, unit);
             }
             Message::Standing {
                 incarnation,
@@ -310,7 +350,13 @@ impl Volume {
                 }
                 self.on_standing(now, path);
                 self.on_roster(now);
+                self.judge_size(now);
             }
+            Message::Access {
+                incarnation,
+                access,
+            } => self.on_access(now, path, incarnation, access),
+            Message::Waiting(waiting) => self.on_waiting(now, path, waiting.as_deref()),
             Message::Lost { incarnation, tasks } => self.on_lost(now, path, incarnation, tasks),
             Message::PowerDoubted { heard } => self.on_power_doubted(now, path, heard),
             Message::PowerLost { heard } => self.on_power_lost(now, path, heard),
@@ -342,6 +388,13 @@ impl Volume {
         }
     }
 
+    /// The operator asks for the preferred paths.
+    pub fn fail_back(&mut self, now: Instant) {
+        tracing::info!("failback to the preferred paths, as the operator asks");
+        self.config.policy.fail_back();
+        self.on_roster(now);
+    }
+
     /// Acts on what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(&(at, order)) = self.delayed.first() {
@@ -352,8 +405,16 @@ impl Volume {
             self.ready.insert(order);
         }
         self.gray_timeout(now);
+        self.check_access(now);
+        self.ask_about_size(now);
         let expired = self.ledger.expire(now);
         for ghosts in &expired {
+            let why = format!(
+                "{} lost writes of {}, by time alone",
+                ghosts.ranges.len(),
+                self.names.of(ghosts.path)
+            );
+            self.journal.note(now, "ghosts let go", &why);
             tracing::warn!(
                 path = %self.names.of(ghosts.path), incarnation = %ghosts.incarnation,
                 ranges = ?ghosts.ranges,
@@ -385,11 +446,18 @@ impl Volume {
         let no_path = self
             .no_path_deadline()
             .map(|at| Deadline::new(at, "no_path limit"));
+        let access = self.access_deadline();
+        let pace = self.pace.next_at().filter(|_| self.paced);
+        let pace = pace.map(|at| Deadline::new(at, "pace of what has waited for a path"));
+        let size = self
+            .size_deadline()
+            .map(|at| Deadline::new(at, "paths that disagree about the size"));
         let rumour = self
             .rumours
             .ask_at()
             .map(|at| Deadline::new(at, "question to a witness"));
-        [retry, ghost, no_path, rumour, self.gray_deadline()]
+        let gray = self.gray_deadline();
+        [retry, ghost, no_path, access, pace, size, rumour, gray]
             .into_iter()
             .fold(None, Deadline::earlier)
     }
@@ -430,7 +498,14 @@ impl Volume {
     }
 
     fn on_fenced(&mut self, now: Instant, path: PathId, upto: Incarnation, by: FenceKind) {
+        let since = self.ledger.oldest(path, upto);
         if self.config.reinstate && self.ledger.fenced(path, upto) {
+            let why = format!(
+                "lost writes of {} cannot be carried out any more",
+                self.names.of(path)
+            );
+            self.journal
+                .lasted(since.unwrap_or(now), now, "fenced", &why);
             tracing::info!(path = %self.names.of(path), %upto, ?by, "lost sessions fenced");
             self.counters.fenced += 1;
             self.after_fence(now);

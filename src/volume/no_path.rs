@@ -1,10 +1,13 @@
 //! Paths come and go; I/O while none is left.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::errno::IoErrno;
 use crate::ids::IoId;
+use crate::path::message::Standing;
 
+use super::roster::Route;
 use super::{Io, IoError, Volume};
 
 /// What happens to I/O while no path is left.
@@ -21,10 +24,17 @@ pub enum NoPath {
 impl Volume {
     /// The set of usable paths changed.
     pub(super) fn on_roster(&mut self, now: Instant) {
+        self.check_activation(now);
         self.roster.candidates(None, &mut self.views);
+        self.roster.resting(&mut self.views);
         self.config.policy.on_roster(now, &self.views);
         if self.roster.any_alive() {
-            if self.no_path_since.take().is_some() {
+            if let Some(since) = self.no_path_since.take() {
+                if std::mem::replace(&mut self.had_path, true) {
+                    let why = format!("{} requests waited", self.ios.len());
+                    self.journal.lasted(since, now, "path back", &why);
+                }
+                self.pace.on_back(now);
                 // A target that comes back says "not now" for a while, however long it was away.
                 for command in self.commands.values_mut() {
                     command.put_off_since = None;
@@ -33,10 +43,18 @@ impl Volume {
             self.no_path_expired = false;
         } else if self.no_path_since.is_none() {
             self.no_path_since = Some(now);
+            self.pace.on_last_lost(now);
             if self.stopping {
                 return;
             }
-            tracing::warn!("no path left: I/O waits");
+            let resting = |(_, route): (_, &Route)| route.standing != Standing::Unusable;
+            let why = if self.roster.iter().any(resting) {
+                "no path's port group is active: requests wait"
+            } else {
+                "the last usable path was lost: requests wait"
+            };
+            tracing::warn!(why, "no path left: I/O waits");
+            self.journal.note(now, "no path", why);
             if self.config.no_path == NoPath::Fail {
                 self.on_no_path_expired(now);
             }
@@ -52,33 +70,57 @@ impl Volume {
         }
     }
 
-    /// Fails everything that waits. Without a path nothing is in flight.
+    /// Fails everything that waits. What is in flight on a path that is up and carries nothing any more ends
+    /// by itself, and is not sent again.
     pub(super) fn on_no_path_expired(&mut self, now: Instant) {
-        assert!(
-            self.attempts.is_empty(),
-            "without a path nothing is in flight"
-        );
         self.no_path_expired = true;
         let ios: Vec<IoId> = self.ios.keys().copied().collect();
+        let why = format!(
+            "the no_path limit is over: {} requests failed, and all do until a path is back",
+            ios.len()
+        );
+        let since = self.no_path_since.unwrap_or(now);
+        self.journal.lasted(since, now, "I/O fails", &why);
         tracing::error!(
             ios = ios.len(),
             "no path within the no_path limit: I/O fails"
         );
         self.ready.clear();
         self.delayed.clear();
-        self.commands.clear();
+        self.drop_held_flushes();
+        let flying: BTreeSet<_> = self
+            .attempts
+            .values()
+            .map(|attempt| attempt.command)
+            .collect();
+        self.commands.retain(|order, _| flying.contains(order));
+        let mut left: BTreeMap<IoId, u32> = BTreeMap::new();
+        for command in self.commands.values() {
+            *left.entry(command.io).or_default() += 1;
+        }
         let mut failed: Vec<(IoId, Io)> = self.unacknowledged.drain(..).collect();
         for id in ios {
-            failed.push((id, self.take_io(id)));
+            match left.get(&id) {
+                Some(&commands) => self.fail_when_ended(id, commands),
+                None => failed.push((id, self.take_io(id))),
+            }
         }
         for (id, mut io) in failed {
-            io.error = Some(IoError {
-                errno: IoErrno::Io,
-                lba: None,
-            });
+            io.error = Some(FAILURE);
             io.ghosts.clear();
             self.answer(now, id, io);
         }
         self.start_waiting(now);
     }
+
+    fn fail_when_ended(&mut self, id: IoId, commands: u32) {
+        let io = self.ios.get_mut(&id).expect("it was listed");
+        io.error = Some(FAILURE);
+        io.commands_left = commands;
+    }
 }
+
+const FAILURE: IoError = IoError {
+    errno: IoErrno::Io,
+    lba: None,
+};

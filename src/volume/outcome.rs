@@ -62,12 +62,9 @@ impl Volume {
     pub(super) fn on_completed(&mut self, now: Instant, attempt: &Attempt, completion: Completion) {
         let order = attempt.command;
         if attempt.orphan {
-            return self.heed(
-                now,
-                attempt.path,
-                attempt.sent,
-                &judge(&completion, CommandKind::Read),
-            );
+            let judgement = judge(&completion, CommandKind::Read);
+            self.heed(now, attempt.path, attempt.sent, &judgement);
+            return self.heed_refusal(now, attempt.path, &judgement);
         }
         let command = &self.commands[&order];
         let judgement = judge(&completion, command.op.kind());
@@ -105,6 +102,7 @@ impl Volume {
         tracing::debug!(path = %self.names.of(attempt.path), %judgement, "answer");
         self.heed(now, attempt.path, attempt.sent, &judgement);
         self.on_verdict(now, attempt, &judgement);
+        self.heed_refusal(now, attempt.path, &judgement);
     }
 
     /// What an answer says of its path and of the unit, whatever command it was to.
@@ -135,6 +133,8 @@ impl Volume {
                 if what == Recheck::CacheLost {
                     self.durability.lose();
                     tracing::error!(path = %self.names.of(path), %judgement, "the target lost an acknowledged write");
+                } else if what == Recheck::Access {
+                    self.read_access_of_target(path);
                 } else {
                     self.orders.push_back((path, Order::Recheck));
                 }
@@ -149,6 +149,17 @@ impl Volume {
             | Verdict::Fail { recheck: None, .. }
             | Verdict::Unsupported
             | Verdict::Conflict => {}
+        }
+    }
+
+    /// What a refusal says of the access state. It may leave no path at all: what becomes of the command
+    /// has to be settled before.
+    pub(super) fn heed_refusal(&mut self, now: Instant, path: PathId, judgement: &Judgement) {
+        if matches!(judgement.verdict, Verdict::OtherPath(_))
+            && let Some(access) = self.refused_access(path, judgement)
+        {
+            tracing::info!(path = %self.names.of(path), %judgement, "its port group carries nothing now");
+            self.on_refused_access(now, path, access);
         }
     }
 
@@ -171,7 +182,13 @@ impl Volume {
                     | PathTrouble::Offline
                     | PathTrouble::Gone => Patience::Window,
                 };
-                self.again(now, attempt, true, true, patience);
+                // Where the access state says it, at once; a target that contradicts itself is given time.
+                let refused = self.refused_access(attempt.path, judgement).is_some();
+                let tried = self.commands[&order].retries as usize >= self.roster.len();
+                self.again(now, attempt, true, !refused || tried, patience);
+            }
+            Verdict::Recheck(Recheck::Access) => {
+                self.again(now, attempt, true, false, Patience::Attentions);
             }
             Verdict::Recheck(_) => self.again(now, attempt, false, false, Patience::Attentions),
             Verdict::Fail { errno, .. } => self.fail(now, attempt, judgement, errno),
@@ -291,6 +308,7 @@ impl Volume {
                 now.saturating_duration_since(since) > limits::RETRY_WINDOW
             }
         };
+        let over = over || (self.no_path_expired && !self.roster.any_alive());
         if over {
             tracing::warn!(
                 path = %self.names.of(attempt.path),

@@ -21,7 +21,8 @@
 
 use std::time::{Duration, Instant};
 
-use policies::{Access, IoView};
+use policies::IoView;
+use policies::tier::Rank;
 
 use super::latency::{CLASSES, Class, Histogram};
 
@@ -89,7 +90,7 @@ pub(super) struct Seen {
     /// It takes new commands, without reserve: only such paths are compared.
     pub(super) competes: bool,
     /// Only paths of one tier are compared.
-    pub(super) tier: Access,
+    pub(super) tier: Rank,
     /// Command that has been out for longest.
     pub(super) oldest: Option<(Class, Instant)>,
     /// It came back a moment ago.
@@ -273,6 +274,15 @@ impl Outlier {
                 .collect(),
             slow_windows: 0,
             all_slow: false,
+        }
+    }
+
+    /// A path of which nothing is known yet, in a new place or one that was another's.
+    pub(super) fn put(&mut self, path: usize) {
+        if path == self.records.len() {
+            self.records.push(Record::default());
+        } else {
+            self.records[path] = Record::default();
         }
     }
 

@@ -55,6 +55,16 @@ impl Request {
         }
     }
 
+    /// Bytes that it brings or that its answer has.
+    pub(super) fn bytes(&self, block_size: u32) -> u64 {
+        match self {
+            Self::Read { range } | Self::Write { range, .. } => {
+                range.blocks() * u64::from(block_size)
+            }
+            Self::Flush | Self::Trim { .. } | Self::WriteZeroes { .. } => 0,
+        }
+    }
+
     /// Whether the answer promises stable storage.
     pub(super) fn fua(&self) -> bool {
         match self {

@@ -4,11 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use policies::tier::Rank;
 use policies::{Access, IoView, PathView};
+use smallvec::SmallVec;
 
 use crate::ids::{Incarnation, PathId, TaskId};
-use crate::path::message::{Standing, Unit};
+use crate::path::message::{PathAccess, Standing, Unit};
 
+use super::access::RouteAccess;
+use super::change::RouteConfig;
 use super::duty::WHOLE;
 use super::latency::Class;
 use super::window::Window;
@@ -67,6 +71,12 @@ pub(super) struct Route {
     /// It was usable in this run.
     pub(super) used: bool,
     pub(super) weight: u8,
+    tier: u8,
+    pub(super) alua: RouteAccess,
+    /// How its port reaches the unit, while it waits for a change and the unit seems to be the volume's.
+    pub(super) waiting: Option<PathAccess>,
+    /// It is about to go: used only while no other path is `Ready`.
+    pub(super) retiring: bool,
     pub(super) in_flight: u32,
     pub(super) in_flight_bytes: u64,
     /// Commands sent, oldest first. The first has not ended.
@@ -83,13 +93,17 @@ pub(super) struct Route {
 }
 
 impl Route {
-    pub(super) fn new(weight: u8) -> Self {
+    pub(super) fn new(weight: u8, tier: u8) -> Self {
         Self {
             incarnation: Incarnation::default(),
             standing: Standing::Unusable,
             unit: None,
             used: false,
             weight,
+            tier,
+            alua: RouteAccess::default(),
+            waiting: None,
+            retiring: false,
             in_flight: 0,
             in_flight_bytes: 0,
             flying: VecDeque::new(),
@@ -98,6 +112,48 @@ impl Route {
             window: Window::default(),
             out: false,
             start: None,
+        }
+    }
+
+    /// What the operator says of it.
+    pub(super) fn configure(&mut self, config: RouteConfig) {
+        (self.weight, self.tier) = (config.weight, config.tier);
+    }
+
+    /// What it is good for: its standing, but nothing while its port carries nothing, and one which is out
+    /// or about to go comes after those that are not.
+    pub(super) fn rank(&self) -> Standing {
+        match self.standing {
+            _ if !self.alua.carries_io() => Standing::Unusable,
+            Standing::Ready if self.out || self.retiring => Standing::Probation,
+            standing @ (Standing::Unusable
+            | Standing::Suspect
+            | Standing::Probation
+            | Standing::Ready) => standing,
+        }
+    }
+
+    /// Whether it could carry commands beside others, or does.
+    pub(super) fn is_ready(&self) -> bool {
+        self.standing == Standing::Ready && self.alua.carries_io() && !self.retiring
+    }
+
+    /// How its port reaches the unit.
+    pub(super) fn access(&self) -> Access {
+        self.alua.access()
+    }
+
+    pub(super) fn view(&self, path: PathId) -> PathView {
+        PathView {
+            path: path.0,
+            access: self.access(),
+            preferred: self.alua.is_preferred(),
+            tier: self.tier,
+            weight: self.weight,
+            in_flight: self.in_flight,
+            in_flight_bytes: self.in_flight_bytes,
+            oldest: self.oldest().map(|flight| flight.sent),
+            slots_free: self.slots_free(),
         }
     }
 
@@ -134,23 +190,6 @@ impl Route {
     pub(super) fn set_share(&mut self, share: Option<u32>) {
         let credit = self.start.map_or(WHOLE, |start| start.credit);
         self.start = share.map(|share| SlowStart { share, credit });
-    }
-
-    /// What it is good for: its standing, but that one which is out comes after those that are not.
-    pub(super) fn rank(&self) -> Standing {
-        match self.standing {
-            Standing::Ready if self.out => Standing::Probation,
-            standing @ (Standing::Unusable
-            | Standing::Suspect
-            | Standing::Probation
-            | Standing::Ready) => standing,
-        }
-    }
-
-    /// Its tier: only paths of the best one that there is compete.
-    #[expect(clippy::unused_self, reason = "the unit's answer, once it is asked")]
-    pub(super) fn access(&self) -> Access {
-        Access::ActiveOptimized
     }
 
     /// The command was sent on another path as well.
@@ -211,9 +250,13 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    pub(super) fn new(weights: &[u8]) -> Self {
+    pub(super) fn new(weights: &[u8], tiers: &[u8]) -> Self {
+        let tiers = tiers.iter().copied().chain(std::iter::repeat(0));
+        let routes = weights.iter().zip(tiers);
         Self {
-            routes: weights.iter().map(|&weight| Route::new(weight)).collect(),
+            routes: routes
+                .map(|(&weight, tier)| Route::new(weight, tier))
+                .collect(),
         }
     }
 
@@ -225,12 +268,32 @@ impl Roster {
         &mut self.routes[usize::from(path.0)]
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.routes.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (PathId, &Route)> {
         (0..).map(PathId).zip(&self.routes)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (PathId, &mut Route)> {
         (0..).map(PathId).zip(&mut self.routes)
+    }
+
+    /// Puts a path in its place; what was there before.
+    pub(super) fn put(&mut self, path: PathId, route: Route) -> Option<Route> {
+        let place = usize::from(path.0);
+        if place == self.routes.len() {
+            self.routes.push(route);
+            return None;
+        }
+        Some(std::mem::replace(&mut self.routes[place], route))
+    }
+
+    /// Whether the path may get the next command.
+    pub(super) fn is_candidate(&self, path: PathId) -> bool {
+        let rank = self.route(path).rank();
+        rank == self.tier() && rank != Standing::Unusable
     }
 
     /// The best standing of any path: what tier new commands go to.
@@ -258,7 +321,20 @@ impl Roster {
     pub(super) fn any_alive(&self) -> bool {
         self.routes
             .iter()
-            .any(|route| route.standing != Standing::Unusable)
+            .any(|route| route.standing != Standing::Unusable && route.alua.is_hopeful())
+    }
+
+    /// Whether no path carries anything.
+    pub(super) fn is_starved(&self) -> bool {
+        self.tier() == Standing::Unusable
+    }
+
+    /// The paths that are up and carry nothing because of their access states.
+    pub(super) fn resting(&self, views: &mut Vec<PathView>) {
+        let resting = |route: &Route| route.standing.is_usable() && !route.alua.carries_io();
+        let resting = self.iter().filter(|(_, route)| resting(route));
+        views.extend(resting.map(|(path, route)| route.view(path)));
+        views.sort_by_key(|view| view.path);
     }
 
     /// A command is sent on that path: paths in their slow start earn their share of it.
@@ -272,12 +348,14 @@ impl Roster {
         }
     }
 
-    /// Leaves out paths that had their share of their slow start, if others have room.
-    pub(super) fn hold_back(&self, views: &mut Vec<PathView>) {
+    /// Leaves out paths that had their share of their slow start, if others of their tier have room.
+    pub(super) fn hold_back(&self, views: &mut Vec<PathView>, tier: impl Fn(&PathView) -> Rank) {
         let had = |view: &PathView| self.route(PathId(view.path)).had_its_share();
-        if views.iter().any(|view| view.slots_free > 0 && !had(view)) {
-            views.retain(|view| !had(view));
-        }
+        let room = views
+            .iter()
+            .filter(|view| view.slots_free > 0 && !had(view));
+        let room: SmallVec<[Rank; 4]> = room.map(&tier).collect();
+        views.retain(|view| !had(view) || !room.contains(&tier(view)));
     }
 
     /// The usable paths in order, those without a free slot too. `avoid` is left out if another one is
@@ -292,15 +370,7 @@ impl Roster {
         let avoid = avoid.filter(|&path| others(path));
         for (path, route) in self.iter() {
             if route.rank() == tier && Some(path) != avoid {
-                views.push(PathView {
-                    path: path.0,
-                    access: route.access(),
-                    weight: route.weight,
-                    in_flight: route.in_flight,
-                    in_flight_bytes: route.in_flight_bytes,
-                    oldest: route.oldest().map(|flight| flight.sent),
-                    slots_free: route.slots_free(),
-                });
+                views.push(route.view(path));
             }
         }
     }

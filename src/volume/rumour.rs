@@ -58,8 +58,8 @@ impl Rumours {
         self.ask_at
     }
 
-    /// Whether that path told of a power loss, or was perhaps not told of one, and it is not known what
-    /// that is worth.
+    /// Whether that path told of a power loss, or was perhaps not told of one, and it is not known what that
+    /// is worth.
     pub(super) fn doubts(&self, path: PathId) -> bool {
         self.open.iter().any(|rumour| rumour.from == path)
     }
@@ -193,7 +193,7 @@ impl Volume {
         match unrefuted.map(|rumour| rumour.from) {
             Some(from) if !self.rumours.held.is_empty() => {
                 self.forget_rumours();
-                self.go_dark(from);
+                self.go_dark(now, from);
             }
             Some(_) | None => {}
         }
@@ -209,6 +209,11 @@ impl Volume {
         for order in std::mem::take(&mut self.rumours.held) {
             self.finish(now, order, Ok(Payload::new()));
         }
+    }
+
+    /// All that waits fails: so do flushes that are held back.
+    pub(super) fn drop_held_flushes(&mut self) {
+        self.rumours.held.clear();
     }
 
     /// There is nothing to refute any more.

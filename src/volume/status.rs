@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crate::ids::{Incarnation, PathId};
-use crate::path::message::Standing;
+use crate::path::message::{PathAccess, Standing};
 
-use super::Volume;
 use super::duty::DutyStatus;
 use super::request::Request;
 use super::roster::RouteCounters;
+use super::{Volume, VolumeEvent};
 
 /// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct VolumeCounters {
     pub hedges_won: u64,
     /// Those whose first attempt was.
     pub hedges_wasted: u64,
+    /// Commands that were issued again after paths failed them that there are no more.
+    pub retries_removed: u64,
 }
 
 impl VolumeCounters {
@@ -77,6 +79,10 @@ pub struct RouteStatus {
     pub incarnation: Incarnation,
     /// May it be used?
     pub standing: Standing,
+    /// Its access state, if the target tells one.
+    pub access: Option<PathAccess>,
+    /// Its tier under the policy, the smallest first; `None` while its port carries nothing.
+    pub tier: Option<u16>,
     /// Is it in use?
     pub duty: DutyStatus,
     /// Commands in flight.
@@ -117,6 +123,12 @@ impl Volume {
         self.counters.writes + self.counters.trims > 0
     }
 
+    /// What happened to it, oldest first.
+    #[must_use]
+    pub fn events(&self, now: Instant) -> Vec<VolumeEvent> {
+        self.journal.events(now)
+    }
+
     /// Its state at `now`.
     #[must_use]
     pub fn status(&self, now: Instant) -> VolumeStatus {
@@ -129,6 +141,8 @@ impl Volume {
                     path,
                     incarnation: route.incarnation,
                     standing: route.standing,
+                    access: route.alua.known(),
+                    tier: self.config.policy.tier(&route.view(path)).number(),
                     duty: self.gray.duty(path).status(now),
                     in_flight: route.in_flight,
                     counters: route.counters,

@@ -1,10 +1,13 @@
 //! The volume against paths that do what a test says.
 
+mod access;
+mod change;
 mod durability;
 mod failover;
 mod flow;
 mod gray;
 mod rumour;
+mod together;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,6 +64,25 @@ pub(super) fn unit(serial: &str) -> Unit {
     }
 }
 
+/// The usual settings.
+pub(super) fn config(paths: usize) -> VolumeConfig {
+    VolumeConfig {
+        weights: vec![1; paths],
+        tiers: Vec::new(),
+        activate: false,
+        shared: false,
+        no_path: NoPath::Queue(Duration::from_secs(300)),
+        quiesce: Some(Duration::from_secs(45)),
+        reinstate: true,
+        grow: true,
+        pin: Pin::default(),
+        unclean: false,
+        orphaned: false,
+        policy: policies::build(PolicySpec::preset(PolicyKind::Failover), 1),
+        gray: GrayConfig::default(),
+    }
+}
+
 /// A volume, its clock, and what its fake paths hold.
 pub(super) struct Bench {
     pub(super) volume: Volume,
@@ -78,18 +100,7 @@ impl Bench {
     )]
     pub(super) fn new(paths: usize, change: impl FnOnce(&mut VolumeConfig)) -> Self {
         let now = Instant::now();
-        let mut config = VolumeConfig {
-            weights: vec![1; paths],
-            shared: false,
-            no_path: NoPath::Queue(Duration::from_secs(300)),
-            quiesce: Some(Duration::from_secs(45)),
-            reinstate: true,
-            pin: Pin::default(),
-            unclean: false,
-            orphaned: false,
-            policy: policies::build(PolicySpec::preset(PolicyKind::Failover), 1),
-            gray: GrayConfig::default(),
-        };
+        let mut config = config(paths);
         change(&mut config);
         Self {
             volume: Volume::new(now, config),

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use iiblockdaemon::config::{
-    ChapAlgorithm, Config, ConfigError, DigestChoice, FileContent, Files, NoPath, Problem, defaults,
+    Alua, ChapAlgorithm, Config, ConfigError, DigestChoice, FileContent, Files, NoPath, Problem,
+    Resize, defaults,
 };
 use policies::{Balance, Failback};
 
@@ -229,7 +230,15 @@ fn fences() -> String {
     bare(format!("[{}]", names.join(", ")))
 }
 
-fn policy_defaults() -> [(&'static str, &'static str, String); 6] {
+fn alua() -> String {
+    quoted(match defaults::ALUA {
+        Alua::Follow => "follow",
+        Alua::Explicit => "explicit",
+        Alua::Ignore => "ignore",
+    })
+}
+
+fn policy_defaults() -> [(&'static str, &'static str, String); 7] {
     let policy = defaults::POLICY;
     let selector = quoted(policy.selector.name());
     let by = quoted(match policy.balance {
@@ -249,6 +258,7 @@ fn policy_defaults() -> [(&'static str, &'static str, String); 6] {
         ),
         ("`policy`", "selector", selector),
         ("`policy`", "by", by),
+        ("`policy`", "tiers", quoted(policy.tiers.name())),
         ("`policy`", "failback", failback),
         ("`policy`", "hedge", quoted(policy.hedge)),
         ("`policy`", "eject", bare(policy.eject)),
@@ -280,6 +290,10 @@ fn defaults_are_those_of_the_code() {
         NoPath::QueueForever => bare("{ queue = \"forever\" }"),
         NoPath::Queue(wait) => bare(format!("{{ queue = {} }}", time(wait).trim_matches('`'))),
     };
+    let resize = quoted(match defaults::RESIZE {
+        Resize::Grow => "grow",
+        Resize::Never => "never",
+    });
     let tuning = "`[defaults]` and `[profile.NAME]`";
     let mut expected = vec![
         ("`[daemon]`", "state_dir", quoted(defaults::STATE_DIR)),
@@ -288,11 +302,15 @@ fn defaults_are_those_of_the_code() {
         ("`[auth.NAME]`", "allow_none", bare(defaults::ALLOW_NONE)),
         ("`export`", "read_only", bare(defaults::READ_ONLY)),
         ("`paths`", "weight", bare(defaults::WEIGHT)),
+        ("`paths`", "tier", bare(defaults::TIER)),
+        (tuning, "alua", alua()),
         (tuning, "shared", bare(defaults::SHARED)),
         (tuning, "no_path", no_path),
         (tuning, "fence", fences()),
         (tuning, "quiesce", time(defaults::QUIESCE)),
         (tuning, "stop_timeout", time(defaults::STOP_TIMEOUT)),
+        (tuning, "resize", resize),
+        (tuning, "sessions", bare(defaults::SESSIONS)),
         ("`detect`", "network", time(defaults::DETECT.network)),
         ("`detect`", "target", time(defaults::DETECT.target)),
         ("`detect`", "command", time(defaults::DETECT.command)),

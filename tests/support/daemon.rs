@@ -12,6 +12,12 @@ use super::config::{self, Volume};
 use super::process::{Running, output, within};
 use super::{program, wait_for};
 
+/// What `iibadm` said, and whether it called that a success.
+pub(crate) struct Said {
+    pub(crate) ok: bool,
+    pub(crate) text: String,
+}
+
 /// A running daemon.
 pub(crate) struct Daemon {
     running: Running,
@@ -152,6 +158,34 @@ impl Daemon {
         for path in 0..volume.paths.len() {
             self.wait_path(volume, path, "ready", Duration::from_secs(30));
         }
+    }
+
+    /// Runs `iibadm` on it.
+    pub(crate) fn iibadm(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new(program("iibadm"));
+        let socket = self.folder.join("control.sock");
+        command.args(arguments).arg("--socket").arg(socket);
+        let output = output(&command);
+        let text = [output.stdout, output.stderr].concat();
+        Said {
+            ok: output.status.success(),
+            text: String::from_utf8_lossy(&text).into_owned(),
+        }
+    }
+
+    /// Has it take over the file as it is.
+    pub(crate) fn reload_file(&self) -> Said {
+        self.iibadm(&["reload"])
+    }
+
+    /// Writes a file with these volumes and has it take that over.
+    pub(crate) fn reload(&self, folder: &Path, volumes: &[Volume]) -> Said {
+        config::write(folder, volumes);
+        self.reload_file()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
     }
 
     /// SIGTERM, and its exit status.

@@ -82,9 +82,9 @@ fn start(site: &Site, policy: &str) -> anyhow::Result<Daemon> {
     let file = site.folder.join("multipath.toml");
     fs::write(&file, multipath_toml(site, policy))
         .with_context(|| format!("cannot write {}", file.display()))?;
-    let config = config_file::load(&file)?;
+    let config = config_file::explain(&file)?;
     println!("daemon configured by {}\n", file.display());
-    Ok(Daemon::start(&config)?)
+    Ok(Daemon::start(config, Some(file))?)
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {

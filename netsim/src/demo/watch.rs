@@ -10,7 +10,7 @@ use iiblockdaemon::shell::control_client;
 use tokio::task::JoinHandle;
 
 use crate::clock;
-use crate::recording::{Carried, PathRecord};
+use crate::recording::{Carried, PathRecord, REMOVED};
 
 /// How often the daemon is asked. States that come and go in between are not seen.
 const PERIOD: Duration = Duration::from_millis(20);
@@ -84,6 +84,7 @@ async fn watch(socket: PathBuf, seen: Arc<Mutex<Vec<Seen>>>) {
 
 fn note(seen: &mut Vec<Seen>, now: Instant, report: &StatusReport) {
     let paths = report.volumes.iter().flat_map(|volume| &volume.paths);
+    let mut told: Vec<&str> = Vec::new();
     for path in paths {
         let known = seen.iter().position(|seen| seen.portal == path.portal);
         let index = known.unwrap_or(seen.len());
@@ -93,10 +94,19 @@ fn note(seen: &mut Vec<Seen>, now: Instant, report: &StatusReport) {
                 ..Seen::default()
             });
         }
-        if let Some(seen) = seen.get_mut(index) {
+        let Some(seen) = seen.get_mut(index) else {
+            continue;
+        };
+        // Several sessions of a path count as one path; its state is that of the first.
+        if told.contains(&path.portal.as_str()) {
+            seen.add(path);
+        } else {
             seen.note(now, path);
         }
+        told.push(&path.portal);
     }
+    let gone = |seen: &&mut Seen| !told.contains(&seen.portal.as_str());
+    seen.iter_mut().filter(gone).for_each(|seen| seen.end(now));
 }
 
 /// What a path that is ready is used for.
@@ -147,6 +157,22 @@ impl Seen {
         let began = asked_before.map_or(since, |before| since.max(before));
         let state = (began, state.to_owned(), path.why.clone());
         self.states.push(state);
+    }
+
+    /// A further session of it, of the same report.
+    fn add(&mut self, path: &PathReport) {
+        if let Some((_, commands, bytes)) = self.counters.last_mut() {
+            *commands += path.commands;
+            *bytes += path.bytes;
+        }
+    }
+
+    /// The configuration does not have it any more.
+    fn end(&mut self, now: Instant) {
+        if self.states.last().is_none_or(|last| last.1 != REMOVED) {
+            let why = "not in the configuration".to_owned();
+            self.states.push((now, REMOVED.to_owned(), why));
+        }
     }
 
     fn record(&self, began: Instant, ended: Instant, interval: Duration) -> PathRecord {

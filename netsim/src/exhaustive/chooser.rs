@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use policies::{Candidates, IoView, Pick, Policy};
+use policies::tier::Rank;
+use policies::{Candidates, IoView, PathView, Pick, Policy, Tiers};
 
 /// One choice of a path: which candidate was taken, out of how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,5 +44,9 @@ impl Policy for Chooser {
         let of = paths.views().len();
         script.made.push(Choice { taken, of });
         paths.pick(taken)
+    }
+
+    fn tier(&self, path: &PathView) -> Rank {
+        Tiers::Single.rank(path.access, path.preferred, path.tier)
     }
 }

@@ -49,10 +49,13 @@ impl Host {
         let chooser = Chooser::default();
         let config = VolumeConfig {
             weights: vec![1; PATHS],
+            tiers: Vec::new(),
+            activate: false,
             shared: small.shared,
             no_path: NoPath::QueueForever,
             quiesce: None,
             reinstate: true,
+            grow: true,
             pin: Pin::default(),
             unclean: small.unclean,
             orphaned: false,

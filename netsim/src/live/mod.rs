@@ -23,6 +23,7 @@ use crate::recording::{PathRecord, Recording};
 use crate::scenario::{Order, Played, Scenario, Seen, judge};
 use crate::target::lun::WriteCache;
 use crate::workload::{Report, Workload, WorkloadConfig};
+use crate::world::Fault;
 
 use site::Site;
 
@@ -53,6 +54,9 @@ pub fn impossible(scenario: &Scenario) -> Vec<String> {
         Order::Late(_) => Some("a proxy acknowledges everything itself; latency comes near"),
         Order::Redirect(_) => Some("a redirect would lead past the proxies"),
         Order::Network(_)
+        | Order::Remove
+        | Order::Add
+        | Order::Reload
         | Order::Ends(_)
         | Order::Hang(_)
         | Order::Pace(_)
@@ -62,6 +66,7 @@ pub fn impossible(scenario: &Scenario) -> Vec<String> {
         | Order::Reserve { .. }
         | Order::Access(_)
         | Order::Capacity(_)
+        | Order::Grow(_)
         | Order::Vanish
         | Order::Impostor
         | Order::Freeze
@@ -93,21 +98,26 @@ pub async fn play(scenario: &Scenario, folder: &Path) -> anyhow::Result<Played> 
     }
     let mut site = Site::start(scenario, folder).await?;
     let file = folder.join("multipath.toml");
-    fs::write(&file, scenario.multipath_toml(&site.place))
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    let daemon = Daemon::start(&config_file::load(&file)?)?;
+    configure(scenario, &site, &file, Duration::ZERO)?;
+    let daemon = Daemon::start(config_file::explain(&file)?, Some(file.clone()))?;
     let watch = Watch::start(folder.join("control.sock"));
     let clients = connect(scenario, &folder.join("nbd.sock")).await?;
     until(START, async || {
         let report = daemon.report().await;
-        report.is_ok_and(|report| ready_paths(&report) == scenario.paths.len())
+        report.is_ok_and(|report| ready_paths(&report) == site.configured())
     })
     .await;
     let workload = Workload::start(&clients, load(scenario, &clients), "");
     let began = clock::now();
     for planned in scenario.planned() {
         clock::sleep_until(Some(began + planned.at)).await;
-        site.inflict(&planned.fault).await?;
+        if let Fault::Reload(reload) = &planned.fault {
+            site.reconfigure(reload);
+            configure(scenario, &site, &file, planned.at)?;
+            daemon.reload().await?;
+        } else {
+            site.inflict(&planned.fault).await?;
+        }
     }
     let over = began + scenario.workload.lasts;
     clock::sleep_until(Some(over)).await;
@@ -138,6 +148,12 @@ pub async fn play(scenario: &Scenario, folder: &Path) -> anyhow::Result<Played> 
         recording,
         timeline: Vec::new(),
     })
+}
+
+/// Writes the daemon's configuration as it is at that time.
+fn configure(scenario: &Scenario, site: &Site, file: &Path, at: Duration) -> anyhow::Result<()> {
+    fs::write(file, scenario.multipath_toml(&site.place(), at))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Waits until something is so, or the limit is over; whether it is so.
@@ -250,5 +266,6 @@ fn seen(site: &Site, report: &Report, status: Option<&StatusReport>) -> Seen {
         ejections: volume.map_or(0, |volume| {
             volume.paths.iter().map(|path| path.ejections).sum()
         }),
+        size: volume.and_then(|volume| volume.size_bytes).unwrap_or(0),
     }
 }

@@ -14,7 +14,7 @@ use crate::scenario::{Place, Scenario};
 use crate::target::lun::Access;
 use crate::target::server::TargetServer;
 use crate::target::{Pace, PortalBehaviour, Target, TargetStatistics};
-use crate::world::{self, Fault, Line};
+use crate::world::{self, Fault, Line, Reload};
 
 /// A line that is faster than this is as fast as the machine's own.
 const SLOW: std::time::Duration = std::time::Duration::from_millis(1);
@@ -22,7 +22,9 @@ const SLOW: std::time::Duration = std::time::Duration::from_millis(1);
 /// The target behind its proxies.
 #[derive(Debug)]
 pub(super) struct Site {
-    pub(super) place: Place,
+    place: Place,
+    /// Whether the daemon's configuration has each path.
+    configured: Vec<bool>,
     server: Option<TargetServer>,
     /// The target while it is away.
     crashed: Option<Target>,
@@ -68,6 +70,7 @@ impl Site {
                 portals: addresses.zip(weights).collect(),
                 folder: folder.display().to_string(),
             },
+            configured: scenario.paths.iter().map(|path| path.configured).collect(),
             server: Some(server),
             crashed: None,
             portals,
@@ -79,6 +82,31 @@ impl Site {
                 ..PortalBehaviour::default()
             },
         })
+    }
+
+    /// Where everything is that the daemon's configuration has.
+    pub(super) fn place(&self) -> Place {
+        let portals = self.place.portals.iter().zip(&self.configured);
+        let there = portals.filter(|(_, there)| **there);
+        Place {
+            portals: there.map(|(portal, _)| portal.clone()).collect(),
+            ..self.place.clone()
+        }
+    }
+
+    /// How many paths the configuration has.
+    pub(super) fn configured(&self) -> usize {
+        self.configured.iter().filter(|there| **there).count()
+    }
+
+    /// The configuration has a path that it did not have, or the other way round.
+    pub(super) fn reconfigure(&mut self, reload: &Reload) {
+        match *reload {
+            Reload::Remove { path } => self.configured[path] = false,
+            Reload::Add { path } => self.configured[path] = true,
+            Reload::Weight { path, weight } => self.place.portals[path].1 = weight,
+            Reload::Settings(_) => {}
+        }
     }
 
     /// Where the daemon finds the paths.
@@ -115,7 +143,7 @@ impl Site {
             Fault::Freeze { path, on } => self.freeze(*path, *on),
             Fault::Crash { .. } => self.crash().await?,
             Fault::Boot => self.boot().await?,
-            Fault::Kill | Fault::Replace { .. } | Fault::Redirect { .. } => {
+            Fault::Kill | Fault::Reload(_) | Fault::Replace { .. } | Fault::Redirect { .. } => {
                 bail!("over real sockets this cannot be done: {fault}")
             }
             of_target => {

@@ -6,7 +6,7 @@ use iiblockdaemon::path::Detect;
 use iiblockdaemon::volume::NoPath;
 
 use super::Scenario;
-use crate::world::{Allowed, Knobs, Load};
+use crate::world::{Allowed, Knobs, Load, Settings};
 
 pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     let mut knobs = Knobs::calm(scenario.seed);
@@ -21,6 +21,8 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     knobs.groups = paths.iter().map(|path| path.group).collect();
     knobs.processes = paths.iter().map(|path| path.process).collect();
     knobs.weights = paths.iter().map(|path| path.weight).collect();
+    knobs.asymmetry.initial = paths.iter().map(|path| path.access).collect();
+    knobs.asymmetry.explicit = target.explicit;
     knobs.lines = paths.iter().map(|path| path.line.clone()).collect();
     knobs.block_size = unit.block_size;
     knobs.blocks = unit.blocks;
@@ -35,6 +37,11 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     knobs.queue_depth = target.queue_depth;
     knobs.reinstatement = target.reinstatement;
     knobs.orphans = target.orphans;
+    let absent = paths
+        .iter()
+        .enumerate()
+        .filter(|(_, path)| !path.configured);
+    knobs.absent = absent.map(|(path, _)| path).collect();
     if let Some(volume) = scenario.daemon.volumes.first() {
         daemon(&mut knobs, volume);
     }
@@ -58,10 +65,23 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     knobs
 }
 
+/// What a running daemon takes over of a configuration.
+pub(super) fn settings(config: &config::Config) -> Option<Settings> {
+    let mut knobs = Knobs::calm(0);
+    daemon(&mut knobs, config.volumes.first()?);
+    Some(knobs.settings())
+}
+
 fn daemon(knobs: &mut Knobs, volume: &config::Volume) {
     let iscsi = &volume.iscsi;
     knobs.policy = volume.policy;
+    knobs.tiers = volume.paths.iter().map(|path| path.tier).collect();
+    knobs.alua = volume.alua != config::Alua::Ignore;
+    knobs.activate = volume.alua == config::Alua::Explicit;
     knobs.shared = volume.shared;
+    knobs.grow = volume.resize == config::Resize::Grow;
+    let sessions = volume.paths.iter().map(|path| path.session).max();
+    knobs.sessions = sessions.unwrap_or(1);
     knobs.reinstate = volume.fence.reinstate;
     knobs.quiesce = volume.fence.quiesce;
     knobs.commands_per_path = u32::from(iscsi.queue_depth);

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::mistake::{Mistakes, Problem};
-use super::{Pass, PathSpec, Scenario, Target, Unit, WorkloadSpec, daemon, raw};
+use super::{Pass, PathSpec, Scenario, Target, Unit, WorkloadSpec, daemon, order, raw};
 use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement};
 use crate::world::Line;
@@ -54,7 +54,8 @@ impl Checker<'_> {
         let unit = self.unit(&raw.unit);
         let target = self.target(&raw.target);
         let workload = self.workload(&raw.workload, &unit);
-        let faults = self.faults(&raw.fault, &paths, &workload);
+        let mut faults = self.faults(&raw.fault, &paths, &workload);
+        self.reloads(&raw.daemon, &mut faults, &paths);
         let pass = self.pass(&raw.pass, &paths);
         let daemon = self.daemon(&raw.daemon, &paths);
         Some(Scenario {
@@ -73,7 +74,11 @@ impl Checker<'_> {
         })
     }
 
-    fn daemon(&mut self, keys: &toml::Table, paths: &[PathSpec]) -> Option<config::Config> {
+    pub(super) fn daemon(
+        &mut self,
+        keys: &toml::Table,
+        paths: &[PathSpec],
+    ) -> Option<config::Config> {
         let place = daemon::nowhere(paths.iter().map(|path| path.weight));
         let text = self.text;
         match daemon::check(keys, &place, |key| line_of(text, key)) {
@@ -136,6 +141,8 @@ impl Checker<'_> {
                 &[("right", false), ("another", true)],
             ),
             weight: self.small(&key("weight"), &raw.weight, 1, (1, 255)),
+            access: self.choice(&key("access"), &raw.access, &order::ACCESS),
+            configured: raw.configured.unwrap_or(true),
             line: Line {
                 latency: self.duration(&key("latency"), &raw.latency, line.latency),
                 jitter: self.duration(&key("jitter"), &raw.jitter, line.jitter),
@@ -203,6 +210,11 @@ impl Checker<'_> {
             queue_depth: self.small("target.queue_depth", &raw.queue_depth, 32, (1, 1024)),
             reinstatement: self.choice("target.reinstatement", &raw.reinstatement, &reinstatements),
             orphans,
+            explicit: self.choice(
+                "target.access",
+                &raw.access,
+                &[("implicit", false), ("explicit", true)],
+            ),
         }
     }
 
@@ -259,6 +271,7 @@ impl Checker<'_> {
             ejections_min: number(&raw.ejections_min),
             hedges_max: number(&raw.hedges_max),
             hedges_min: number(&raw.hedges_min),
+            size: self.size("pass.size", &raw.size),
             kept: match kept {
                 None => Vec::new(),
                 Some((at, names)) => self.paths_named(at, "pass.kept", names, paths),

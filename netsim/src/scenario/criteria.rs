@@ -36,6 +36,8 @@ pub struct Seen {
     pub hedges: u64,
     /// Times that a path was put out of use for being worse than its peers.
     pub ejections: u64,
+    /// Bytes that a client which connected at the end would be told of.
+    pub size: u64,
 }
 
 impl Seen {
@@ -60,6 +62,7 @@ impl Seen {
             reads: summary.reads,
             hedges: summary.hedges,
             ejections: summary.ejections,
+            size: summary.size,
         }
     }
 }
@@ -186,6 +189,10 @@ impl Judge<'_> {
             let text = format!("{} of {}", seen.hedges, seen.reads);
             self.add(demand, text, seen.hedges <= limit);
         }
+        if let Some(size) = pass.size {
+            let demand = format!("exported size at the end = {size} bytes");
+            self.add(demand, seen.size, seen.size == size);
+        }
         for path in pass.kept {
             let name = &self.scenario.paths[path].name;
             let lost = losses(path);
@@ -203,7 +210,9 @@ impl Judge<'_> {
         let online = self.seen.online;
         let over = online + self.scenario.workload.lasts;
         let from = online + fault.at;
-        let next = self.scenario.faults.get(index + 1);
+        // What begins at the same instant belongs to it.
+        let mut later = self.scenario.faults.iter().skip(index + 1);
+        let next = later.find(|next| next.at > fault.at);
         let window = Window {
             from,
             to: next.map_or(over, |next| online + next.at),
@@ -233,6 +242,17 @@ impl Judge<'_> {
                     self.add(demand, duration(at), (after..=by).contains(&at));
                 }
             }
+        }
+        if let Some(percent) = pass.peak_max {
+            let after = Window {
+                from: end,
+                to: window.to,
+            };
+            let (_, usual) = measure::commands(self.recording, self.before());
+            let (peak, _) = measure::commands(self.recording, after);
+            let share = peak * 100 / usual.max(1);
+            let demand = format!("{label}: peak after its end <= {percent} % of before");
+            self.add(demand, format!("{share} %"), share <= percent);
         }
         let settled = Window {
             from: from + pass.settle,
@@ -306,18 +326,20 @@ impl Judge<'_> {
         }
     }
 
+    /// The time before the first fault.
+    fn before(&self) -> Window {
+        let first = self.scenario.faults.first();
+        let first = first.map_or(Duration::ZERO, |fault| fault.at);
+        Window {
+            from: self.seen.online,
+            to: self.seen.online + first,
+        }
+    }
+
     /// Compared with the time before the first fault.
     fn figures(&mut self, fault: &FaultSpec, label: &str, settled: Window) {
         let (pass, ios) = (&fault.pass, &self.recording.ios);
-        let first = self
-            .scenario
-            .faults
-            .first()
-            .map_or(Duration::ZERO, |fault| fault.at);
-        let before = Window {
-            from: self.seen.online,
-            to: self.seen.online + first,
-        };
+        let before = self.before();
         let factors = [
             (990, "p99", pass.p99_factor),
             (999, "p99.9", pass.p999_factor),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::recording::{Io, Mark, PathRecord, Recording};
+use crate::recording::{Io, Mark, PathRecord, REMOVED, Recording};
 
 /// The states of a path, as files and status name them.
-pub(super) const STATES: [&str; 11] = [
+pub(super) const STATES: [&str; 12] = [
     "ready",
     "ejected",
     "held-down",
@@ -17,6 +17,7 @@ pub(super) const STATES: [&str; 11] = [
     "probing",
     "probation",
     "disabled",
+    REMOVED,
 ];
 
 /// A span of a recording.
@@ -128,6 +129,25 @@ pub(super) fn throughput(ios: &[Io], window: Window) -> u64 {
     u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
+/// The most commands of any two intervals in a row, and how many there are on average.
+pub(super) fn commands(recording: &Recording, window: Window) -> (u64, u64) {
+    let interval = recording.interval.as_millis().max(1);
+    let index = |at: Duration| usize::try_from(at.as_millis() / interval).unwrap_or(usize::MAX);
+    let (first, last) = (index(window.from) + 1, index(window.to));
+    let in_interval = |at: usize| -> u64 {
+        let paths = recording.paths.iter();
+        let carried = paths.filter_map(|path| path.carried.get(at));
+        carried.map(|carried| carried.commands).sum()
+    };
+    let ends = recording.paths.iter().map(|path| path.carried.len()).max();
+    let all: Vec<u64> = (first..last.min(ends.unwrap_or(0)))
+        .map(in_interval)
+        .collect();
+    let peak = all.windows(2).map(|two| two.iter().sum()).max();
+    let pairs = u64::try_from(all.len()).unwrap_or(u64::MAX).max(1);
+    (peak.unwrap_or(0), all.iter().sum::<u64>() * 2 / pairs)
+}
+
 /// Percent of the window's commands that these paths carried; `None`: there were none.
 pub(super) fn share(recording: &Recording, paths: &[usize], window: Window) -> Option<u64> {
     let interval = recording.interval.as_millis().max(1);
@@ -157,6 +177,8 @@ pub(super) fn losses(path: &PathRecord) -> Vec<(Duration, &str)> {
             used = false;
         }
         used |= state == "ready";
+        // A path that was removed in order is not lost.
+        used &= state != REMOVED;
     }
     losses
 }

@@ -61,6 +61,8 @@ pub enum Problem {
     Needs(&'static str),
     #[error("it ends after the workload, which lasts {0}; raise workload.lasts")]
     AfterTheEnd(String),
+    #[error("only a \"reload\" changes the daemon's settings; remove this")]
+    OnlyForReload,
     #[error("{0}")]
     Daemon(config::Problem),
 }

@@ -30,9 +30,9 @@ use iiblockdaemon::config;
 
 use crate::link::Held;
 use crate::recording::Recording;
-use crate::target::lun::WriteCache;
+use crate::target::lun::{Access, WriteCache};
 use crate::target::{Orphans, Reinstatement};
-use crate::world::{self, Detail, Entry, Knobs, Line};
+use crate::world::{self, Detail, Entry, Knobs, Line, Settings};
 
 pub use criteria::{Seen, judge};
 pub use daemon::Place;
@@ -100,6 +100,8 @@ pub struct Target {
     pub reinstatement: Reinstatement,
     /// Commands of dead sessions.
     pub orphans: Orphans,
+    /// Access states can be asked for.
+    pub explicit: bool,
 }
 
 /// One path.
@@ -113,6 +115,10 @@ pub struct PathSpec {
     pub process: u16,
     /// Its rank or share.
     pub weight: u8,
+    /// The access state of its portal, unless a fault changes it.
+    pub access: Access,
+    /// The daemon's configuration has it from the beginning.
+    pub configured: bool,
     /// Behind its portal is another unit.
     pub impostor: bool,
     /// Its network.
@@ -155,8 +161,19 @@ pub struct FaultSpec {
     pub every: Duration,
     /// What becomes of the bytes that it held.
     pub held: Held,
+    /// The daemon's settings from then on, for [`Order::Reload`].
+    pub reload: Option<Box<NewSettings>>,
     /// What must hold.
     pub pass: FaultPass,
+}
+
+/// Other settings of the daemon.
+#[derive(Clone, Debug)]
+pub struct NewSettings {
+    /// What of them a running daemon takes over.
+    pub settings: Settings,
+    /// All of its keys from then on.
+    keys: toml::Table,
 }
 
 /// What must hold for one fault; its window goes from its beginning to that of the next.
@@ -182,6 +199,8 @@ pub struct FaultPass {
     pub p999_factor: Option<f64>,
     /// Bytes per second, in percent of those before the first fault.
     pub throughput_min: Option<u64>,
+    /// Commands in any fifth of a second after its end, in percent of those before the first fault.
+    pub peak_max: Option<u64>,
     /// Percent of the commands that its paths carry.
     pub share_max: Option<u64>,
     /// The first error comes after so long, and by then.
@@ -227,6 +246,8 @@ pub struct Pass {
     pub hedges_max: Option<u64>,
     /// So many reads at least are sent on a second path.
     pub hedges_min: Option<u64>,
+    /// Bytes that a client which connects at the end is told of.
+    pub size: Option<u64>,
     /// Paths that are never lost.
     pub kept: Vec<usize>,
 }
@@ -279,10 +300,16 @@ impl Scenario {
         }
     }
 
-    /// The file that an administrator would write for the daemon.
+    /// The file that an administrator would write for the daemon: as it is after the reloads that come
+    /// before `at`.
     #[must_use]
-    pub fn multipath_toml(&self, place: &Place) -> String {
-        daemon::multipath_toml(&self.daemon_keys, place)
+    pub fn multipath_toml(&self, place: &Place, at: Duration) -> String {
+        let reloads = self.faults.iter().filter(|fault| fault.at <= at);
+        let reload = reloads
+            .filter_map(|fault| fault.reload.as_ref())
+            .next_back();
+        let keys = reload.map_or(&self.daemon_keys, |reload| &reload.keys);
+        daemon::multipath_toml(keys, place)
     }
 
     /// What stands in every recording of it. The volume went online at `online`.

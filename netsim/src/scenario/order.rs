@@ -46,6 +46,8 @@ pub enum Order {
     Impostor,
     /// Through a portal the unit has this size in bytes.
     Capacity(u64),
+    /// The unit has this size in bytes from now on.
+    Grow(u64),
     /// Through a portal the unit is not there.
     Vanish,
     /// Another initiator reserves the unit.
@@ -57,6 +59,12 @@ pub enum Order {
     Crash,
     /// The daemon is killed and started again.
     KillDaemon,
+    /// The daemon's configuration loses a path, and has it again when the fault is over.
+    Remove,
+    /// The daemon's configuration has a path from now on.
+    Add,
+    /// The daemon's configuration has other settings from now on.
+    Reload,
     /// A client dies with all that it had asked for, and another one comes.
     ReplaceClient(usize),
     /// The next commands are answered with this status.
@@ -87,8 +95,9 @@ pub enum OrderError {
          half-close [to-initiator|to-target], no-carrier; on a path's portal: freeze, late TIME, slow TIMES, \
          stragglers ONE-IN/TIME, hang COUNT, closed-window, ask-logout TIME, \
          drop-connection TIME, drop-session TIME, redirect PATH, misbehave HOW, access STATE, impostor, \
-         capacity SIZE, vanish; on the target: crash, busy COUNT, task-set-full COUNT, reset-unit, \
-         attention ASC/ASCQ, reserve writes|all; on the daemon and its clients: kill-daemon, replace-client NUMBER"
+         capacity SIZE, vanish; on the target: crash, grow SIZE, busy COUNT, task-set-full COUNT, reset-unit, \
+         attention ASC/ASCQ, reserve writes|all; on the daemon and its clients: kill-daemon, remove, add, reload, \
+         replace-client NUMBER"
     )]
     Unknown(String),
     /// A word's value is not understood.
@@ -131,9 +140,13 @@ impl Order {
             | Self::Access(_)
             | Self::Impostor
             | Self::Capacity(_)
+            | Self::Remove
+            | Self::Add
             | Self::Vanish => true,
             Self::Crash
+            | Self::Grow(_)
             | Self::KillDaemon
+            | Self::Reload
             | Self::ReplaceClient(_)
             | Self::Status { .. }
             | Self::ResetUnit
@@ -153,6 +166,9 @@ impl Order {
             | Self::Notice(_)
             | Self::Misbehave(_)
             | Self::KillDaemon
+            | Self::Grow(_)
+            | Self::Add
+            | Self::Reload
             | Self::ReplaceClient(_)
             | Self::Status { .. }
             | Self::ResetUnit
@@ -168,6 +184,7 @@ impl Order {
             | Self::Impostor
             | Self::Capacity(_)
             | Self::Vanish
+            | Self::Remove
             | Self::Crash
             | Self::Reserve { .. } => false,
         }
@@ -193,6 +210,9 @@ impl FromStr for Order {
             "crash" => Self::Crash,
             "reset-unit" => Self::ResetUnit,
             "kill-daemon" => Self::KillDaemon,
+            "remove" => Self::Remove,
+            "add" => Self::Add,
+            "reload" => Self::Reload,
             _ => {
                 return match with_value(first, value) {
                     Some(order) if words.next().is_none() => order,
@@ -257,10 +277,8 @@ fn with_value(first: &str, value: Option<&str>) -> Option<Result<Order, OrderErr
         ),
         "misbehave" => need(find(&misdeeds(), value).map(Order::Misbehave), MISDEEDS),
         "access" => need(find(&ACCESS, value).map(Order::Access), ACCESS_STATES),
-        "capacity" => {
-            let size = value.and_then(|value| parse_size(value).ok());
-            need(size.map(Order::Capacity), "a size, e.g. 32KiB")
-        }
+        "capacity" => need(size(value).map(Order::Capacity), "a size, e.g. 32KiB"),
+        "grow" => need(size(value).map(Order::Grow), "a size, e.g. 128KiB"),
         "reserve" => {
             let exclusive = match value {
                 Some("writes") => Some(false),
@@ -284,6 +302,10 @@ fn need<T>(value: Option<T>, what: &'static str) -> Result<T, &'static str> {
     value.ok_or(what)
 }
 
+fn size(value: Option<&str>) -> Option<u64> {
+    parse_size(value?).ok()
+}
+
 fn number(value: Option<&str>) -> Option<u32> {
     value?.parse().ok()
 }
@@ -298,7 +320,7 @@ fn name_of<T: Copy + PartialEq>(names: &[(&'static str, T)], value: T) -> &'stat
     found.map_or("?", |(name, _)| *name)
 }
 
-const ACCESS: [(&str, Access); 6] = [
+pub(super) const ACCESS: [(&str, Access); 6] = [
     ("optimized", Access::Optimized),
     ("non-optimized", Access::NonOptimized),
     ("standby", Access::Standby),
@@ -394,6 +416,7 @@ impl fmt::Display for Order {
             Self::Access(access) => write!(f, "access {}", name_of(&ACCESS, *access)),
             Self::Impostor => f.write_str("impostor"),
             Self::Capacity(bytes) => write!(f, "capacity {bytes}B"),
+            Self::Grow(bytes) => write!(f, "grow {bytes}B"),
             Self::Vanish => f.write_str("vanish"),
             Self::Reserve { exclusive: true } => f.write_str("reserve all"),
             Self::Reserve { exclusive: false } => f.write_str("reserve writes"),
@@ -402,6 +425,9 @@ impl fmt::Display for Order {
             Self::Freeze => f.write_str("freeze"),
             Self::Crash => f.write_str("crash"),
             Self::KillDaemon => f.write_str("kill-daemon"),
+            Self::Remove => f.write_str("remove"),
+            Self::Add => f.write_str("add"),
+            Self::Reload => f.write_str("reload"),
             Self::ReplaceClient(client) => write!(f, "replace-client {client}"),
             Self::Status {
                 status: BUSY,

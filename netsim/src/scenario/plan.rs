@@ -8,8 +8,7 @@ use crate::fault::PathState;
 use crate::link::Held;
 use crate::recording::Mark;
 use crate::target::Pace;
-use crate::target::lun::Access;
-use crate::world::{Fault, Planned};
+use crate::world::{Fault, Planned, Reload};
 
 /// One occurrence of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +91,10 @@ impl Scenario {
         };
         match fault.order {
             Order::Network(_) => {}
-            Order::NoCarrier
+            Order::Ends(_)
+            | Order::HalfOpen
+            | Order::HalfClose(_)
+            | Order::NoCarrier
             | Order::Late(_)
             | Order::Freeze
             | Order::Hang(_)
@@ -104,6 +106,8 @@ impl Scenario {
             | Order::Access(_)
             | Order::Impostor
             | Order::Capacity(_)
+            | Order::Remove
+            | Order::Add
             | Order::Vanish => {
                 for path in fault.paths.iter().copied() {
                     let changes = self.on_portal(path, &fault.order);
@@ -115,21 +119,6 @@ impl Scenario {
                     }
                 }
             }
-            Order::Ends(how) => {
-                for path in fault.paths.iter().copied() {
-                    plan(Some(begin), Fault::Cut { path, end: how });
-                }
-            }
-            Order::HalfOpen => {
-                for path in fault.paths.iter().copied() {
-                    plan(Some(begin), Fault::HalfOpen { path });
-                }
-            }
-            Order::HalfClose(direction) => {
-                for path in fault.paths.iter().copied() {
-                    plan(Some(begin), Fault::HalfClose { path, direction });
-                }
-            }
             Order::Crash => {
                 let until = end.unwrap_or(self.workload.lasts);
                 let away = until.saturating_sub(begin);
@@ -137,6 +126,16 @@ impl Scenario {
                 plan(end, Fault::Boot);
             }
             Order::KillDaemon => plan(Some(begin), Fault::Kill),
+            Order::Grow(bytes) => {
+                let blocks = bytes / u64::from(self.unit.block_size);
+                plan(Some(begin), Fault::Grow { blocks });
+            }
+            Order::Reload => {
+                if let Some(reload) = &fault.reload {
+                    let settings = Box::new(reload.settings);
+                    plan(Some(begin), Fault::Reload(Reload::Settings(settings)));
+                }
+            }
             Order::ReplaceClient(client) => plan(Some(begin), Fault::Replace { client }),
             Order::Status { status, times } => plan(Some(begin), Fault::Status { status, times }),
             Order::ResetUnit => plan(Some(begin), Fault::Reset),
@@ -154,6 +153,12 @@ impl Scenario {
     fn on_portal(&self, path: usize, order: &Order) -> Option<(Fault, Option<Fault>)> {
         let switch = |fault: &dyn Fn(bool) -> Fault| (fault(true), Some(fault(false)));
         Some(match order {
+            Order::Ends(end) => (Fault::Cut { path, end: *end }, None),
+            Order::HalfOpen => (Fault::HalfOpen { path }, None),
+            Order::HalfClose(direction) => {
+                let direction = *direction;
+                (Fault::HalfClose { path, direction }, None)
+            }
             Order::NoCarrier => switch(&|lost| Fault::Carrier { path, lost }),
             Order::Late(by) => {
                 let late = |by| Fault::Late { path, by };
@@ -163,6 +168,11 @@ impl Scenario {
             Order::ClosedWindow => switch(&|closed| Fault::Window { path, closed }),
             Order::Impostor => switch(&|on| Fault::Impostor { path, on }),
             Order::Vanish => switch(&|on| Fault::Vanish { path, on }),
+            Order::Remove => (
+                Fault::Reload(Reload::Remove { path }),
+                Some(Fault::Reload(Reload::Add { path })),
+            ),
+            Order::Add => (Fault::Reload(Reload::Add { path }), None),
             Order::Hang(times) => (
                 Fault::Hang {
                     path,
@@ -191,7 +201,7 @@ impl Scenario {
             }
             Order::Access(access) => {
                 let state = |access| Fault::Access { path, access };
-                (state(*access), Some(state(Access::Optimized)))
+                (state(*access), Some(state(self.paths[path].access)))
             }
             Order::Capacity(bytes) => {
                 let blocks = bytes / u64::from(self.unit.block_size);
@@ -199,11 +209,10 @@ impl Scenario {
                 (capacity(Some(blocks)), Some(capacity(None)))
             }
             Order::Network(_)
-            | Order::Ends(_)
-            | Order::HalfOpen
-            | Order::HalfClose(_)
             | Order::Crash
+            | Order::Grow(_)
             | Order::KillDaemon
+            | Order::Reload
             | Order::ReplaceClient(_)
             | Order::Status { .. }
             | Order::ResetUnit

@@ -53,6 +53,7 @@ pub(super) struct Target {
     pub(super) queue_depth: Number,
     pub(super) reinstatement: Text,
     pub(super) orphans: Text,
+    pub(super) access: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +72,8 @@ pub(super) struct Path {
     pub(super) group: Number,
     pub(super) process: Number,
     pub(super) weight: Number,
+    pub(super) access: Text,
+    pub(super) configured: Flag,
     pub(super) unit: Text,
     pub(super) latency: Text,
     pub(super) jitter: Text,
@@ -102,6 +105,8 @@ pub(super) struct Fault {
     pub(super) every: Text,
     pub(super) held: Text,
     #[serde(default)]
+    pub(super) daemon: toml::Table,
+    #[serde(default)]
     pub(super) pass: FaultPass,
 }
 
@@ -125,6 +130,7 @@ pub(super) struct FaultPass {
     pub(super) p99_factor: Given<f64>,
     pub(super) p999_factor: Given<f64>,
     pub(super) throughput_min: Number,
+    pub(super) peak_max: Number,
     pub(super) share_max: Number,
     pub(super) first_error: Option<FirstError>,
 }
@@ -164,5 +170,6 @@ pub(super) struct Pass {
     pub(super) ejections_min: Number,
     pub(super) hedges_max: Number,
     pub(super) hedges_min: Number,
+    pub(super) size: Text,
     pub(super) kept: Given<Vec<String>>,
 }

@@ -207,6 +207,7 @@ impl Lun {
             op::READ_CAPACITY_10 => Ok(pages::read_capacity_10(&self.seen_by(nexus))),
             op::SERVICE_ACTION_IN_16 => Ok(pages::read_capacity_16(&self.seen_by(nexus), cdb)),
             op::MAINTENANCE_IN => self.maintenance_in(cdb),
+            op::MAINTENANCE_OUT => self.set_port_groups(&data.to_bytes()),
             op::PERSISTENT_RESERVE_IN => self.reservations.report(cdb),
             op::PERSISTENT_RESERVE_OUT => self.reserve_out(nexus, cdb, &data.to_bytes()),
             _ => media::execute(&mut self.media, &self.config, cdb, &data),
@@ -217,6 +218,7 @@ impl Lun {
     fn refuses(&self, form: &Form) -> bool {
         self.config.refuses.contains(&form.opcode)
             || (form.opcode == op::UNMAP && !self.config.thin)
+            || (form.opcode == op::MAINTENANCE_OUT && !self.config.explicit)
     }
 
     fn maintenance_in(&self, cdb: &[u8; 16]) -> Answered {
@@ -224,6 +226,33 @@ impl Lun {
             form::REPORT_TARGET_PORT_GROUPS => pages::port_groups(&self.config, cdb),
             _ => pages::supported_operation(cdb, |form| self.refuses(form)),
         }
+    }
+
+    /// SPC-5 6.45, as a pair of controllers does it: the groups that are asked to be active/optimized are, and
+    /// those that were are not any more.
+    fn set_port_groups(&mut self, list: &[u8]) -> Answered {
+        let descriptors = list.get(4..).unwrap_or_default();
+        if descriptors.is_empty() || !descriptors.len().is_multiple_of(4) {
+            return Err(Refusal::FIELD_IN_LIST);
+        }
+        let mut wanted = Vec::new();
+        for descriptor in descriptors.chunks_exact(4) {
+            let group = u16::from_be_bytes([descriptor[2], descriptor[3]]);
+            let known = self.config.groups.iter().any(|known| known.id == group);
+            if !known || descriptor[0] & 0x0f != Access::Optimized as u8 {
+                return Err(Refusal::FIELD_IN_LIST);
+            }
+            wanted.push(group);
+        }
+        for group in &mut self.config.groups {
+            if wanted.contains(&group.id) {
+                group.access = Access::Optimized;
+            } else if group.access == Access::Optimized {
+                group.access = Access::NonOptimized;
+            }
+        }
+        self.attention(None, 0x2a, 0x06);
+        Ok(Response::good())
     }
 
     fn reserve_out(&mut self, nexus: NexusId, cdb: &[u8; 16], list: &Bytes) -> Answered {
@@ -254,6 +283,7 @@ impl Lun {
             return Ok(());
         };
         let question = matches!(opcode, op::INQUIRY | op::REQUEST_SENSE | op::MAINTENANCE_IN);
+        let size = matches!(opcode, op::READ_CAPACITY_10 | op::SERVICE_ACTION_IN_16);
         let passive = matches!(
             opcode,
             op::MODE_SENSE_6
@@ -266,6 +296,8 @@ impl Lun {
             Access::Optimized | Access::NonOptimized => Ok(()),
             _ if question => Ok(()),
             Access::Standby if passive => Ok(()),
+            Access::Standby if size && self.config.standby_tells_size => Ok(()),
+            Access::Standby | Access::Unavailable if opcode == op::MAINTENANCE_OUT => Ok(()),
             Access::Standby => not_ready(0x0b),
             Access::Unavailable | Access::Offline => not_ready(0x0c),
             Access::Transitioning => not_ready(0x0a),

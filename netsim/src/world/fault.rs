@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Reload;
 use crate::fault::PathState;
 use crate::link::{Direction, End, Held};
 use crate::target::lun::Access;
@@ -156,6 +157,11 @@ pub enum Fault {
         /// How long connections are refused.
         away: Duration,
     },
+    /// The unit has more blocks from now on, and says so to everybody.
+    Grow {
+        /// So many in all.
+        blocks: u64,
+    },
     /// The target is back.
     Boot,
     /// Commands that come in through a portal are so fast from now on.
@@ -260,6 +266,8 @@ pub enum Fault {
     // ---- the daemon and its clients
     /// The daemon is killed and started again; its clients send again what was not answered.
     Kill,
+    /// The daemon's configuration is changed, and taken over.
+    Reload(Reload),
     /// A client dies with all that it had asked for, and another one comes.
     Replace {
         /// Which one.
@@ -330,6 +338,7 @@ impl fmt::Display for Fault {
             Self::Freeze { path, on: false } => write!(f, "portal of path {path} thaws"),
             Self::Late { path, by } => write!(f, "portal of path {path} answers {by:?} late"),
             Self::Crash { away } => write!(f, "target crashes, away for {away:?}"),
+            Self::Grow { blocks } => write!(f, "the unit grows to {blocks} blocks"),
             Self::Boot => f.write_str("target is back"),
             Self::Pace { path, pace } => write!(f, "portal of path {path} is {pace}"),
             Self::Hang { path, times } => {
@@ -394,6 +403,7 @@ impl fmt::Display for Fault {
             }
             Self::Vanish { path, on: true } => write!(f, "the unit vanishes from path {path}"),
             Self::Vanish { path, on: false } => write!(f, "the unit is back on path {path}"),
+            Self::Reload(reload) => write!(f, "{reload}"),
             Self::Kill => f.write_str("daemon killed, and started again"),
             Self::Replace { client } => write!(f, "client {client} dies, another one comes"),
         }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Fault, Knobs, Notice, Planned};
+use policies::{PolicyKind, PolicySpec};
+
+use super::{Fault, Knobs, Notice, Planned, Reload, Settings};
 use crate::link::{Direction, End, Held};
 use crate::rng::Rng;
 use crate::target::Misdeed;
@@ -51,6 +53,17 @@ pub(super) fn draw(rng: &mut Rng, knobs: &Knobs) -> Vec<Planned> {
             uplink(&mut uplinks, knobs, &mut planned);
         }
     }
+    reloads(knobs, &mut planned);
+    let mut rng = Rng::new(knobs.seed).stream("growth");
+    if rng.chance(1, 6) {
+        let at = rng.duration_below(knobs.trouble);
+        let blocks = knobs.blocks * rng.between(2, 4);
+        planned.retain(|planned| !matches!(planned.fault, Fault::Capacity { .. }));
+        planned.push(Planned {
+            at,
+            fault: Fault::Grow { blocks },
+        });
+    }
     let kills = planned.iter().any(|p| p.fault == Fault::Kill);
     planned.retain(|planned| !kills || !is_forgotten(&planned.fault, knobs));
     planned.retain(|planned| !hits_spared(&planned.fault, knobs));
@@ -80,6 +93,62 @@ fn uplink(rng: &mut Rng, knobs: &Knobs, planned: &mut Vec<Planned>) {
             at: end,
             fault: ends,
         });
+    }
+}
+
+/// What the administrator changes meanwhile: paths come and go, settings change.
+fn reloads(knobs: &Knobs, planned: &mut Vec<Planned>) {
+    let mut rng = Rng::new(knobs.seed).stream("reloads");
+    if !rng.chance(1, 3) {
+        return;
+    }
+    let mut at: Vec<Duration> = (0..rng.between(1, 8))
+        .map(|_| rng.duration_below(knobs.trouble))
+        .collect();
+    at.sort_unstable();
+    let mut configured: Vec<bool> = (0..knobs.groups.len())
+        .map(|path| !knobs.absent.contains(&path))
+        .collect();
+    let mut settings = knobs.settings();
+    for at in at {
+        let path = rng.index(configured.len());
+        let alone = configured.iter().filter(|there| **there).count() == 1;
+        let reload = match rng.below(6) {
+            0..=2 if !configured[path] => {
+                configured[path] = true;
+                Reload::Add { path }
+            }
+            0..=2 if !alone && knobs.spared != Some(path) => {
+                configured[path] = false;
+                Reload::Remove { path }
+            }
+            3 => Reload::Weight {
+                path,
+                weight: u8::try_from(rng.between(1, 4)).unwrap_or(1),
+            },
+            _ => {
+                change(&mut rng, &mut settings);
+                Reload::Settings(Box::new(settings))
+            }
+        };
+        let fault = Fault::Reload(reload);
+        planned.push(Planned { at, fault });
+    }
+}
+
+fn change(rng: &mut Rng, settings: &mut Settings) {
+    match rng.below(5) {
+        4 => settings.sessions = 3 - settings.sessions,
+        0 => {
+            let kind = PolicyKind::ALL[rng.index(PolicyKind::ALL.len())];
+            settings.policy = PolicySpec::preset(kind);
+        }
+        1 => settings.commands_per_path = [1, 4, 64][rng.index(3)],
+        2 => settings.shared = !settings.shared,
+        _ => {
+            let network = Duration::from_millis([300, 700, 1500][rng.index(3)]);
+            settings.detect.network = network;
+        }
     }
 }
 

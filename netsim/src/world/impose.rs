@@ -20,6 +20,11 @@ pub fn impose(target: &mut Target, now: Instant, fault: &Fault) {
         Fault::Notice { path, notice } => give_notice(target, now, path, notice),
         Fault::Misbehave { path, how } => target.misbehave(path, how),
         Fault::Reset => target.reset_units(),
+        Fault::Grow { blocks } => {
+            if let Some(unit) = target.unit(0) {
+                unit.resize(blocks);
+            }
+        }
         Fault::Impostor { path, on } => {
             target.set_impostor(path, on.then_some(setup::IMPOSTOR));
         }

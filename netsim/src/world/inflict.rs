@@ -12,7 +12,6 @@ use super::client::Client;
 use super::impose::impose;
 use super::{Fault, Planned, World, setup};
 use crate::link::{End, Held, Hole};
-use crate::target::lun::Access;
 
 /// What faults have made of a portal.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +86,7 @@ impl World {
             | Fault::Redirect { .. }
             | Fault::Misbehave { .. } => self.inflict_on_target(fault),
             Fault::Status { .. }
+            | Fault::Grow { .. }
             | Fault::Reset
             | Fault::Attention { .. }
             | Fault::Reserve { .. }
@@ -95,6 +95,7 @@ impl World {
             | Fault::Capacity { .. }
             | Fault::Vanish { .. } => self.inflict_on_unit(fault),
             Fault::Kill => self.kill(),
+            Fault::Reload(ref reload) => self.reload(reload),
             Fault::Replace { client } => {
                 let export = self.engine.export_info();
                 if let Some((client, export)) = self.clients.get_mut(client).zip(export) {
@@ -175,13 +176,15 @@ impl World {
         self.tell_uplink(path);
     }
 
-    fn tell_uplink(&mut self, path: usize) {
+    /// The daemon's host tells of the path's own end of the network.
+    pub(super) fn tell_uplink(&mut self, path: usize) {
         let uplink = match self.net.routes[path].unplugged {
             true => Uplink::Down("its NIC has no carrier"),
             false => Uplink::Up,
         };
-        let path = PathId(u16::try_from(path).expect("a path's number"));
-        self.engine.on_uplink(self.now, path, uplink);
+        for (id, _) in self.ids.iter().filter(|(_, known)| **known == path) {
+            self.engine.on_uplink(self.now, *id, uplink);
+        }
     }
 
     /// Plans what flapping consists of.
@@ -268,7 +271,15 @@ impl World {
         if !self.crashed.is_empty() {
             self.oracle.server_dies();
         }
-        self.engine = setup::engine(self.now, &self.knobs, true, self.pin.clone());
+        let last = setup::LastRun {
+            unclean: true,
+            orphaned: self.leaves_orphans(),
+        };
+        let (configured, pin) = (&self.configured, self.pin.clone());
+        self.engine = setup::engine(self.now, &self.knobs, configured, last, pin);
+        let numbered = setup::numbered(&self.knobs, configured);
+        self.ids = (0..).map(PathId).zip(numbered).collect();
+        self.sessions.extend(configured.iter().copied());
         for path in 0..self.knobs.groups.len() {
             self.tell_uplink(path);
         }
@@ -321,8 +332,9 @@ impl World {
         }
         for path in 0..self.knobs.groups.len() {
             let group = setup::access_group(path);
-            if unit.access(group) != Some(Access::Optimized) {
-                unit.set_access(group, Access::Optimized);
+            let initial = self.knobs.asymmetry.at_the_end(path);
+            if unit.access(group).is_some_and(|access| access != initial) {
+                unit.set_access(group, initial);
             }
             unit.mend(setup::relative_port(path));
         }

@@ -188,6 +188,9 @@ impl World {
         if let Some(path) = lost.nth(self.knobs.allowed.paths_lost) {
             return Err(format!("{} is {:?}: {}", path.name, path.state, path.why));
         }
+        if let Some(path) = status.paths.iter().find(|path| path.removing) {
+            return Err(format!("{} was removed and is not gone", path.name));
+        }
         if status.volume.ghosts > 0 {
             return Err(format!("{} ghosts are not fenced", status.volume.ghosts));
         }
@@ -232,7 +235,8 @@ impl World {
                 "{sessions} sessions at the target for {paths} paths"
             ));
         }
-        if self.target.outstanding() > volume.errands {
+        let own: usize = status.paths.iter().map(|path| path.own_commands).sum();
+        if self.target.outstanding() > own + volume.errands {
             return leaks(format!(
                 "{} commands at the target",
                 self.target.outstanding()
@@ -287,7 +291,8 @@ impl World {
         self.losses_told.push(self.now);
         // A path that comes back while no other is in use may tell of the same crash again.
         // And one that a client was to be told that had died is told to another.
-        let again = self.crashed.len() * self.knobs.groups.len();
+        // With two sessions each tells of it.
+        let again = self.crashed.len() * self.knobs.groups.len() * 2;
         let replaced = |planned: &&Planned| matches!(planned.fault, Fault::Replace { .. });
         let replaced = self.knobs.faults.iter().filter(replaced).count();
         // And where a session ended before its first answers arrived, nobody knows what they said.

@@ -9,7 +9,7 @@ use iiblockdaemon::path::Detect;
 use iiblockdaemon::volume::NoPath;
 use policies::{PolicyKind, PolicySpec};
 
-use super::{Fault, Planned, faults};
+use super::{Asymmetry, Fault, Planned, Reload, faults};
 use crate::rng::Rng;
 use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement, Wishes};
@@ -64,6 +64,8 @@ pub struct Knobs {
     pub seed: u64,
     /// The portal group of each path's portal.
     pub groups: Vec<u16>,
+    /// Sessions per path.
+    pub sessions: u16,
     /// The process that serves each path's portal; empty: one.
     pub processes: Vec<u16>,
     /// Logical block size.
@@ -78,6 +80,8 @@ pub struct Knobs {
     pub thin: bool,
     /// What a crash does to writes that were answered and not flushed.
     pub cache: WriteCache,
+    /// Paths that the daemon's configuration does not have at the beginning.
+    pub absent: Vec<usize>,
     /// The unit's identity is a vendor's default, which another unit has as well.
     pub default_identity: bool,
     /// Paths behind whose portals is another unit from the beginning.
@@ -102,6 +106,14 @@ pub struct Knobs {
     pub policy: PolicySpec,
     /// Rank or share of each path; empty: all the same.
     pub weights: Vec<u8>,
+    /// Operator's tier of each path; all 0 if there are none.
+    pub tiers: Vec<u8>,
+    /// Access states at the target.
+    pub asymmetry: Asymmetry,
+    /// The daemon asks for access states.
+    pub alua: bool,
+    /// It asks for others where no active/optimized path is usable.
+    pub activate: bool,
     /// What happens to requests while no path is usable.
     pub no_path: NoPath,
     /// Commands that the daemon keeps in flight on a path.
@@ -110,6 +122,8 @@ pub struct Knobs {
     pub shared: bool,
     /// A later login counts as a fence.
     pub reinstate: bool,
+    /// A unit that grew is served with its new size.
+    pub grow: bool,
     /// Ghosts are let go by time.
     pub quiesce: Option<Duration>,
     /// Requests.
@@ -144,6 +158,7 @@ impl Knobs {
         Self {
             seed,
             groups: vec![1, 1],
+            sessions: 1,
             processes: Vec::new(),
             block_size: 512,
             blocks: 128,
@@ -151,6 +166,7 @@ impl Knobs {
             fua: true,
             thin: true,
             cache: WriteCache::Safe,
+            absent: Vec::new(),
             default_identity: false,
             impostors: Vec::new(),
             service_time: MILLI,
@@ -167,10 +183,15 @@ impl Knobs {
             login_timeout: 30 * SECOND,
             policy: PolicySpec::preset(PolicyKind::RoundRobin),
             weights: Vec::new(),
+            tiers: Vec::new(),
+            asymmetry: Asymmetry::default(),
+            alua: true,
+            activate: false,
             no_path: NoPath::QueueForever,
             commands_per_path: 64,
             shared: false,
             reinstate: true,
+            grow: true,
             quiesce: None,
             load: Load {
                 clients: 2,
@@ -204,6 +225,13 @@ impl Knobs {
         knobs.draw_protocol(&mut rng);
         knobs.draw_daemon(&mut rng);
         knobs.draw_load(&mut rng);
+        let last = knobs.groups.len() - 1;
+        if last > 0 && Rng::new(seed).stream("absent").chance(1, 8) {
+            knobs.absent = vec![last];
+        }
+        if Rng::new(seed).stream("sessions").chance(1, 8) {
+            knobs.sessions = 2;
+        }
         let mut rng = Rng::new(seed).stream("faults");
         knobs.trouble = SECOND * u32::try_from(rng.between(4, 20)).unwrap_or(10);
         knobs.spared = rng
@@ -211,6 +239,10 @@ impl Knobs {
             .then_some(0)
             .filter(|_| knobs.groups.len() > 1);
         knobs.faults = faults::draw(&mut rng, &knobs);
+        // What was only told of is not there for good.
+        let told_of = |planned: &Planned| matches!(planned.fault, Fault::Capacity { .. });
+        knobs.grow = !knobs.faults.iter().any(told_of);
+        knobs.draw_access();
         knobs.draw_quiesce(&mut rng);
         knobs.draw_cache();
         knobs
@@ -354,7 +386,11 @@ impl Knobs {
             Fault::Impostor { on, .. } => on,
             _ => false,
         };
-        let needed = !self.reinstate || self.faults.iter().any(strays);
+        // A path that was removed is not there to fence what a killed daemon left behind on it.
+        let has = |what: fn(&Fault) -> bool| self.faults.iter().any(|p| what(&p.fault));
+        let forgotten = has(|fault| matches!(fault, Fault::Reload(Reload::Remove { .. })))
+            && has(|fault| *fault == Fault::Kill);
+        let needed = !self.reinstate || forgotten || self.faults.iter().any(strays);
         self.quiesce = (needed || rng.chance(1, 3)).then(|| self.last_ghost() + SECOND);
     }
 }
@@ -365,8 +401,9 @@ impl fmt::Display for Knobs {
         writeln!(f, "seed {}", self.seed)?;
         writeln!(
             f,
-            "  paths {} in portal groups {groups:?}, processes {:?}, spared {:?}",
+            "  paths {} in portal groups {groups:?}, not configured {:?}, processes {:?}, spared {:?}",
             groups.len(),
+            self.absent,
             self.processes,
             self.spared
         )?;
@@ -389,8 +426,20 @@ impl fmt::Display for Knobs {
         )?;
         writeln!(
             f,
-            "  daemon {}, shared {}, reinstate {}, quiesce {:?}, login {:?}, {:?}",
-            self.policy, self.shared, self.reinstate, self.quiesce, self.login_timeout, self.detect
+            "  access {:?}; daemon asks {}, activates {}, tiers {:?}",
+            self.asymmetry, self.alua, self.activate, self.tiers
+        )?;
+        writeln!(
+            f,
+            "  daemon {}, {} sessions per path, grow {}, shared {}, reinstate {}, quiesce {:?}, login {:?}, {:?}",
+            self.policy,
+            self.sessions,
+            self.grow,
+            self.shared,
+            self.reinstate,
+            self.quiesce,
+            self.login_timeout,
+            self.detect
         )?;
         writeln!(f, "  offer {:?}", self.offer)?;
         writeln!(f, "  load {:?}, structured {}", self.load, self.structured)?;

@@ -9,12 +9,14 @@
 //! allows, nothing is answered twice, no request fails. Then everything is mended, and *liveness* is demanded
 //! within a bound: all requests answered, all paths ready, no ghost, no session or task left over.
 //!
-//! - `knobs`, `fault`, `faults`: what a seed stands for; `inflict`, `impose`: what faults do;
+//! - `knobs`, `fault`, `faults`, `asymmetry`: what a seed stands for; `inflict`, `impose`: what faults do;
 //! - `net`, `receipts`: connections over routes that can be broken, and what their kernels know of them;
+//! - `reload`: the daemon's configuration changes;
 //! - `client`: the NBD clients; `log`: what the daemon logs;
 //! - `record`: what was seen, for reports and pass criteria;
 //! - `turn`: one turn of everything; `judge`: what is demanded.
 
+mod asymmetry;
 mod client;
 mod fault;
 mod faults;
@@ -26,24 +28,29 @@ mod log;
 mod net;
 mod receipts;
 mod record;
+mod reload;
 mod setup;
 #[cfg(test)]
 mod tests;
 mod turn;
 
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::engine::Engine;
+use iiblockdaemon::ids::PathId;
 use iiblockdaemon::volume::{Pin, VolumeStatus};
 use tracing::level_filters::LevelFilter;
 
+pub use asymmetry::Asymmetry;
 pub use fault::{Fault, Notice, Planned};
 pub use impose::impose;
 pub use judge::{Rule, Violation};
 pub use knobs::{Allowed, Knobs, Line, Load};
+pub use reload::{Reload, Settings};
 pub use setup::{portal, target_at};
 
 use client::Client;
@@ -120,6 +127,8 @@ pub struct Summary {
     pub elapsed: Duration,
     /// When the volume went online; faults count from there.
     pub online: Duration,
+    /// Bytes that a client which connected at the end would be told of.
+    pub size: u64,
 }
 
 /// A scenario's end.
@@ -136,7 +145,8 @@ pub struct Outcome {
 /// The volume that the knobs describe, with all its paths, which nothing is known of and which nobody drives.
 #[must_use]
 pub fn engine(now: Instant, knobs: &Knobs) -> Engine {
-    setup::engine(now, knobs, false, Pin::default())
+    let last = setup::LastRun::default();
+    setup::engine(now, knobs, &World::configured(knobs), last, Pin::default())
 }
 
 thread_local! {
@@ -201,6 +211,12 @@ struct World {
     now: Instant,
     rng: Rng,
     engine: Engine,
+    /// The paths that the daemon's configuration has.
+    configured: Vec<usize>,
+    /// Which path of the world the daemon's numbers stand for.
+    ids: BTreeMap<PathId, usize>,
+    /// The paths whose sessions the daemon has written down.
+    sessions: BTreeSet<usize>,
     /// What the daemon wrote down of the unit.
     pin: Pin,
     target: Target,
@@ -237,8 +253,16 @@ impl World {
     fn new(knobs: Knobs, detail: Detail, log: Log) -> Self {
         let now = clock::now();
         let rng = Rng::new(knobs.seed);
+        let configured = Self::configured(&knobs);
+        let last = setup::LastRun::default();
         Self {
-            engine: setup::engine(now, &knobs, false, Pin::default()),
+            engine: setup::engine(now, &knobs, &configured, last, Pin::default()),
+            ids: (0..)
+                .map(PathId)
+                .zip(setup::numbered(&knobs, &configured))
+                .collect(),
+            sessions: configured.iter().copied().collect(),
+            configured,
             pin: Pin::default(),
             target: setup::target(&knobs),
             net: Net::new(knobs.lines(), rng.stream("net")),
@@ -319,6 +343,7 @@ impl World {
             slowest: self.slowest,
             recovery: self.recovery,
             elapsed: self.elapsed(),
+            size: self.engine.export_info().map_or(0, |export| export.size),
             online: self
                 .online
                 .map_or(Duration::ZERO, |online| online - self.began),

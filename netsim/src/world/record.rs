@@ -7,7 +7,7 @@ use iiblockdaemon::volume::{DutyStatus, OutCause};
 
 use super::World;
 use super::client::Ended;
-use crate::recording::{Carried, Io, PathRecord, Recording};
+use crate::recording::{Carried, Io, PathRecord, REMOVED, Recording};
 
 /// Width of the intervals of what paths carry.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -51,8 +51,19 @@ impl World {
         recording.lasted = at;
         let interval = usize::try_from(at.as_millis() / INTERVAL.as_millis()).unwrap_or(usize::MAX);
         let paths = recording.paths.iter_mut().zip(&mut recorder.before);
-        let seen = status.paths.iter().zip(&status.volume.routes);
-        for ((record, before), (path, route)) in paths.zip(seen) {
+        for (index, (record, before)) in paths.enumerate() {
+            // Several sessions of a path count as one path; its state is that of the first.
+            let mut seen: Vec<_> = status
+                .paths
+                .iter()
+                .zip(&status.volume.routes)
+                .filter(|(_, route)| self.ids.get(&route.path) == Some(&index))
+                .collect();
+            seen.sort_by_key(|(path, _)| path.name.len());
+            let Some((path, route)) = seen.first() else {
+                record.enter(at, REMOVED, "not in the configuration");
+                continue;
+            };
             if record.name.is_empty() {
                 record.name.clone_from(&path.name);
             }
@@ -61,14 +72,11 @@ impl World {
             } else {
                 name(path.state)
             };
-            let state = state.to_owned();
-            let last = record.states.last();
-            if last.is_none_or(|(_, known, why)| *known != state || *why != path.why) {
-                record.states.push((at, state, path.why.clone()));
-            }
+            record.enter(at, state, &path.why);
+            let counters = seen.iter().map(|(_, route)| route.counters);
             let now = Carried {
-                commands: route.counters.commands,
-                bytes: route.counters.bytes,
+                commands: counters.clone().map(|counters| counters.commands).sum(),
+                bytes: counters.map(|counters| counters.bytes).sum(),
             };
             // A daemon that was killed began to count anew.
             let base = if now.commands < before.commands {

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iiblockdaemon::engine::{Engine, ExportConfig};
+use iiblockdaemon::engine::{Change, Engine, ExportConfig};
 use iiblockdaemon::ids::Lun as LunAddress;
 use iiblockdaemon::iscsi::isid::Isid;
 use iiblockdaemon::iscsi::name::{IscsiName, PortalAddr};
 use iiblockdaemon::iscsi::session::config::{AuthConfig, SessionConfig, SessionKind};
 use iiblockdaemon::path::PathConfig;
-use iiblockdaemon::volume::{GrayConfig, Pin, VolumeConfig};
+use iiblockdaemon::volume::{Domain, GrayConfig, Pin, VolumeConfig};
 
 use super::Knobs;
 use super::inflict::Troubled;
-use crate::target::lun::{Access, Backing, Lun, LunConfig, PortGroup};
+use crate::target::lun::{Backing, Lun, LunConfig, PortGroup};
 use crate::target::{Behaviour, PortalBehaviour, PortalConfig, Target, TargetConfig};
 
 const TARGET: &str = "iqn.2026-01.test:target";
@@ -54,56 +54,124 @@ pub fn portal(path: usize) -> String {
     format!("10.0.{path}.1:3260")
 }
 
-/// The volume with all its paths.
-pub(super) fn engine(now: Instant, knobs: &Knobs, unclean: bool, pin: Pin) -> Engine {
-    let paths = (0..knobs.groups.len()).map(|path| path_config(path, knobs));
-    let volume = VolumeConfig {
-        weights: (0..knobs.groups.len())
+/// How the last run ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LastRun {
+    pub(super) unclean: bool,
+    /// A session of it belongs to no path any more.
+    pub(super) orphaned: bool,
+}
+
+/// The volume with these paths.
+pub(super) fn engine(
+    now: Instant,
+    knobs: &Knobs,
+    configured: &[usize],
+    last: LastRun,
+    pin: Pin,
+) -> Engine {
+    let volume = volume(knobs, configured, last, pin);
+    Engine::new(now, export(), volume, path_configs(knobs, configured))
+}
+
+/// The same, for an engine at work.
+pub(super) fn change(knobs: &Knobs, configured: &[usize], policy_changed: bool) -> Change {
+    Change {
+        export: export(),
+        volume: volume(knobs, configured, LastRun::default(), Pin::default()),
+        policy_changed,
+        paths: path_configs(knobs, configured),
+        why: String::new(),
+    }
+}
+
+fn export() -> ExportConfig {
+    ExportConfig {
+        name: "world".to_owned(),
+        read_only: false,
+    }
+}
+
+fn volume(knobs: &Knobs, configured: &[usize], last: LastRun, pin: Pin) -> VolumeConfig {
+    VolumeConfig {
+        weights: numbered(knobs, configured)
             .map(|path| knobs.weights.get(path).copied().unwrap_or(1))
             .collect(),
+        tiers: numbered(knobs, configured)
+            .map(|path| knobs.tiers.get(path).copied().unwrap_or(0))
+            .collect(),
+        activate: knobs.activate,
         shared: knobs.shared,
         no_path: knobs.no_path,
         quiesce: knobs.quiesce,
         reinstate: knobs.reinstate,
+        grow: knobs.grow,
         pin,
-        unclean,
-        orphaned: false,
+        unclean: last.unclean,
+        orphaned: last.orphaned,
         policy: policies::build(knobs.policy, knobs.seed),
         gray: GrayConfig {
             eject: knobs.policy.eject,
             prove: true,
             hedge: u32::from(knobs.policy.hedge.0),
-            domains: Vec::new(),
+            domains: numbered(knobs, configured).map(domain).collect(),
         },
-    };
-    let export = ExportConfig {
-        name: "world".to_owned(),
-        read_only: false,
-    };
-    Engine::new(now, export, volume, paths.collect())
+    }
 }
 
-fn path_config(path: usize, knobs: &Knobs) -> PathConfig {
+/// Paths of the world have nothing in common; the sessions of one path have all of it.
+fn domain(path: usize) -> Domain {
+    let number = u16::try_from(path).expect("a path's number");
+    Domain {
+        portal: number,
+        nic: number,
+    }
+}
+
+/// The world's path of each path that the daemon has, which has several for each if it has several sessions.
+pub(super) fn numbered(knobs: &Knobs, configured: &[usize]) -> impl Iterator<Item = usize> {
+    let sessions = usize::from(knobs.sessions);
+    configured
+        .iter()
+        .flat_map(move |path| std::iter::repeat_n(*path, sessions))
+}
+
+fn path_configs(knobs: &Knobs, configured: &[usize]) -> Vec<PathConfig> {
+    let sessions = |path| (1..=knobs.sessions).map(move |session| (path, session));
+    let all = configured.iter().copied().flat_map(sessions);
+    all.map(|(path, session)| path_config(path, session, knobs))
+        .collect()
+}
+
+fn path_config(path: usize, number: u16, knobs: &Knobs) -> PathConfig {
     let portal: PortalAddr = portal(path).parse().expect("a valid portal");
     let session = SessionConfig {
         initiator_name: name(INITIATOR),
         kind: SessionKind::Normal {
             target: name(TARGET),
         },
-        isid: Isid::derive(&["world", &path.to_string()]),
+        isid: match number {
+            1 => Isid::derive(&["world", &path.to_string()]),
+            more => Isid::derive(&["world", &path.to_string(), &more.to_string()]),
+        },
         auth: AuthConfig::None,
         offer: knobs.offer,
         login_timeout: knobs.login_timeout,
         logout_timeout: LOGOUT_TIMEOUT,
     };
     PathConfig {
-        name: format!("path {path}"),
+        name: match number {
+            1 => format!("path {path}"),
+            more => format!("path {path} #{more}"),
+        },
+        route: format!("path {path}"),
         portal,
         session: Arc::new(session),
         lun: LunAddress::from_number(0).expect("a LUN"),
+        alua: knobs.alua,
         queue_depth: knobs.commands_per_path,
         detect: knobs.detect,
-        seed: knobs.seed ^ path as u64,
+        seed: knobs.seed ^ path as u64 ^ u64::from(number - 1) << 32,
     }
 }
 
@@ -138,14 +206,9 @@ pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Targ
         thin: knobs.thin,
         max_transfer_blocks: knobs.transfer_blocks,
         cache: knobs.cache,
-        groups: (0..knobs.groups.len())
-            .map(|path| PortGroup {
-                id: access_group(path),
-                access: Access::Optimized,
-                preferred: false,
-                ports: vec![relative_port(path)],
-            })
-            .collect(),
+        groups: port_groups(knobs),
+        explicit: knobs.asymmetry.explicit,
+        standby_tells_size: knobs.asymmetry.standby_tells_size,
         ..identity(knobs, UNIT)
     };
     let impostor = identity(knobs, IMPOSTOR_UNIT);
@@ -165,6 +228,21 @@ pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Targ
         target.set_impostor(*portal, Some(IMPOSTOR));
     }
     target
+}
+
+fn port_groups(knobs: &Knobs) -> Vec<PortGroup> {
+    if knobs.asymmetry.symmetric {
+        return Vec::new();
+    }
+    let paths = 0..knobs.groups.len();
+    paths
+        .map(|path| PortGroup {
+            id: access_group(path),
+            access: knobs.asymmetry.initial(path),
+            preferred: false,
+            ports: vec![relative_port(path)],
+        })
+        .collect()
 }
 
 /// A disk with a name of its own, or with the one that tgt gives to every first unit of every first target.

@@ -15,10 +15,6 @@ use crate::link::{Delivery, End};
 /// More rounds in one instant, and somebody is running in circles.
 const ROUNDS_MAX: u32 = 20_000;
 
-fn route(path: PathId) -> usize {
-    usize::from(path.0)
-}
-
 impl World {
     /// Jumps to what is due next, at most to `limit`, and lets it happen.
     pub(super) fn step(&mut self, limit: Instant) -> Result<(), Violation> {
@@ -235,11 +231,17 @@ impl World {
         any
     }
 
+    /// Which path of the world it is.
+    pub(super) fn route(&self, path: PathId) -> usize {
+        let known = self.ids.get(&path).copied();
+        known.expect("the daemon uses the numbers of its paths")
+    }
+
     /// Which portal is meant: that of `via`, or where a redirect points.
     fn portal_of(&self, via: PathId, to: &PortalAddr) -> usize {
         let (mut portals, to) = (0..self.knobs.groups.len(), to.to_string());
         let named = portals.find(|path| setup::portal(*path) == to);
-        named.unwrap_or_else(|| route(via))
+        named.unwrap_or_else(|| self.route(via))
     }
 
     fn act(&mut self) -> bool {
@@ -253,7 +255,7 @@ impl World {
             match action {
                 Action::Dial { link, via, to } => {
                     let portal = self.portal_of(via, &to);
-                    self.net.dial(self.now, link, route(via), portal);
+                    self.net.dial(self.now, link, self.route(via), portal);
                 }
                 Action::Hangup { link } => self.net.hang_up(self.now, link),
                 Action::Observe { link } => {
@@ -266,7 +268,8 @@ impl World {
                     self.violation = Some(self.broken(Rule::Protocol, what));
                 }
                 Action::Online => self.go_online(),
-                Action::PathsUsed => {}
+                Action::PathsUsed | Action::Resized => {}
+                Action::PathGone { path } => self.path_gone(path),
             }
         }
         any

@@ -1,6 +1,7 @@
 //! The selector against paths that are healthy, slow, silent and narrow.
 
 use super::*;
+use crate::Failback;
 use crate::view::tests::{path, start};
 
 /// A closed loop of `depth` reads over paths with the given latency each.

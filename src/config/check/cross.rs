@@ -58,10 +58,11 @@ fn listens(mirrored: &[file::Volume], control: Option<&FilePath>, report: &mut R
     }
 }
 
-/// Paths of one volume differ in more than their weight.
+/// Paths of one volume differ in more than weight and tier.
 fn paths(volume: &Built, report: &mut Report<'_>) {
+    let first = |(_, path): &&(Place, Path)| path.session == 1;
     for (index, (place, path)) in volume.paths.iter().enumerate() {
-        let mut earlier = volume.paths.iter().take(index);
+        let mut earlier = volume.paths.iter().take(index).filter(first);
         if let Some((other, _)) = earlier.find(|(_, other)| same_route(other, path)) {
             let other = other.key.clone();
             report.add(place, Problem::DuplicatePath { other });
@@ -75,6 +76,7 @@ fn same_route(a: &Path, b: &Path) -> bool {
         && a.source == b.source
         && a.target.eq_ignore_ascii_case(&b.target)
         && a.lun == b.lun
+        && a.session == b.session
 }
 
 /// Two volumes over one logical unit know nothing of each other's unfinished writes.

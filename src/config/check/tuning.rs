@@ -8,18 +8,20 @@ use super::super::error::{Place, Problem};
 use super::super::file::{Fences, Tuning};
 use super::super::reader::Field;
 use super::super::values::{show_duration, show_size};
-use super::super::{Detect, Fence, Iscsi, NoPath, defaults};
+use super::super::{Alua, Detect, Fence, Iscsi, NoPath, Resize, defaults};
 use super::{Checker, value_or};
 
 /// The values that hold.
 pub(super) struct Settings {
     pub(super) shared: bool,
     pub(super) policy: PolicySpec,
+    pub(super) alua: Alua,
     pub(super) no_path: NoPath,
     pub(super) fence: Fence,
     pub(super) detect: Detect,
     pub(super) iscsi: Iscsi,
     pub(super) stop_timeout: Duration,
+    pub(super) resize: Resize,
 }
 
 impl Checker<'_, '_, '_> {
@@ -29,11 +31,13 @@ impl Checker<'_, '_, '_> {
         Settings {
             shared: value_or(&tuning.shared, defaults::SHARED),
             policy: value_or(&tuning.policy, defaults::POLICY),
+            alua: value_or(&tuning.alua, defaults::ALUA),
             no_path: self.no_path(tuning, detect),
             fence: self.fence(tuning),
             detect,
             iscsi: self.iscsi(tuning),
             stop_timeout: value_or(&tuning.stop_timeout, defaults::STOP_TIMEOUT),
+            resize: value_or(&tuning.resize, defaults::RESIZE),
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) struct Built {
     pub(super) volume: Option<Volume>,
     pub(super) paths: Vec<(Place, Path)>,
     pub(super) place: Place,
+    /// What was merged from the volume, its profile and the defaults.
+    pub(super) tuning: Tuning,
 }
 
 impl Checker<'_, '_, '_> {
@@ -31,8 +33,19 @@ impl Checker<'_, '_, '_> {
         let tuning = self.tuning_of(volume, mirror);
         let export = self.export(volume);
         let known_name = name.as_deref().unwrap_or_default();
-        let paths = self.paths(volume, initiator_name, known_name);
-        let complete = volume.paths.value().map(Vec::len) == Some(paths.len());
+        let sessions = value_or(&tuning.sessions, defaults::SESSIONS);
+        let routes = self.paths(volume, usize::from(sessions));
+        let complete = volume.paths.value().map(Vec::len) == Some(routes.len());
+        let paths: Vec<(Place, Path)> = routes
+            .iter()
+            .flat_map(|route| (1..=sessions).map(move |session| (route, session)))
+            .map(|((place, route), session)| {
+                let mut path = route.clone();
+                path.session = session;
+                path.isid = isid(initiator_name, known_name, &path);
+                (place.clone(), path)
+            })
+            .collect();
         let settings = self.tuning(&tuning);
         let built = || {
             Some(Volume {
@@ -43,17 +56,20 @@ impl Checker<'_, '_, '_> {
                 wwid: volume.wwid.value().cloned(),
                 shared: settings.shared,
                 policy: settings.policy,
+                alua: settings.alua,
                 no_path: settings.no_path,
                 fence: settings.fence,
                 detect: settings.detect,
                 iscsi: settings.iscsi,
                 stop_timeout: settings.stop_timeout,
+                resize: settings.resize,
             })
         };
         Built {
             volume: built(),
             paths,
             place: place.clone(),
+            tuning,
         }
     }
 
@@ -108,12 +124,8 @@ impl Checker<'_, '_, '_> {
         })
     }
 
-    fn paths(
-        &mut self,
-        volume: &file::Volume,
-        initiator_name: &str,
-        name: &str,
-    ) -> Vec<(Place, Path)> {
+    /// The routes, each to be used by so many sessions.
+    fn paths(&mut self, volume: &file::Volume, sessions: usize) -> Vec<(Place, Path)> {
         if volume.paths.is_absent() {
             let example = "paths = [{ portal = \"10.0.1.10\", nic = \"eth1\" }]";
             self.missing(&volume.place, "paths", example);
@@ -121,7 +133,7 @@ impl Checker<'_, '_, '_> {
         let Some(given) = volume.paths.given() else {
             return Vec::new();
         };
-        let found = given.value.len();
+        let found = given.value.len() * sessions;
         if found > PATHS_MAX {
             let max = PATHS_MAX;
             self.report
@@ -129,13 +141,10 @@ impl Checker<'_, '_, '_> {
         }
         let target = self.inherited(volume, &volume.target, |path| &path.target, TARGET);
         let lun = self.inherited(volume, &volume.lun, |path| &path.lun, LUN);
-        let mut paths: Vec<(Place, Path)> = Vec::with_capacity(found);
+        let mut paths: Vec<(Place, Path)> = Vec::with_capacity(given.value.len());
         for mirrored in &given.value {
             let built = self.path(mirrored, target.as_ref(), lun);
-            paths.extend(built.map(|mut path| {
-                path.isid = isid(initiator_name, name, &path);
-                (mirrored.place.clone(), path)
-            }));
+            paths.extend(built.map(|path| (mirrored.place.clone(), path)));
         }
         paths
     }
@@ -174,8 +183,10 @@ impl Checker<'_, '_, '_> {
             nic: path.nic.value().cloned(),
             source: path.source.value().copied(),
             weight: value_or(&path.weight, defaults::WEIGHT),
+            tier: value_or(&path.tier, defaults::TIER),
             target: target?,
             lun: lun?,
+            session: 1,
             isid: [0; 6],
         })
     }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use policies::{Balance, Failback, PolicyKind, PolicySpec};
+use policies::{Balance, Failback, PolicyKind, PolicySpec, Tiers};
 
 use super::super::error::{Place, Problem};
 use super::super::reader::{Field, Report, Section};
-use super::super::{DigestChoice, NoPath, defaults, values};
+use super::super::{Alua, DigestChoice, NoPath, Resize, defaults, values};
 use super::read_list;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -32,10 +32,24 @@ const DIGESTS: [(&str, DigestChoice); 4] = [
     ("prefer-none", DigestChoice::PreferNone),
 ];
 
+/// Sessions of one path: beyond this, what is slow is something else.
+const SESSIONS_MAX: u16 = 8;
+const _: () = assert!(SESSIONS_MAX as usize <= crate::limits::PATHS_MAX);
+
+/// What may become of a LUN that has grown.
+const RESIZES: [(&str, Resize); 2] = [("grow", Resize::Grow), ("never", Resize::Never)];
+
 /// Names of the fences.
 const FENCES: [(&str, FenceKind); 2] = [
     ("reinstate", FenceKind::Reinstate),
     ("quiesce", FenceKind::Quiesce),
+];
+
+/// What may be made of access states.
+const ALUA: [(&str, Alua); 3] = [
+    ("follow", Alua::Follow),
+    ("explicit", Alua::Explicit),
+    ("ignore", Alua::Ignore),
 ];
 
 /// See [`super::super::Fence`].
@@ -57,10 +71,13 @@ pub(in super::super) struct Fences {
 pub(in super::super) struct Tuning {
     pub(in super::super) shared: Field<bool>,
     pub(in super::super) policy: Field<PolicySpec>,
+    pub(in super::super) alua: Field<Alua>,
     pub(in super::super) no_path: Field<NoPath>,
     pub(in super::super) fence: Field<Fences>,
     pub(in super::super) quiesce: Field<Duration>,
     pub(in super::super) stop_timeout: Field<Duration>,
+    pub(in super::super) resize: Field<Resize>,
+    pub(in super::super) sessions: Field<u16>,
     pub(in super::super) detect: Detect,
     pub(in super::super) iscsi: Iscsi,
 }
@@ -102,6 +119,7 @@ impl Tuning {
         Self {
             shared: section.flag("shared", report),
             policy: read_policy(section, report),
+            alua: section.parsed("alua", report, values::choice(&ALUA)),
             no_path: read_no_path(section, report),
             fence: fences.map(|kinds| Fences {
                 reinstate: kinds.contains(&FenceKind::Reinstate),
@@ -109,6 +127,8 @@ impl Tuning {
             }),
             quiesce: section.parsed("quiesce", report, to_an_hour()),
             stop_timeout: section.parsed("stop_timeout", report, to_an_hour()),
+            resize: section.parsed("resize", report, values::choice(&RESIZES)),
+            sessions: section.integer("sessions", report, values::number_in(1, SESSIONS_MAX)),
             detect: Detect::read(section, report),
             iscsi: Iscsi::read(section, report),
         }
@@ -120,10 +140,13 @@ impl Tuning {
         Self {
             shared: self.shared.over(&lower.shared),
             policy: self.policy.over(&lower.policy),
+            alua: self.alua.over(&lower.alua),
             no_path: self.no_path.over(&lower.no_path),
             fence: self.fence.over(&lower.fence),
             quiesce: self.quiesce.over(&lower.quiesce),
             stop_timeout: self.stop_timeout.over(&lower.stop_timeout),
+            resize: self.resize.over(&lower.resize),
+            sessions: self.sessions.over(&lower.sessions),
             detect: Detect {
                 network: detect.network.over(&lower.detect.network),
                 target: detect.target.over(&lower.detect.target),
@@ -208,9 +231,16 @@ const SELECTORS: [(&str, PolicyKind); 6] = [
     ("latency-aware", PolicyKind::LatencyAware),
 ];
 
+const TIERS: [(&str, Tiers); 3] = [
+    ("alua", Tiers::Alua),
+    ("explicit", Tiers::Explicit),
+    ("single", Tiers::Single),
+];
+
 const BALANCES: [(&str, Balance); 2] = [("ios", Balance::Ios), ("bytes", Balance::Bytes)];
 
-/// `policy = "PRESET"` or `policy = { selector = …, by = …, failback = …, hedge = …, eject = … }`
+/// `policy = "PRESET"` or
+/// `policy = { selector = …, by = …, tiers = …, failback = …, hedge = …, eject = … }`
 fn read_policy(parent: &mut Section<'_>, report: &mut Report<'_>) -> Field<PolicySpec> {
     let Some(item) = parent.item("policy", report) else {
         return Field::Absent;
@@ -224,18 +254,20 @@ fn read_policy(parent: &mut Section<'_>, report: &mut Report<'_>) -> Field<Polic
     };
     let selector = section.parsed("selector", report, selector);
     let balance = section.parsed("by", report, values::choice(&BALANCES));
+    let tiers = section.parsed("tiers", report, values::choice(&TIERS));
     let failback = section.parsed("failback", report, failback);
     let hedge = section.parsed("hedge", report, values::hedge);
     let eject = section.flag("eject", report);
     section.finish(report);
-    let broken = selector.is_broken() || balance.is_broken() || failback.is_broken();
-    if broken || hedge.is_broken() || eject.is_broken() {
+    let broken = selector.is_broken() || balance.is_broken() || tiers.is_broken();
+    if broken || failback.is_broken() || hedge.is_broken() || eject.is_broken() {
         return Field::Broken;
     }
     let default = defaults::POLICY;
     let spec = PolicySpec {
         selector: selector.value().copied().unwrap_or(default.selector),
         balance: balance.value().copied().unwrap_or(default.balance),
+        tiers: tiers.value().copied().unwrap_or(default.tiers),
         failback: failback.value().copied().unwrap_or(default.failback),
         hedge: hedge.value().copied().unwrap_or(default.hedge),
         eject: eject.value().copied().unwrap_or(default.eject),

@@ -9,7 +9,7 @@ pub const SECRET_LEN_MIN: usize = 12;
 pub const SECRET_LEN_MAX: usize = 256;
 
 /// A CHAP secret. `Debug` does not show it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<[u8]>);
 
 /// Why bytes are no [`Secret`].

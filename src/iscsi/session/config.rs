@@ -8,7 +8,7 @@ use crate::iscsi::isid::Isid;
 use crate::iscsi::name::IscsiName;
 
 /// Everything a session needs to know before it starts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
     /// Our name.
     pub initiator_name: IscsiName,
@@ -60,7 +60,7 @@ pub enum SessionKind {
 }
 
 /// How both sides prove who they are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthConfig {
     /// AuthMethod=None.
     None,
@@ -69,7 +69,7 @@ pub enum AuthConfig {
 }
 
 /// Credentials for CHAP.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChapConfig {
     username: Box<str>,
     secret: Secret,
@@ -79,7 +79,7 @@ pub struct ChapConfig {
 }
 
 /// What the target must prove in mutual CHAP.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MutualChap {
     /// The name that the target must give; any name if empty.
     pub username: Box<str>,

@@ -51,6 +51,10 @@ pub(super) fn cdb(command: Command) -> Cdb {
             let head = [op::MAINTENANCE_IN, op::REPORT_TARGET_PORT_GROUPS];
             twelve(head, [0; 4], allocation)
         }
+        Command::SetTargetPortGroups { list } => {
+            let head = [op::MAINTENANCE_OUT, op::SET_TARGET_PORT_GROUPS];
+            twelve(head, [0; 4], list)
+        }
         Command::ReportSupportedOperationCode { code, action } => supported_code(code, action),
         Command::PersistentReserveIn { action, allocation } => reserve_in(action, allocation),
         Command::PersistentReserveOut(action) => reserve_out(action),

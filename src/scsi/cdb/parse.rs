@@ -57,6 +57,12 @@ pub(super) fn command(cdb: &[u8; 16]) -> Option<Command> {
             allocation: u32_or_0(cdb, 6),
         },
         op::MAINTENANCE_IN => maintenance_in(cdb)?,
+        op::MAINTENANCE_OUT => match flags & 0x1f {
+            op::SET_TARGET_PORT_GROUPS => Command::SetTargetPortGroups {
+                list: u32_or_0(cdb, 6),
+            },
+            _ => return None,
+        },
         op::PERSISTENT_RESERVE_IN => reserve_in(flags, len_10)?,
         op::PERSISTENT_RESERVE_OUT => reserve_out(cdb)?,
         _ => return None,

@@ -34,6 +34,8 @@ fn questions_have_the_layout_of_spc() {
     assert_eq!(hex(luns.cdb()), "a0 00 00 00 00 00 00 00 00 10 00 00");
     let groups = Command::ReportTargetPortGroups { allocation: 1024 };
     assert_eq!(hex(groups.cdb()), "a3 0a 00 00 00 00 00 00 04 00 00 00");
+    let set = Command::SetTargetPortGroups { list: 8 };
+    assert_eq!(hex(set.cdb()), "a4 0a 00 00 00 00 00 00 00 08 00 00");
     let code = |code, action| hex(Command::ReportSupportedOperationCode { code, action }.cdb());
     assert_eq!(code(0x93, None), "a3 0c 01 93 00 00 00 00 00 20 00 00");
     assert_eq!(
@@ -237,6 +239,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         (any_extent(), flags).prop_map(|(extent, flags)| Command::WriteSame16 { extent, flags }),
         any::<u32>().prop_map(|allocation| Command::ReportLuns { allocation }),
         any::<u32>().prop_map(|allocation| Command::ReportTargetPortGroups { allocation }),
+        any::<u32>().prop_map(|list| Command::SetTargetPortGroups { list }),
         any::<(u8, Option<u16>)>()
             .prop_map(|(code, action)| Command::ReportSupportedOperationCode { code, action }),
         (reserve_in, any::<u16>()).prop_map(|(action, allocation)| {

@@ -88,7 +88,7 @@ use Code::{Any, Asc, Exact};
 use PathTrouble::{
     Gone, Hardware, NotReady as Unready, Offline, Standby, Transitioning, Transport, Unavailable,
 };
-use Recheck::{Access, Capacity, Identity, Parameters, Reset};
+use Recheck::{Access, Capacity, Identity, Parameters, Reservations, Reset};
 
 const GOOD: Verdict = Verdict::Good;
 
@@ -145,9 +145,9 @@ pub static TABLE: &[Row] = &[
     row(Attention, Asc(0x28),         ALL, check(Identity),   "medium may have changed"),
     row(Attention, Asc(0x29),         ALL, check(Reset),      "power on, reset or nexus loss"),
     row(Attention, Asc(0x2f),         ALL, check(Reset),      "commands were cleared by another initiator"),
-    row(Attention, Exact(0x2a, 0x03), ALL, check(Access),     "reservations preempted"),
-    row(Attention, Exact(0x2a, 0x04), ALL, check(Access),     "reservations released"),
-    row(Attention, Exact(0x2a, 0x05), ALL, check(Access),     "registrations preempted"),
+    row(Attention, Exact(0x2a, 0x03), ALL, check(Reservations), "reservations preempted"),
+    row(Attention, Exact(0x2a, 0x04), ALL, check(Reservations), "reservations released"),
+    row(Attention, Exact(0x2a, 0x05), ALL, check(Reservations), "registrations preempted"),
     row(Attention, Exact(0x2a, 0x06), ALL, check(Access),     "access state changed"),
     row(Attention, Exact(0x2a, 0x07), ALL, check(Access),     "access state transition failed"),
     row(Attention, Exact(0x2a, 0x09), ALL, check(Capacity),   "capacity changed"),

@@ -64,6 +64,7 @@ fn unit_attentions_are_rechecked_and_never_fail_a_command() {
         (0x29, 0x00, Recheck::Reset),
         (0x29, 0x07, Recheck::Reset),
         (0x2a, 0x01, Recheck::Parameters),
+        (0x2a, 0x03, Recheck::Reservations),
         (0x2a, 0x06, Recheck::Access),
         (0x2a, 0x09, Recheck::Capacity),
         (0x38, 0x07, Recheck::Parameters),

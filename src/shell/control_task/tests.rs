@@ -19,7 +19,22 @@ impl StatusSource for Fixed {
     async fn events(&self, volume: &str) -> Result<EventsReport, Refusal> {
         Ok(EventsReport {
             volume: volume.to_owned(),
+            events: Vec::new(),
             paths: Vec::new(),
+        })
+    }
+
+    async fn fail_back(&self, volume: &str) -> Result<(), Refusal> {
+        assert_eq!(volume, "db");
+        Ok(())
+    }
+
+    async fn reload(self: Arc<Self>, dry_run: bool) -> Result<ReloadReport, Refusal> {
+        Ok(ReloadReport {
+            file: "multipath.toml".to_owned(),
+            dry_run,
+            changes: Vec::new(),
+            problems: Vec::new(),
         })
     }
 }
@@ -32,6 +47,14 @@ impl StatusSource for Stuck {
     }
 
     async fn events(&self, _volume: &str) -> Result<EventsReport, Refusal> {
+        std::future::pending().await
+    }
+
+    async fn fail_back(&self, _volume: &str) -> Result<(), Refusal> {
+        std::future::pending().await
+    }
+
+    async fn reload(self: Arc<Self>, _dry_run: bool) -> Result<ReloadReport, Refusal> {
         std::future::pending().await
     }
 }
@@ -120,7 +143,7 @@ async fn nonsense_is_refused_and_the_next_client_is_served() {
 async fn a_client_that_says_nothing_and_a_source_that_never_answers_are_given_up() {
     let (client, server) = UnixStream::pair().unwrap();
     let before = clock::now();
-    let error = serve_client(server, &Fixed).await.unwrap_err();
+    let error = serve_client(server, &Arc::new(Fixed)).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert!(clock::now() - before >= CONTROL_TIMEOUT);
     drop(client);
@@ -130,7 +153,7 @@ async fn a_client_that_says_nothing_and_a_source_that_never_answers_are_given_up
         .write_all(b"{\"version\":1,\"ask\":{\"status\":{}}}\n")
         .await
         .unwrap();
-    serve_client(server, &Stuck).await.unwrap();
+    serve_client(server, &Arc::new(Stuck)).await.unwrap();
     let mut line = Vec::new();
     client.read_to_end(&mut line).await.unwrap();
     assert_eq!(
@@ -181,4 +204,10 @@ fn without_a_daemon_the_client_says_what_to_look_at() {
 async fn events_of_a_volume_are_told() {
     let told = with_server(Fixed, |socket| control_client::events(socket, "db")).await;
     assert_eq!(told.unwrap().volume, "db");
+}
+
+#[tokio::test]
+async fn a_failback_is_done_and_said_to_be() {
+    let done = with_server(Fixed, |socket| control_client::fail_back(socket, "db")).await;
+    assert!(done.is_ok());
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config;
-use crate::engine::{Engine, ExportConfig};
+use crate::engine::{Change, Engine, ExportConfig};
 use crate::ids::PathId;
 use crate::iscsi::chap::{ChapAlgorithm, Secret, SecretError};
 use crate::iscsi::isid::Isid;
@@ -17,7 +17,7 @@ use crate::path::{Detect, PathConfig};
 use crate::units::Geometry;
 use crate::volume::{Domain, GrayConfig, NoPath, Pin, VolumeConfig};
 
-use super::VolumeState;
+use crate::shell::state::VolumeState;
 
 /// A login may take so long: reinstatement on some targets waits for the old session's commands.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -73,6 +73,22 @@ impl Assembled {
     pub(super) fn engine(self, now: Instant) -> Engine {
         Engine::new(now, self.export, self.volume, self.paths)
     }
+
+    /// The same for an engine at work: whether it has another policy, and what is different in words.
+    pub(super) fn change(self, policy_changed: bool, why: String) -> Change {
+        let Self {
+            export,
+            volume,
+            paths,
+        } = self;
+        Change {
+            export,
+            volume,
+            policy_changed,
+            paths,
+            why,
+        }
+    }
 }
 
 pub(super) fn assemble(
@@ -103,6 +119,8 @@ pub(super) fn assemble(
         },
         volume: VolumeConfig {
             weights: volume.paths.iter().map(|path| path.weight).collect(),
+            tiers: volume.paths.iter().map(|path| path.tier).collect(),
+            activate: volume.alua == config::Alua::Explicit,
             shared: volume.shared,
             no_path: match volume.no_path {
                 config::NoPath::Fail => NoPath::Fail,
@@ -111,6 +129,7 @@ pub(super) fn assemble(
             },
             quiesce: volume.fence.quiesce,
             reinstate: volume.fence.reinstate,
+            grow: volume.resize == config::Resize::Grow,
             pin: Pin {
                 configured: volume.wwid.clone(),
                 remembered,
@@ -204,9 +223,15 @@ fn path_config(
     };
     Ok(PathConfig {
         name: path.to_string(),
+        route: config::Path {
+            session: 1,
+            ..path.clone()
+        }
+        .to_string(),
         portal,
         session: Arc::new(session),
         lun: path.lun,
+        alua: volume.alua != config::Alua::Ignore,
         queue_depth: u32::from(iscsi.queue_depth),
         detect: Detect {
             network: volume.detect.network,

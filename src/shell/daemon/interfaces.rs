@@ -13,8 +13,6 @@ use crate::shell::volume_task::{Ask, VolumeHandle};
 #[derive(Clone, Debug)]
 pub(super) struct InterfaceNews {
     seen: watch::Receiver<Option<Arc<Interfaces>>>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
 }
 
 impl InterfaceNews {
@@ -29,16 +27,12 @@ impl InterfaceNews {
                 () = uplink::watch(news) => {}
             }
         });
-        Self {
-            seen,
-            stop: stop.clone(),
-            tasks: tasks.clone(),
-        }
+        Self { seen }
     }
 
-    /// Tells a volume until it or the daemon ends. A volume that is slow to listen gets the newest state.
-    pub(super) fn tell(&self, volume: VolumeHandle) {
-        let Self { seen, stop, tasks } = self.clone();
+    /// Tells a volume until it is stopped. A volume that is slow to listen gets the newest state.
+    pub(super) fn tell(&self, volume: VolumeHandle, stop: &CancellationToken, tasks: &TaskTracker) {
+        let (seen, stop) = (self.seen.clone(), stop.clone());
         tasks.spawn(async move {
             tokio::select! {
                 biased;

@@ -1,32 +1,56 @@
 //! The daemon's state as the control socket tells it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config;
 use crate::control::Refusal;
-use crate::control::events::{Event, EventsReport, PathEvents};
+use crate::control::events::{Event, EventsReport, PathEvents, VolumeEvent};
+use crate::control::reload::ReloadReport;
 use crate::control::report::{
-    DaemonReport, Duty, FenceLevel, PathReport, PathState, StatusReport, VolumeReport, VolumeState,
-    VolumeTotals,
+    AccessReport, DaemonReport, Duty, FenceLevel, PathReport, PathState, StatusReport,
+    VolumeReport, VolumeState, VolumeTotals,
 };
 use crate::engine::EngineStatus;
+use crate::path::message::PathAccess;
 use crate::path::{self, PathEvent, PathStatus};
-use crate::volume::{DutyStatus, OutCause, RouteStatus, VolumeStatus};
+use crate::volume::{self, DutyStatus, OutCause, RouteStatus, VolumeStatus};
 
-use super::{Board, Daemon, Running, clock};
+use super::volume::Running;
+use super::{Board, Daemon, clock, reload};
 use crate::shell::control_task::StatusSource;
 
+impl Board {
+    fn find(&self, name: &str) -> Result<Arc<Running>, Refusal> {
+        let volumes = self.volumes();
+        let found = volumes.iter().find(|volume| volume.name() == name);
+        found.cloned().ok_or_else(|| Refusal::NoSuchVolume {
+            name: name.to_owned(),
+            known: volumes.iter().map(|volume| volume.name()).collect(),
+        })
+    }
+}
+
 impl StatusSource for Board {
+    async fn fail_back(&self, name: &str) -> Result<(), Refusal> {
+        self.find(name)?
+            .handle
+            .fail_back()
+            .await
+            .ok_or(Refusal::Busy)
+    }
+
     async fn status(&self) -> Result<StatusReport, Refusal> {
-        let statuses = self.volumes.iter().map(|volume| volume.handle.status());
+        let volumes = self.volumes();
+        let statuses = volumes.iter().map(|volume| volume.handle.status());
         let statuses = futures::future::join_all(statuses).await;
-        let volumes = self.volumes.iter().zip(statuses);
+        let volumes = volumes.iter().zip(statuses);
         Ok(StatusReport {
             daemon: DaemonReport {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
                 uptime_ms: millis(clock::now().saturating_duration_since(self.started)),
-                initiator_name: self.initiator_name.clone(),
+                initiator_name: self.daemon.initiator_name.clone(),
             },
             volumes: volumes
                 .map(|(volume, status)| report(volume, status.as_ref()))
@@ -35,32 +59,39 @@ impl StatusSource for Board {
     }
 
     async fn events(&self, name: &str) -> Result<EventsReport, Refusal> {
-        let found = self
-            .volumes
-            .iter()
-            .find(|volume| volume.config.name == name);
-        let Some(volume) = found else {
-            let known = self.volumes.iter();
-            return Err(Refusal::NoSuchVolume {
-                name: name.to_owned(),
-                known: known.map(|volume| volume.config.name.clone()).collect(),
-            });
-        };
+        let volume = self.find(name)?;
         let events = volume.handle.events().await.ok_or(Refusal::Busy)?;
-        let paths = volume.config.paths.iter().zip(events);
+        let paths = events.paths.into_iter();
         Ok(EventsReport {
             volume: name.to_owned(),
+            events: events.volume.into_iter().map(volume_event).collect(),
             paths: paths
-                .map(|(path, events)| PathEvents {
-                    name: path.to_string(),
+                .map(|(name, events)| PathEvents {
+                    name,
                     events: events.into_iter().map(event).collect(),
                 })
                 .collect(),
         })
     }
+
+    async fn reload(self: Arc<Self>, dry_run: bool) -> Result<ReloadReport, Refusal> {
+        reload::reload(&self, dry_run).await
+    }
 }
 
 /// As the protocol has it.
+fn volume_event(event: volume::VolumeEvent) -> VolumeEvent {
+    VolumeEvent {
+        ago_ms: millis(event.ago),
+        last_ago_ms: millis(event.last_ago),
+        times: event.times,
+        took_ms: event.took.map(millis),
+        what: event.what,
+        why: event.why,
+    }
+}
+
+/// The same of a path's.
 fn event(event: PathEvent) -> Event {
     Event {
         ago_ms: millis(event.ago),
@@ -92,14 +123,17 @@ fn count(number: usize) -> u64 {
 
 /// `status` is `None` for a volume that has ended.
 fn report(running: &Running, status: Option<&EngineStatus>) -> VolumeReport {
-    let config = &running.config;
+    let config = &running.config();
     let volume = status.map(|status| &status.volume);
     let size = status.and_then(|status| status.size);
-    let paths = config.paths.iter().enumerate().map(|(index, path)| {
-        let state = status.and_then(|status| status.paths.get(index));
-        let route = volume.and_then(|volume| volume.routes.get(index));
-        path_report(path, state, route)
-    });
+    let paths = match status {
+        Some(status) => paths(running, status),
+        None => config
+            .paths
+            .iter()
+            .map(|path| path_report(path, None, None))
+            .collect(),
+    };
     VolumeReport {
         name: config.name.clone(),
         state: status.map_or(VolumeState::Stopping, volume_state),
@@ -111,6 +145,7 @@ fn report(running: &Running, status: Option<&EngineStatus>) -> VolumeReport {
         read_only: config.export.read_only,
         exports: config.export.nbd.iter().map(ToString::to_string).collect(),
         clients: status.map_or(0, |status| count(status.clients)),
+        clients_behind: status.map_or(0, |status| count(status.clients_behind)),
         ios_in_progress: volume.map_or(0, |volume| count(volume.ios)),
         commands_queued: volume.map_or(0, |volume| count(volume.queued)),
         writes_held: volume.map_or(0, |volume| count(volume.waiting)),
@@ -120,8 +155,18 @@ fn report(running: &Running, status: Option<&EngineStatus>) -> VolumeReport {
         totals: volume
             .map(|volume| totals(volume, size.map_or(0, |(_, block_size)| block_size)))
             .unwrap_or_default(),
-        paths: paths.collect(),
+        paths,
     }
+}
+
+/// The paths that are there, those that are about to go too.
+fn paths(running: &Running, status: &EngineStatus) -> Vec<PathReport> {
+    let both = status.paths.iter().zip(&status.volume.routes);
+    let report = |(state, route): (&PathStatus, &RouteStatus)| {
+        let config = running.memory.path(route.path)?;
+        Some(path_report(&config, Some(state), Some(route)))
+    };
+    both.filter_map(report).collect()
 }
 
 fn volume_state(status: &EngineStatus) -> VolumeState {
@@ -142,7 +187,7 @@ fn volume_state(status: &EngineStatus) -> VolumeState {
     } else if status
         .paths
         .iter()
-        .all(|path| path.state == path::PathState::Ready)
+        .all(|path| path.state == path::PathState::Ready || path.removing)
     {
         VolumeState::Serving
     } else {
@@ -177,7 +222,8 @@ fn totals(volume: &VolumeStatus, block_size: u32) -> VolumeTotals {
             .routes
             .iter()
             .map(|route| route.counters.retries)
-            .sum(),
+            .sum::<u64>()
+            + counters.retries_removed,
         fenced: counters.fenced,
         quiesced: counters.quiesced,
         slowest_ms: millis(counters.slowest),
@@ -203,6 +249,8 @@ fn path_report(
         target: config.target.clone(),
         lun: config.lun.to_string(),
         state: state.map_or(PathState::Stopped, |state| path_state(state.state)),
+        access: state.and_then(|state| state.access).map(access_report),
+        tier: route.and_then(|route| route.tier),
         why: state.map(|state| state.why.clone()).unwrap_or_default(),
         since_ms: state.map_or(0, |state| millis(state.since)),
         incarnation: state.map_or(0, |state| state.incarnation.0),
@@ -210,6 +258,7 @@ fn path_report(
         duty: duty.0,
         out_ms: duty.1.map(millis),
         ejections: counters.ejections,
+        removing: state.is_some_and(|state| state.removing),
         in_flight: route.map_or(0, |route| u64::from(route.in_flight)),
         commands: counters.commands,
         bytes: counters.bytes,
@@ -217,6 +266,14 @@ fn path_report(
         retries: counters.retries,
         losses: counters.losses,
         last_rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+    }
+}
+
+fn access_report(access: PathAccess) -> AccessReport {
+    AccessReport {
+        port_group: access.group,
+        state: access.state.to_string(),
+        preferred: access.preferred,
     }
 }
 

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::engine::EngineStatus;
+use crate::engine::{Change, EngineEvents, EngineStatus};
 use crate::ids::PathId;
+use crate::iscsi::isid::Isid;
 use crate::nbd::ExportInfo;
-use crate::path::PathEvent;
 use crate::units::Geometry;
 
+use super::super::dial::Source;
 use super::super::nbd_listen::ReadyClient;
 use super::super::uplink::Interfaces;
+use super::Changed;
 
 /// Messages to a volume task that may wait.
 const ASKS_MAX: usize = 64;
@@ -25,9 +27,20 @@ pub enum Ask {
     /// Tell the state.
     Status(oneshot::Sender<EngineStatus>),
     /// Tell what happened to each path.
-    Events(oneshot::Sender<Vec<Vec<PathEvent>>>),
+    Events(oneshot::Sender<EngineEvents>),
+    /// Use the preferred paths again, whatever the failback rule says; told when it is done.
+    Failback(oneshot::Sender<()>),
     /// The host's network interfaces are these now.
     Interfaces(Arc<Interfaces>),
+    /// Take other settings over.
+    Reconfigure {
+        /// The settings.
+        change: Box<Change>,
+        /// Where the paths of the change connect from, in its order.
+        sources: Vec<Source>,
+        /// The answer.
+        done: oneshot::Sender<Changed>,
+    },
     /// Take no new requests, drain, flush, log out; tell whether all of that was done in time.
     Stop {
         /// For all of it.
@@ -66,6 +79,8 @@ pub struct Found {
     pub geometry: Geometry,
     /// The paths that it was used through in this run, so far.
     pub paths: Vec<PathId>,
+    /// The ISIDs of the paths that are there, those that are about to go too.
+    pub isids: Vec<Isid>,
 }
 
 /// A volume task's end of what its [`VolumeHandle`] holds.
@@ -81,6 +96,19 @@ impl VolumeHandle {
         self.asks.send(ask).await.is_ok()
     }
 
+    /// Has it take other settings over; `None` if the volume has ended, or is about to.
+    pub async fn reconfigure(&self, change: Change, sources: Vec<Source>) -> Option<Changed> {
+        let (done, changed) = oneshot::channel();
+        let change = Box::new(change);
+        self.ask(Ask::Reconfigure {
+            change,
+            sources,
+            done,
+        })
+        .await;
+        changed.await.ok()
+    }
+
     /// The volume's state; `None` if it has ended.
     pub async fn status(&self) -> Option<EngineStatus> {
         let (answer, status) = oneshot::channel();
@@ -88,11 +116,18 @@ impl VolumeHandle {
         status.await.ok()
     }
 
-    /// What happened to each path, oldest first; `None` if the volume has ended.
-    pub async fn events(&self) -> Option<Vec<Vec<PathEvent>>> {
+    /// What happened, oldest first; `None` if the volume has ended.
+    pub async fn events(&self) -> Option<EngineEvents> {
         let (answer, events) = oneshot::channel();
         self.ask(Ask::Events(answer)).await;
         events.await.ok()
+    }
+
+    /// Uses the preferred paths again; `None` if the volume has ended.
+    pub async fn fail_back(&self) -> Option<()> {
+        let (answer, done) = oneshot::channel();
+        self.ask(Ask::Failback(answer)).await;
+        done.await.ok()
     }
 
     /// The export, which is known once the unit was identified.

@@ -39,9 +39,14 @@ impl VolumeTask {
 
     pub(super) fn on_interfaces(&mut self, now: Instant, interfaces: Arc<Interfaces>) {
         self.network.interfaces = Some(interfaces);
-        for path in (0u16..).map(PathId).take(self.sources.len()) {
+        for path in self.sources.keys().copied().collect::<Vec<_>>() {
             self.judge_uplink(now, path);
         }
+    }
+
+    /// The path is gone; its number may be given to another one.
+    pub(super) fn forget_way(&mut self, path: PathId) {
+        self.network.ways.remove(&path);
     }
 
     /// Tells the engine whether anything is in the way of a path's packets on this host.

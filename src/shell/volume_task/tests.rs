@@ -26,10 +26,13 @@ fn export() -> ExportInfo {
 fn engine() -> Engine {
     let volume = VolumeConfig {
         weights: Vec::new(),
+        tiers: Vec::new(),
+        activate: false,
         shared: false,
         no_path: NoPath::QueueForever,
         quiesce: None,
         reinstate: true,
+        grow: true,
         pin: Pin::default(),
         unclean: false,
         orphaned: false,

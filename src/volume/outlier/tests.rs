@@ -3,7 +3,7 @@
     reason = "any instant serves as the origin of a test's time"
 )]
 
-use policies::Direction;
+use policies::{Access, Direction, Tiers};
 
 use super::*;
 
@@ -17,6 +17,10 @@ const LONG_READ: IoView = IoView {
     bytes: 1 << 20,
     ..READ
 };
+
+fn tier(access: Access) -> Rank {
+    Tiers::Alua.rank(access, false, 0)
+}
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -33,7 +37,7 @@ impl Bench {
     fn new(paths: usize) -> Self {
         let seen = Seen {
             competes: true,
-            tier: Access::ActiveOptimized,
+            tier: tier(Access::ActiveOptimized),
             oldest: None,
             returning: false,
         };
@@ -181,7 +185,7 @@ fn the_last_path_is_never_found() {
     bench.seen[1].competes = false;
     assert!(bench.windows(20, &[(50, ms(500)), (50, ms(1))]).is_empty());
     bench.seen[1] = Seen {
-        tier: Access::ActiveNonOptimized,
+        tier: tier(Access::ActiveNonOptimized),
         ..bench.seen[0]
     };
     assert!(

@@ -400,7 +400,7 @@ fn named_unit(blocks: u64) -> Unit {
 
 #[test]
 fn a_unit_that_has_grown_is_still_the_volumes_and_a_smaller_one_is_not() {
-    let mut bench = Bench::new(2, |_| {});
+    let mut bench = Bench::new(2, |config| config.grow = false);
     assert_eq!(bench.identify(0, named_unit(1 << 20)), Order::Admit);
     assert_eq!(
         bench.identify(0, named_unit(1 << 21)),
@@ -413,8 +413,54 @@ fn a_unit_that_has_grown_is_still_the_volumes_and_a_smaller_one_is_not() {
         geometry(),
         "clients know the old size"
     );
-    let smaller = bench.identify(1, named_unit(1 << 19));
-    assert!(matches!(smaller, Order::Refuse { .. }));
+    let Order::Refuse { why, .. } = bench.identify(1, named_unit(1 << 19)) else {
+        panic!("a smaller unit is used");
+    };
+    assert!(why.contains("shrank") && why.contains("524288"), "{why}");
+}
+
+/// The blocks that clients are told of.
+fn served(bench: &Bench) -> u64 {
+    bench.volume.unit().unwrap().geometry.blocks()
+}
+
+#[test]
+fn growth_is_served_when_all_paths_that_are_up_tell_of_it_and_idle_ones_are_asked() {
+    let mut bench = Bench::new(3, |_| {});
+    for path in [0, 1] {
+        assert_eq!(bench.identify(path, named_unit(1 << 20)), Order::Admit);
+        bench.stand(path, Standing::Ready);
+    }
+    // The third is down, and has no say.
+    bench.stand(0, Standing::Suspect);
+    assert_eq!(bench.identify(0, named_unit(1 << 21)), Order::Admit);
+    bench.stand(0, Standing::Ready);
+    assert_eq!(served(&bench), 1 << 20, "one path is not enough");
+    assert_eq!(
+        bench.volume.poll_order(),
+        Some((PathId(1), Order::Recheck)),
+        "an idle path hears nothing by itself"
+    );
+    bench.stand(1, Standing::Suspect);
+    assert_eq!(served(&bench), 1 << 20, "it has not answered yet");
+    assert_eq!(bench.identify(1, named_unit(1 << 20)), Order::Admit);
+    bench.stand(1, Standing::Ready);
+    assert_eq!(bench.volume.poll_order(), None, "not at once again");
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.volume.poll_order(), Some((PathId(1), Order::Recheck)));
+    bench.stand(1, Standing::Suspect);
+    assert_eq!(bench.identify(1, named_unit(1 << 21)), Order::Admit);
+    bench.stand(1, Standing::Ready);
+    assert_eq!(served(&bench), 1 << 21);
+    let Order::Refuse { why, .. } = bench.identify(2, named_unit(1 << 20)) else {
+        panic!("a path with the old size is used");
+    };
+    assert!(why.contains("shrank"), "{why}");
+    let events = bench.volume.events(bench.now);
+    assert!(
+        events.iter().any(|event| event.what == "grown"),
+        "{events:?}"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 
 const MILLI: Duration = Duration::from_millis(1);
 
-fn all_on(config: &mut VolumeConfig) {
+pub(super) fn all_on(config: &mut VolumeConfig) {
     config.gray = GrayConfig {
         eject: true,
         prove: true,
@@ -31,12 +31,12 @@ fn seasoned(change: impl FnOnce(&mut VolumeConfig)) -> Bench {
     bench
 }
 
-fn counters(bench: &Bench) -> [u64; 3] {
+pub(super) fn counters(bench: &Bench) -> [u64; 3] {
     let counters = bench.volume.status(bench.now).counters;
     [counters.hedges, counters.hedges_won, counters.hedges_wasted]
 }
 
-fn duty(bench: &Bench, path: usize) -> DutyStatus {
+pub(super) fn duty(bench: &Bench, path: usize) -> DutyStatus {
     bench.volume.status(bench.now).routes[path].duty
 }
 

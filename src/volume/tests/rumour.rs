@@ -22,6 +22,31 @@ impl Bench {
     }
 }
 
+/// What is held back for the word of a witness, which then takes its time.
+#[test]
+fn a_flush_that_waits_for_a_witness_fails_with_all_the_rest_while_no_port_is_active() {
+    use crate::scsi::alua::AccessState::{Optimized, Standby};
+    let mut bench = Bench::array(&[Optimized, Optimized], |config| {
+        config.no_path = NoPath::Queue(Duration::from_secs(5));
+    });
+    bench.written(false);
+    let io = bench.ask_flush();
+    bench.pass(Duration::from_millis(1));
+    bench.lose(1, Disposition::Unsent);
+    bench.power_doubted(1, None);
+    let [flush, witness] = bench.tasks_on(0)[..] else {
+        panic!("{:?}", bench.opcodes_on(0));
+    };
+    bench.good(flush);
+    assert_eq!(bench.replies(), []);
+    bench.access(0, Standby);
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.replies(), [(io, FAILED)]);
+    bench.good(witness);
+    bench.access(0, Optimized);
+    assert_eq!(bench.flush(), None);
+}
+
 const TEST_UNIT_READY: u8 = 0x00;
 const SYNCHRONIZE_CACHE: [u8; 2] = [0x35, 0x91];
 const FAILED: Option<IoErrno> = Some(IoErrno::Io);

@@ -6,10 +6,13 @@ use toml::Spanned;
 
 use super::super::mistake::Problem;
 use super::super::order::Order;
-use super::super::{FaultPass, FaultSpec, PathSpec, WorkloadSpec, measure, raw};
+use super::super::{
+    FaultPass, FaultSpec, NewSettings, PathSpec, WorkloadSpec, build, measure, raw,
+};
 use super::values::{Checker, SECOND};
 use crate::link::Held;
 use crate::report::duration;
+use crate::world::Knobs;
 
 /// How often a fault may be repeated.
 const TIMES_MAX: u64 = 10_000;
@@ -88,8 +91,62 @@ impl Checker<'_> {
             times,
             every,
             held: self.choice(&key("held"), &raw.held, &held),
+            reload: self.new_settings(index, spanned),
             pass: self.fault_pass(index, &raw.pass),
         })
+    }
+
+    /// What a reload has; it is completed by [`Checker::reloads`].
+    fn new_settings(
+        &mut self,
+        index: usize,
+        spanned: &Spanned<raw::Fault>,
+    ) -> Option<Box<NewSettings>> {
+        let raw = spanned.get_ref();
+        let what = raw.what.as_ref().map(|what| what.get_ref().as_str());
+        let (reloads, given) = (what == Some("reload"), !raw.daemon.is_empty());
+        let here = Some(spanned.span().start);
+        if reloads != given {
+            let problem = if reloads {
+                Problem::Missing("daemon = { policy = \"round-robin\" }")
+            } else {
+                Problem::OnlyForReload
+            };
+            self.add(here, &format!("fault[{index}].daemon"), problem);
+        }
+        (reloads && given).then(|| {
+            Box::new(NewSettings {
+                settings: Knobs::calm(0).settings(),
+                keys: raw.daemon.clone(),
+            })
+        })
+    }
+
+    /// Each reload changes what the one before it left.
+    pub(super) fn reloads(
+        &mut self,
+        first: &toml::Table,
+        faults: &mut [FaultSpec],
+        paths: &[PathSpec],
+    ) {
+        let mut keys = first.clone();
+        for reload in faults.iter_mut().filter_map(|fault| fault.reload.as_mut()) {
+            for (key, value) in &reload.keys {
+                match (keys.get_mut(key), value) {
+                    (Some(toml::Value::Table(old)), toml::Value::Table(new)) => {
+                        old.extend(new.clone());
+                    }
+                    _ => {
+                        keys.insert(key.clone(), value.clone());
+                    }
+                }
+            }
+            reload.keys.clone_from(&keys);
+            let config = self.daemon(&keys, paths);
+            if let Some(settings) = config.as_ref().and_then(build::settings) {
+                reload.settings = settings;
+            }
+        }
     }
 
     fn fault_paths(
@@ -167,6 +224,7 @@ impl Checker<'_> {
             p99_factor: raw.p99_factor.as_ref().map(|factor| *factor.get_ref()),
             p999_factor: raw.p999_factor.as_ref().map(|factor| *factor.get_ref()),
             throughput_min: number(&raw.throughput_min),
+            peak_max: number(&raw.peak_max),
             share_max: number(&raw.share_max),
             first_error,
         }

@@ -98,7 +98,7 @@ impl<'t> Checker<'t> {
         value
     }
 
-    fn size(&mut self, key: &str, given: &Text) -> Option<u64> {
+    pub(super) fn size(&mut self, key: &str, given: &Text) -> Option<u64> {
         let given = given.as_ref()?;
         match parse_size(given.get_ref()) {
             Ok(size) => Some(size),

@@ -81,6 +81,10 @@ pub struct LunConfig {
     pub rotation: u16,
     /// Target port groups; without any the unit has symmetric access.
     pub groups: Vec<PortGroup>,
+    /// SET TARGET PORT GROUPS is known.
+    pub explicit: bool,
+    /// READ CAPACITY is answered in standby, as LIO does.
+    pub standby_tells_size: bool,
     /// Operation codes that are answered as unknown (20/00).
     pub refuses: BTreeSet<u8>,
     /// The first command of each nexus is told of the power-on (29/00).
@@ -114,6 +118,8 @@ impl LunConfig {
             max_write_same_blocks: 1 << 16,
             rotation: 1,
             groups: Vec::new(),
+            explicit: false,
+            standby_tells_size: false,
             refuses: BTreeSet::new(),
             power_on_attention: true,
         }

@@ -26,11 +26,14 @@ pub(super) mod op {
     pub(in super::super) const WRITE_SAME_16: u8 = 0x93;
     pub(in super::super) const SERVICE_ACTION_IN_16: u8 = 0x9e;
     pub(in super::super) const MAINTENANCE_IN: u8 = 0xa3;
+    pub(in super::super) const MAINTENANCE_OUT: u8 = 0xa4;
 }
 
 /// Service action of MAINTENANCE IN.
 pub(super) const REPORT_TARGET_PORT_GROUPS: u8 = 0x0a;
 const REPORT_SUPPORTED_OPERATION_CODES: u8 = 0x0c;
+/// Service action of MAINTENANCE OUT.
+const SET_TARGET_PORT_GROUPS: u8 = 0x0a;
 const READ_CAPACITY_16: u8 = 0x10;
 
 /// What a command does to the medium.
@@ -99,6 +102,8 @@ static FORMS: &[Form] = &[
                                               &[0x1f, 0, 0, 0, 0, 0, 0, 0, 0, F, F, F, F, 0, 0]),
     action(op::MAINTENANCE_IN, REPORT_TARGET_PORT_GROUPS,
                                               &[0x1f, 0, 0, 0, 0, F, F, F, F, 0, 0]),
+    action(op::MAINTENANCE_OUT, SET_TARGET_PORT_GROUPS,
+                                              &[0x1f, 0, 0, 0, 0, F, F, F, F, 0, 0]),
     action(op::MAINTENANCE_IN, REPORT_SUPPORTED_OPERATION_CODES,
                                               &[0x1f, 0x87, F, F, F, F, F, F, F, 0, 0]),
 ];
@@ -145,6 +150,7 @@ pub(super) fn data_out_len(cdb: &[u8; 16], block_size: u32) -> usize {
         op::WRITE_SAME_10 | op::WRITE_SAME_16 => block_size.into(),
         op::UNMAP => be16(cdb, 7).into(),
         op::PERSISTENT_RESERVE_OUT => be32(cdb, 5).into(),
+        op::MAINTENANCE_OUT => be32(cdb, 6).into(),
         _ => 0,
     };
     usize::try_from(bytes).unwrap_or(usize::MAX)

@@ -42,9 +42,13 @@ pub(super) fn inquiry(config: &LunConfig, port: Port, cdb: &[u8; 16]) -> Answere
     Ok(Response::data(page, allocation))
 }
 
-/// SPC-5 6.6.2: a disk, SPC-4, response data format 2, CMDQUE, implicit ALUA if there are port groups.
+/// SPC-5 6.6.2: a disk, SPC-4, response data format 2, CMDQUE, implicit ALUA if there are port groups, explicit where configured.
 fn standard_inquiry(config: &LunConfig) -> Vec<u8> {
-    let tpgs = if config.groups.is_empty() { 0x00 } else { 0x10 };
+    let tpgs = match (config.groups.is_empty(), config.explicit) {
+        (true, _) => 0x00,
+        (false, false) => 0x10,
+        (false, true) => 0x30,
+    };
     let mut data = vec![0x00, 0x00, 0x06, 0x02, 91, tpgs, 0x00, 0x02];
     data.extend(padded(&config.vendor, 8));
     data.extend(padded(&config.product, 16));

@@ -256,6 +256,36 @@ fn a_port_in_standby_answers_questions_only() {
 }
 
 #[test]
+fn a_group_that_is_asked_to_be_active_takes_over_from_the_one_that_was() {
+    let group = |id, access| PortGroup {
+        id,
+        access,
+        preferred: false,
+        ports: vec![id],
+    };
+    let config = LunConfig {
+        groups: vec![group(1, Access::Optimized), group(2, Access::Standby)],
+        explicit: true,
+        ..quiet()
+    };
+    let set = [0xa4, 0x0a, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0];
+    let mut lun = ram(config.clone());
+    assert_eq!(ask(&mut lun, &[0x12, 0, 0, 0, 96, 0]).data_in[5], 0x30);
+    let unknown = send(&mut lun, A, &set, &[0, 0, 0, 0, 0, 0, 0, 3]);
+    assert_eq!(codes(&unknown), (5, 0x26, 0));
+    assert!(send(&mut lun, A, &set, &[0, 0, 0, 0, 0, 0, 0, 2]).is_good());
+    assert_eq!(lun.access(2), Some(Access::Optimized));
+    assert_eq!(lun.access(1), Some(Access::NonOptimized));
+    assert_eq!(codes(&ask(&mut lun, &TEST_UNIT_READY)), (6, 0x2a, 6));
+    let mut lun = ram(LunConfig {
+        explicit: false,
+        ..config
+    });
+    let refused = send(&mut lun, A, &set, &[0, 0, 0, 0, 0, 0, 0, 2]);
+    assert_eq!(codes(&refused), (5, 0x20, 0));
+}
+
+#[test]
 fn mode_sense_tells_of_cache_and_protection() {
     let caching = |config: LunConfig| {
         let mut lun = ram(config);
