@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use rustc_hash::FxHashMap;
 
 use crate::deadline::Deadline;
 use crate::ids::{IoId, PathId, PathNames};
@@ -72,7 +73,7 @@ pub struct Engine {
     groups: SessionGroups,
     clients: BTreeMap<ClientId, Client>,
     /// Requests in the volume, with whom to answer.
-    owners: BTreeMap<IoId, (ClientId, RequestToken)>,
+    owners: FxHashMap<IoId, (ClientId, RequestToken)>,
     next_io: u64,
     next_client: u64,
     online: bool,
@@ -131,7 +132,7 @@ impl Engine {
             paths,
             groups,
             clients: BTreeMap::new(),
-            owners: BTreeMap::new(),
+            owners: FxHashMap::default(),
             next_io: 0,
             next_client: 0,
             online: false,

@@ -7,6 +7,8 @@
 
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use crate::ids::{PathId, PathNames};
 use crate::iscsi::isid::Isid;
 use crate::limits::PATH_SLOTS_MAX;
@@ -88,7 +90,7 @@ impl Engine {
     }
 
     /// Paths that are there: those that are configured in their order, then those that are about to go.
-    pub(super) fn present(&self) -> Vec<PathId> {
+    pub(super) fn present(&self) -> SmallVec<[PathId; 16]> {
         let leaving = self.ids().filter(|path| {
             let removed = !self.order.contains(path);
             removed && !self.gone.contains(path)

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::limits;
 use crate::path::message::{Features, TrimMethod};
 use crate::payload::Payload;
@@ -48,8 +50,11 @@ fn pieces(range: BlockRange, blocks_max: u64) -> impl Iterator<Item = (u64, Bloc
         .map_while(move |skip| range.part(skip, blocks_max).map(|part| (skip, part)))
 }
 
+/// The commands of one io, which are mostly one.
+pub(super) type Ops = SmallVec<[Op; 1]>;
+
 /// The commands for `request`, in ascending order of their blocks; empty if there is nothing to do.
-pub(super) fn split(request: &Request, geometry: Geometry, features: &Features) -> Vec<Op> {
+pub(super) fn split(request: &Request, geometry: Geometry, features: &Features) -> Ops {
     let transfer = u64::from(
         features
             .transfer_blocks_max
@@ -70,7 +75,7 @@ pub(super) fn split(request: &Request, geometry: Geometry, features: &Features) 
                 })
                 .collect()
         }
-        Request::Flush => vec![Op::Sync],
+        Request::Flush => smallvec![Op::Sync],
         Request::Trim { range, .. } => split_trim(*range, features),
         Request::WriteZeroes {
             range, may_unmap, ..
@@ -82,9 +87,9 @@ fn bytes(blocks: u64, geometry: Geometry) -> usize {
     usize::try_from(blocks * u64::from(geometry.block_size())).expect("a request fits memory")
 }
 
-fn split_trim(range: BlockRange, features: &Features) -> Vec<Op> {
+fn split_trim(range: BlockRange, features: &Features) -> Ops {
     match features.trim {
-        TrimMethod::None => Vec::new(),
+        TrimMethod::None => Ops::new(),
         TrimMethod::Unmap {
             blocks_max,
             granularity,
@@ -97,7 +102,7 @@ fn split_trim(range: BlockRange, features: &Features) -> Vec<Op> {
                 .checked_sub(range.lba())
                 .and_then(|skip| range.part(skip, last.saturating_sub(first)))
             else {
-                return Vec::new();
+                return Ops::new();
             };
             let most = (u64::from(blocks_max) / grain * grain).max(grain);
             pieces(inner, most)
@@ -136,7 +141,7 @@ fn split_zeroes(
     geometry: Geometry,
     features: &Features,
     transfer: u64,
-) -> Vec<Op> {
+) -> Ops {
     if features.write_same_blocks_max == 0 {
         return pieces(range, transfer)
             .map(|(_, part)| Op::Write {

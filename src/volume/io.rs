@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use crate::errno::IoErrno;
 use crate::ids::IoId;
 use crate::payload::Payload;
 use crate::sabotage::{self, Sabotage};
 
-use super::command::{self, Op};
+use super::command::{self, Ops};
 use super::{Command, CommandOrder, Io, IoError, Reply, Request, Volume};
 
 impl Volume {
@@ -26,7 +28,7 @@ impl Volume {
         let mut io = Io {
             accepted: now,
             commands_left: 0,
-            parts: Vec::new(),
+            parts: SmallVec::new(),
             error: None,
             sync_after: false,
             covers: self.durability.begin(),
@@ -87,7 +89,7 @@ impl Volume {
         self.enqueue(id, ops);
     }
 
-    pub(super) fn enqueue(&mut self, id: IoId, ops: Vec<Op>) {
+    pub(super) fn enqueue(&mut self, id: IoId, ops: Ops) {
         let io = self.ios.get_mut(&id).expect("commands belong to an io");
         // Never fewer: zeroes come in place of a WRITE SAME while others of its io are in flight.
         io.parts

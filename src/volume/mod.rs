@@ -54,11 +54,13 @@ mod tests;
 mod trial;
 mod window;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use policies::{IoView, PathView, Policy};
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::deadline::Deadline;
 use crate::ids::{Incarnation, IoId, PathId, PathNames, TaskId};
@@ -133,7 +135,7 @@ struct Io {
     /// Commands not yet ended.
     commands_left: u32,
     /// Data of its read commands by their index.
-    parts: Vec<Payload>,
+    parts: SmallVec<[Payload; 1]>,
     error: Option<IoError>,
     /// A SYNCHRONIZE CACHE has still to follow the commands, for FUA that writes cannot carry.
     sync_after: bool,
@@ -172,7 +174,7 @@ struct Command {
 }
 
 /// A command's place in the queue; never changes, so that a command that is tried again keeps its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct CommandOrder(u64);
 
 #[derive(Debug)]
@@ -196,11 +198,11 @@ pub struct Volume {
     founder: Option<PathId>,
     roster: Roster,
     activation: Activation,
-    ios: BTreeMap<IoId, Io>,
-    commands: BTreeMap<CommandOrder, Command>,
+    ios: FxHashMap<IoId, Io>,
+    commands: FxHashMap<CommandOrder, Command>,
     ready: BTreeSet<CommandOrder>,
     delayed: BTreeSet<(Instant, CommandOrder)>,
-    attempts: BTreeMap<TaskId, Attempt>,
+    attempts: FxHashMap<TaskId, Attempt>,
     ranges: RangeTable,
     ledger: Ledger,
     /// Finished ios that wait for a fence (`shared`).
@@ -261,11 +263,11 @@ impl Volume {
             founder: None,
             roster: Roster::new(&config.weights, &config.tiers),
             activation: Activation::default(),
-            ios: BTreeMap::new(),
-            commands: BTreeMap::new(),
+            ios: FxHashMap::default(),
+            commands: FxHashMap::default(),
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
-            attempts: BTreeMap::new(),
+            attempts: FxHashMap::default(),
             ranges: RangeTable::default(),
             ledger,
             unacknowledged: VecDeque::new(),

@@ -74,7 +74,8 @@ impl Volume {
     /// by itself, and is not sent again.
     pub(super) fn on_no_path_expired(&mut self, now: Instant) {
         self.no_path_expired = true;
-        let ios: Vec<IoId> = self.ios.keys().copied().collect();
+        let mut ios: Vec<IoId> = self.ios.keys().copied().collect();
+        ios.sort_unstable();
         let why = format!(
             "the no_path limit is over: {} requests failed, and all do until a path is back",
             ios.len()

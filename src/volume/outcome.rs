@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use smallvec::smallvec;
+
 use crate::errno::IoErrno;
 use crate::ids::{Incarnation, PathId, TaskId};
 use crate::limits;
@@ -378,7 +380,7 @@ impl Volume {
             return self.start(now, id);
         }
         if std::mem::take(&mut io.sync_after) && io.error.is_none() && !self.no_sync {
-            return self.enqueue(id, vec![Op::Sync]);
+            return self.enqueue(id, smallvec![Op::Sync]);
         }
         let io = self.take_io(id);
         self.answer(now, id, io);
