@@ -75,6 +75,10 @@ impl Path {
             }
             Event::Failed(task, failure) if probe::is_ours(task) => {
                 tracing::debug!(path = %self.config.name, ?failure, "a probe failed");
+                // Whatever the target meant to tell with its answer.
+                if self.power == Power::Untold {
+                    self.power = Power::Missed;
+                }
                 self.on_own_end(now, task, None);
             }
             Event::Failed(task, failure) => {
@@ -126,7 +130,6 @@ impl Path {
                 Power::Told
             }
             _ if lost => Power::Lost,
-            Power::Untold if completion.is_none() => Power::Missed,
             Power::Untold if nothing_left => Power::Told,
             power @ (Power::Untold | Power::Lost | Power::Missed | Power::Told) => power,
         };

@@ -13,14 +13,18 @@ use tokio::sync::watch;
 
 use crate::support::now;
 
-/// Each worker has so many bytes for itself.
-const REGION: u64 = 1 << 20;
+/// The workers' request sizes, and how many bytes each has for itself: so many that it does not come back
+/// to a place within a drill. Who rewrites what a lost session had been asked to write waits until that
+/// cannot be written any more, which is not what is measured here.
+const WORKERS: [(u32, u64); 4] = [
+    (4 << 10, 8 << 20),
+    (4 << 10, 8 << 20),
+    (16 << 10, 16 << 20),
+    (64 << 10, 32 << 20),
+];
 
 /// Between two requests of a worker: the machine is not to be busy with the probe alone.
 const PAUSE: Duration = Duration::from_millis(1);
-
-/// Sizes of the workers' requests.
-const SIZES: [u32; 4] = [4 << 10, 4 << 10, 16 << 10, 64 << 10];
 
 #[derive(Debug, Default)]
 struct Books {
@@ -88,15 +92,19 @@ impl Probe {
 async fn work(config: ClientConfig, books: Arc<Mutex<Books>>, stopped: watch::Receiver<bool>) {
     let client = Client::connect(config).await.expect("the volume's socket");
     let mut workers = tokio::task::JoinSet::new();
-    for (number, size) in (0..).zip(SIZES) {
+    let mut start = 0;
+    for (number, (size, region)) in (0..).zip(WORKERS) {
         let worker = Worker {
             number,
             size,
+            start,
+            region,
             client: client.clone(),
             books: Arc::clone(&books),
             written: BTreeMap::new(),
         };
         workers.spawn(worker.run(stopped.clone()));
+        start += region;
     }
     while let Some(ended) = workers.join_next().await {
         ended.expect("a worker");
@@ -106,6 +114,8 @@ async fn work(config: ClientConfig, books: Arc<Mutex<Books>>, stopped: watch::Re
 struct Worker {
     number: u64,
     size: u32,
+    start: u64,
+    region: u64,
     client: Client,
     books: Arc<Mutex<Books>>,
     /// What was acknowledged last, by offset.
@@ -114,13 +124,13 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self, stopped: watch::Receiver<bool>) {
-        let places = REGION / u64::from(self.size);
+        let places = self.region / u64::from(self.size);
         let mut step: u64 = 0;
         while !*stopped.borrow() {
             step += 1;
             // Any stride that has no factor in common with the number of places visits them all.
             let place = (step * 7) % places;
-            let offset = self.number * REGION + place * u64::from(self.size);
+            let offset = self.start + place * u64::from(self.size);
             if self.write(offset, step).await.is_err() {
                 return;
             }

@@ -9,6 +9,12 @@ use crate::support::program;
 /// A busy machine makes everybody late: so often a figure may be too large.
 const ATTEMPTS: u32 = 3;
 
+/// How many times its bound a stall may last: 1, unless the machine has other things to do (`NETNS_SLACK`).
+fn slack() -> u32 {
+    let slack = std::env::var("NETNS_SLACK").ok();
+    slack.map_or(1, |slack| slack.parse().expect("NETNS_SLACK is a number"))
+}
+
 /// Measures until a stall is within its bound, and notes each in `failover-stalls.txt`.
 ///
 /// # Panics
@@ -18,7 +24,7 @@ pub(crate) fn within(what: &str, bound: Duration, mut measure: impl FnMut() -> D
     for _ in 0..ATTEMPTS {
         let stall = measure();
         note(what, bound, stall);
-        if stall <= bound {
+        if stall <= bound * slack() {
             return;
         }
         seen.push(stall);

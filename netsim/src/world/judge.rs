@@ -158,6 +158,11 @@ impl World {
         }
         self.turn()?;
         self.recover_by(self.now + RECOVERY)?;
+        // Reads may be under way that were answered over another path meanwhile.
+        let limit = self.now + self.knobs.detect.command;
+        while self.is_carrying() && self.now < limit {
+            self.step(limit)?;
+        }
         // Answers to pings are on their way.
         self.run_for(Duration::from_millis(100))?;
         self.nothing_is_left()
@@ -192,6 +197,11 @@ impl World {
         Ok(())
     }
 
+    fn is_carrying(&self) -> bool {
+        let status = self.engine.status(self.now);
+        status.volume.routes.iter().any(|route| route.in_flight > 0)
+    }
+
     /// The wrong unit is never used.
     pub(super) fn check_impostor(&mut self) {
         let Some(unit) = self.target.unit(setup::IMPOSTOR) else {
@@ -214,7 +224,7 @@ impl World {
         if volume.ios + volume.queued + volume.waiting + volume.ghosts > 0 {
             return leaks(format!("in the volume: {volume:?}"));
         }
-        if volume.routes.iter().any(|route| route.in_flight > 0) {
+        if self.is_carrying() {
             return leaks(format!("commands in flight: {:?}", volume.routes));
         }
         let ready = |path: &&PathStatus| path.state == PathState::Ready;
