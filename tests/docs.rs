@@ -1,5 +1,5 @@
 //! The documentation equals the code: configuration keys with their defaults and bounds, the verdict table,
-//! the examples.
+//! the comparison of the policies, the examples.
 //!
 //! `UPDATE_DOCS=1 cargo test --test docs` writes the generated tables anew.
 
@@ -9,6 +9,8 @@
 mod examples;
 #[path = "docs/keys.rs"]
 mod keys;
+#[path = "docs/policies.rs"]
+mod policies;
 #[path = "docs/verdicts.rs"]
 mod verdicts;
 

@@ -12,7 +12,8 @@
 //! - [`target`]: a simulated iSCSI target with its disks, sans-IO, and over real sockets;
 //! - [`world`], [`swarm`]: the daemon's cores, links and a target on one virtual clock, one seed or many;
 //! - [`exhaustive`]: every interleaving of small worlds;
-//! - [`scenario`]: worlds by name, from files, with pass criteria; [`live`]: the same over real sockets.
+//! - [`scenario`]: worlds by name, from files, with pass criteria; [`live`]: the same over real sockets;
+//! - [`compare`]: every policy in the same trouble.
 
 pub mod clock;
 pub mod quantity;
@@ -47,3 +48,5 @@ pub mod exhaustive;
 pub mod scenario;
 
 pub mod live;
+
+pub mod compare;

@@ -32,6 +32,8 @@ enum Command {
     Run(cli::run::Arguments),
     /// Play scenarios in virtual time, one per seed.
     Swarm(cli::swarm::SwarmArguments),
+    /// Play the same troubles with every policy, in virtual time, and show what each makes of them.
+    ComparePolicies(cli::compare::Arguments),
     /// Play one scenario again and show its timeline.
     Replay(cli::swarm::ReplayArguments),
 }
@@ -40,10 +42,13 @@ enum Command {
 async fn main() -> ExitCode {
     let command = Arguments::parse().command;
     // These show their course themselves.
-    let level = if matches!(command, Command::Demo(_) | Command::Run(_)) {
-        "error"
-    } else {
-        "info"
+    let level = match command {
+        Command::Demo(_) | Command::Run(_) | Command::ComparePolicies(_) => "error",
+        Command::Target(_)
+        | Command::Proxy(_)
+        | Command::Fault(_)
+        | Command::Swarm(_)
+        | Command::Replay(_) => "info",
     };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into()))
@@ -56,6 +61,7 @@ async fn main() -> ExitCode {
         Command::Proxy(arguments) => cli::proxy::run(arguments).await,
         Command::Fault(arguments) => cli::fault::run(arguments).await,
         Command::Run(arguments) => cli::run::run(&arguments).await,
+        Command::ComparePolicies(arguments) => cli::compare::run(&arguments),
         Command::Swarm(arguments) => cli::swarm::swarm(&arguments),
         Command::Replay(arguments) => cli::swarm::replay(&arguments),
     };

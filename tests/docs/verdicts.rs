@@ -50,7 +50,7 @@ fn senses() -> String {
 }
 
 /// The page with what stands between the two marks of `name` replaced.
-fn replaced(page: &str, name: &str, content: &str) -> String {
+pub(super) fn replaced(page: &str, name: &str, content: &str) -> String {
     let (begin, end) = (
         format!("<!-- {name} -->\n"),
         format!("<!-- end of {name} -->\n"),

@@ -94,6 +94,7 @@ const NETSIM_SHELLS: &[&str] = &[
     "nbd_client",
     "workload",
     "swarm",
+    "compare",
     "clock",
     "demo",
     "live",

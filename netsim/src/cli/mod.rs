@@ -1,5 +1,6 @@
 //! The subcommands of the program.
 
+pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod fault;
 pub(crate) mod folder;

@@ -20,6 +20,7 @@ use crate::recording::Recording;
 
 pub use html::html;
 pub use json::json;
+pub(crate) use table::align;
 pub use table::{duration, summary, table};
 pub use text::text;
 

@@ -25,7 +25,7 @@ pub fn table(phases: &[Phase]) -> String {
 }
 
 /// A head, a rule and rows; the first column to the left, the others to the right.
-pub(super) fn align<const N: usize>(head: &[String; N], rows: &[[String; N]]) -> String {
+pub(crate) fn align<const N: usize>(head: &[String; N], rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in std::iter::once(head).chain(rows) {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -22,9 +22,9 @@ pub(super) const STATES: [&str; 12] = [
 
 /// A span of a recording.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
-    pub(super) from: Duration,
-    pub(super) to: Duration,
+pub(crate) struct Window {
+    pub(crate) from: Duration,
+    pub(crate) to: Duration,
 }
 
 impl Window {
@@ -82,7 +82,7 @@ fn longest(gaps: &[(Duration, Duration)], window: Window) -> Duration {
 }
 
 /// The longest stall of the window.
-pub(super) fn stall(ios: &[Io], window: Window) -> Duration {
+pub(crate) fn stall(ios: &[Io], window: Window) -> Duration {
     longest(&gaps(ios), window)
 }
 
@@ -106,7 +106,7 @@ pub(super) fn slowest(ios: &[Io], window: Window) -> Duration {
 }
 
 /// What so many of 1000 requests of the window stay below.
-pub(super) fn quantile(ios: &[Io], window: Window, permille: usize) -> Duration {
+pub(crate) fn quantile(ios: &[Io], window: Window, permille: usize) -> Duration {
     let mut took: Vec<Duration> = ios
         .iter()
         .filter(|io| window.has(io.asked))
@@ -118,7 +118,7 @@ pub(super) fn quantile(ios: &[Io], window: Window, permille: usize) -> Duration 
 }
 
 /// Bytes per second that were answered in the window.
-pub(super) fn throughput(ios: &[Io], window: Window) -> u64 {
+pub(crate) fn throughput(ios: &[Io], window: Window) -> u64 {
     let ios = ios.iter().filter(|io| !io.failed);
     let bytes: u64 = ios
         .filter(|io| window.has(io.asked + io.took))

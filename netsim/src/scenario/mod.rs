@@ -14,7 +14,7 @@ mod check;
 mod criteria;
 mod daemon;
 mod files;
-mod measure;
+pub(crate) mod measure;
 mod mistake;
 mod order;
 mod plan;
