@@ -289,6 +289,11 @@ impl Engine {
                 path.ping_if_quiet(now);
             }
         }
+        if self.paths.iter().any(|path| path.has_pinged(now)) {
+            for path in &mut self.paths {
+                path.ping_in_company(now);
+            }
+        }
         self.volume.handle_timeout(now);
     }
 

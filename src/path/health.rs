@@ -252,6 +252,43 @@ impl Path {
         })
     }
 
+    /// Asks the target for a sign of life unless one is due already.
+    pub fn ping_if_quiet(&mut self, now: Instant) {
+        if let Some(session) = self.session.as_mut().and_then(Session::full_feature)
+            && session.oldest_ping().is_none()
+        {
+            session.ping(now);
+            self.watch_network(now);
+        }
+    }
+
+    /// Whether it has asked for a sign of life just now.
+    #[must_use]
+    pub fn has_pinged(&self, now: Instant) -> bool {
+        let session = self.session.as_ref();
+        session.is_some_and(|session| session.oldest_ping() == Some(now))
+    }
+
+    /// Asks for a sign of life before that is due, with another path that asks now, if this one does nothing
+    /// either: a process that sleeps is woken once for both.
+    pub fn ping_in_company(&mut self, now: Instant) {
+        if !matches!(self.state, State::Ready) {
+            return;
+        }
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let rests = session
+            .last_received()
+            .is_some_and(|heard| heard + IDLE_PING / 2 <= now);
+        let idle = session
+            .full_feature()
+            .is_some_and(|session| session.outstanding() == 0);
+        if rests && idle {
+            self.ping_if_quiet(now);
+        }
+    }
+
     pub(super) fn check_health(&mut self, now: Instant) {
         let (detect, peers) = (self.config.detect, self.surroundings.peers);
         self.silence.checked = now;

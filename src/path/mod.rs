@@ -567,16 +567,6 @@ impl Path {
         self.watch_network(now);
     }
 
-    /// Asks the target for a sign of life unless one is due already.
-    pub fn ping_if_quiet(&mut self, now: Instant) {
-        if let Some(session) = self.session.as_mut().and_then(Session::full_feature)
-            && session.oldest_ping().is_none()
-        {
-            session.ping(now);
-            self.watch_network(now);
-        }
-    }
-
     /// The next wish.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -85,3 +85,25 @@ fn a_swallowed_probe_is_given_up_soon_where_another_path_answers() {
     bench.pass(ms(1_200));
     assert_eq!(bench.lost().len(), 1, "{:?}", bench.path.status(bench.now));
 }
+
+#[test]
+fn an_idle_path_is_pinged_together_with_another_one() {
+    let mut bench = Bench::new();
+    bench.up();
+    let asked = |bench: &mut Bench| {
+        bench.path.ping_in_company(bench.now);
+        bench.path.has_pinged(bench.now)
+    };
+    bench.pass(ms(499));
+    assert!(!asked(&mut bench), "it was heard of late");
+    bench.pass(ms(1));
+    assert!(asked(&mut bench));
+    bench.pass(ms(999));
+    assert!(!bench.path.has_pinged(bench.now), "its own is due later");
+    bench.disk = Box::new(|_, _| None);
+    bench.write();
+    assert!(
+        !asked(&mut bench),
+        "it is pinged by rules of its own while it works"
+    );
+}
