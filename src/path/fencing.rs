@@ -35,6 +35,16 @@ pub(super) enum Power {
     Told,
 }
 
+impl Power {
+    /// An answer is lost, whatever it was meant to tell.
+    pub(super) fn or_missed(self) -> Self {
+        match self {
+            Self::Untold => Self::Missed,
+            Self::Lost | Self::Missed | Self::Told => self,
+        }
+    }
+}
+
 impl Path {
     /// When a path in use tries the barrier again that its login still owes.
     pub(super) fn barrier_due(&self) -> Option<Instant> {

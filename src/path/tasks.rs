@@ -75,10 +75,7 @@ impl Path {
             }
             Event::Failed(task, failure) if probe::is_ours(task) => {
                 tracing::debug!(path = %self.config.name, ?failure, "a probe failed");
-                // Whatever the target meant to tell with its answer.
-                if self.power == Power::Untold {
-                    self.power = Power::Missed;
-                }
+                self.power = self.power.or_missed();
                 self.on_own_end(now, task, None);
             }
             Event::Failed(task, failure) => {

@@ -182,6 +182,7 @@ impl Volume {
     }
 
     /// Writes under way whose parts may be in the unit's cache are made again before they are acknowledged.
+    #[expect(clippy::disallowed_methods, reason = "the order does not matter")]
     pub(super) fn make_again(&mut self) {
         for io in self.ios.values_mut() {
             io.redo |= io.carried_out && io.request.written_range().is_some();

@@ -35,10 +35,7 @@ impl Volume {
                     self.journal.lasted(since, now, "path back", &why);
                 }
                 self.pace.on_back(now);
-                // A target that comes back says "not now" for a while, however long it was away.
-                for command in self.commands.values_mut() {
-                    command.put_off_since = None;
-                }
+                self.forget_refusals();
             }
             self.no_path_expired = false;
         } else if self.no_path_since.is_none() {
@@ -61,6 +58,14 @@ impl Volume {
         }
     }
 
+    /// A target that comes back says "not now" for a while, however long it was away.
+    #[expect(clippy::disallowed_methods, reason = "the order does not matter")]
+    fn forget_refusals(&mut self) {
+        for command in self.commands.values_mut() {
+            command.put_off_since = None;
+        }
+    }
+
     pub(super) fn no_path_deadline(&self) -> Option<Instant> {
         match self.config.no_path {
             NoPath::Queue(limit) if !self.no_path_expired => {
@@ -72,6 +77,10 @@ impl Volume {
 
     /// Fails everything that waits. What is in flight on a path that is up and carries nothing any more ends
     /// by itself, and is not sent again.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the requests are sorted, and of the commands only their number matters"
+    )]
     pub(super) fn on_no_path_expired(&mut self, now: Instant) {
         self.no_path_expired = true;
         let mut ios: Vec<IoId> = self.ios.keys().copied().collect();
