@@ -165,6 +165,12 @@ impl Probe {
         {
             return Next::Wait(why);
         }
+        // A refusal for the moment says nothing of the cache.
+        if matches!(self.step, Step::Mode6 | Step::Mode10)
+            && let Some(why) = in_transition(completion)
+        {
+            return Next::Wait(why);
+        }
         self.repeats = 0;
         let good = completion.status == status::GOOD;
         let data = completion.data.to_bytes();
@@ -343,6 +349,13 @@ fn not_ready(completion: &Completion) -> Option<String> {
     let sense =
         Sense::parse(&completion.sense).filter(|_| completion.status == status::CHECK_CONDITION)?;
     (sense.key == SenseKey::NotReady && sense.asc == 0x04).then(|| sense.to_string())
+}
+
+/// LOGICAL UNIT NOT ACCESSIBLE, ASYMMETRIC ACCESS STATE TRANSITION, or IN PROCESS OF BECOMING READY.
+fn in_transition(completion: &Completion) -> Option<String> {
+    let sense = Sense::parse(&completion.sense)?;
+    let passing = matches!(sense.ascq, 0x01 | 0x0a);
+    not_ready(completion).filter(|_| passing)
 }
 
 /// An answer in words, for messages.

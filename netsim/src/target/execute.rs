@@ -87,6 +87,10 @@ impl Target {
             return Self::answer_badly(connection, &mut task, nothing, Misdeed::Reject);
         }
         self.statistics.executed += 1;
+        let port = self.port(connection.portal);
+        if let Some(unit) = self.units.get_mut(&task.lun) {
+            unit.arrive(nexus, port);
+        }
         let response = self.carry_out(nexus, task.lun, &task.cdb, &task.data_out());
         let aborts = response.aborts.clone();
         match (misdeed, &mut connection.phase) {

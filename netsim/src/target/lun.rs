@@ -311,6 +311,14 @@ impl Lun {
         self.greet(nexus).port = port;
     }
 
+    /// The nexus's next command arrives through this port: more than one session may make up a nexus where a
+    /// target does not honour reinstatement.
+    pub fn arrive(&mut self, nexus: NexusId, port: Port) {
+        if let Some(nexus) = self.nexuses.get_mut(&nexus) {
+            nexus.port = port;
+        }
+    }
+
     /// The nexus's session ended: its next one is told (29/07). Its registration stays.
     pub fn nexus_lost(&mut self, nexus: NexusId) {
         self.attention(Some(nexus), 0x29, 0x07);

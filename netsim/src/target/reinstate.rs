@@ -111,17 +111,23 @@ impl Target {
             .push(response.encode(), &segment(&established.text));
         if session.kind == SessionKind::Normal {
             self.statistics.logins += 1;
-            let relative = u16::try_from(connection.portal + 1).unwrap_or(u16::MAX);
-            let group = self.config.portals[connection.portal].group;
-            let groups = &self.config.access_groups;
-            let group = groups.get(connection.portal).copied().unwrap_or(group);
+            let port = self.port(connection.portal);
             for unit in self.units.values_mut() {
-                unit.attach(nexus, Port { relative, group });
+                unit.attach(nexus, port);
             }
         }
         tracing::debug!(initiator = %session.name.initiator, kind = ?session.kind, "logged in");
         connection.enter_full_feature(session);
         self.woken.insert(id);
+    }
+
+    /// The SCSI port behind a portal.
+    pub(super) fn port(&self, portal: usize) -> Port {
+        let relative = u16::try_from(portal + 1).unwrap_or(u16::MAX);
+        let group = self.config.portals[portal].group;
+        let groups = &self.config.access_groups;
+        let group = groups.get(portal).copied().unwrap_or(group);
+        Port { relative, group }
     }
 
     /// A session is over. Its complete commands become orphans, or nothing.
