@@ -116,6 +116,10 @@ const REGRESSIONS: &[(u64, &str)] = &[
         8184,
         "a second power loss passed for the first, of which a session had told that was dead: no flush failed",
     ),
+    (
+        21940,
+        "a unit that was in transition when it was asked whether it caches was taken for one that does",
+    ),
 ];
 
 #[test]

@@ -340,3 +340,22 @@ fn another_unit_that_was_without_power_is_none_of_the_volumes_business() {
         assert_eq!(bench.messages.iter().any(tells), !stranger);
     }
 }
+
+#[test]
+fn a_unit_in_transition_is_asked_again_whether_it_caches() {
+    let mut bench = Bench::new();
+    bench.disk = Box::new(|cdb, _| {
+        Some(match cdb[0] {
+            0x1a | 0x5a => Answer::check(2, 0x04, 0x0a),
+            _ => disk(cdb),
+        })
+    });
+    bench.connect(Link::Main);
+    bench.serve(Link::Main);
+    let identified = |message: &Message| matches!(message, Message::Identified { .. });
+    assert!(!bench.messages.iter().any(identified), "not yet");
+    assert_eq!(bench.state(), PathState::Probing);
+    bench.disk = Box::new(|cdb, _| Some(disk(cdb)));
+    bench.pass(ms(300));
+    assert!(bench.messages.iter().any(identified));
+}
