@@ -99,8 +99,8 @@ impl Namespace {
     /// Two NICs joined by a cable, up, with their addresses.
     pub(crate) fn join(&self, nic: Nic, other: &Self, peer: Nic) {
         let (one, two) = (nic.name, peer.name);
-        // A NIC whose index is its peer's passes for one that stands alone, and Linux tells of its carrier up to
-        // a second late (`linkwatch_urgent_event`): the peer's indices count from 1.
+        // A NIC whose index is its peer's passes for one that stands alone, and Linux tells of its carrier up
+        // to a second late (`linkwatch_urgent_event`): the peer's indices count from 1.
         let index = 100 + one.bytes().last().map_or(0, u32::from);
         self.ip(&format!(
             "link add {one} index {index} type veth peer name {two} netns {}",
