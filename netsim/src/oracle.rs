@@ -26,7 +26,8 @@
 //! durable once its write was acknowledged with FUA, or before the beginning of a flush that succeeded. A
 //! crash leaves each block with one of the values that were there since the last durable one; which one it
 //! is shows the first read after it. From then on that one was *there by the crash*, and none of the others
-//! comes back. A flush that fails takes the promise back for what was acknowledged before its end.
+//! comes back. A read that was under way during the crash may tell of before or of after, so nothing is learned
+//! from it. A flush that fails takes the promise back for what was acknowledged before its end.
 //!
 //! Zeroes do not say which write they are from. A read that returns zeroes is judged as the oldest of the
 //! zeroing writes (or the content from before the run) that it may be from, and is remembered only where
@@ -223,6 +224,8 @@ pub struct Oracle {
     blocks_checked: u64,
     /// Acknowledged is not durable.
     volatile: bool,
+    /// When the disk last lost of its cache what it liked to.
+    crashed: u64,
 }
 
 impl Oracle {
@@ -240,6 +243,7 @@ impl Oracle {
             violation_count: 0,
             blocks_checked: 0,
             volatile: false,
+            crashed: 0,
         }
     }
 
@@ -404,6 +408,7 @@ impl Oracle {
         if !self.volatile {
             return;
         }
+        self.crashed = now;
         let registers = self.registers.values_mut();
         registers.for_each(|register| register.forget_replaced(now));
         for value in self.registers.values_mut().flat_map(|r| &mut r.values) {
@@ -456,6 +461,7 @@ impl Oracle {
     fn judge(&mut self, lba: u64, found: Content, started: u64, now: u64) -> Result<(), Rule> {
         let (run, volume) = (self.run, self.volume);
         let next_sequence = self.next_sequence;
+        let across_crash = started < self.crashed;
         let register = self.register(lba);
         let id = match found {
             Content::Stamped(stamp) if stamp.run == run => {
@@ -465,6 +471,7 @@ impl Oracle {
                 }
                 stamp.sequence
             }
+            Content::Zeroes if register.may_be_zero() && across_crash => return Ok(()),
             Content::Zeroes if register.may_be_zero() => return register.saw_zeroes(started, now),
             Content::Damaged(stamp) if stamp.run == run => return Err(Rule::Damaged),
             other @ (Content::Stamped(_)
@@ -482,6 +489,9 @@ impl Oracle {
                 BEFORE
             }
         };
+        if across_crash && register.values.iter().any(|value| value.id == id) {
+            return Ok(());
+        }
         register.saw(id, started, now)
     }
 

@@ -120,6 +120,14 @@ const REGRESSIONS: &[(u64, &str)] = &[
         21940,
         "a unit that was in transition when it was asked whether it caches was taken for one that does",
     ),
+    (
+        43_193,
+        "a flapping link closed a session at two logins through a sibling, which passed for a fence: a lost write",
+    ),
+    (
+        55_619,
+        "the judge took what a read under way during a crash had told of before it for told after it",
+    ),
 ];
 
 #[test]

@@ -15,9 +15,6 @@ pub(super) struct SessionGroups {
     next: u32,
     /// Pairs of groups that a proof showed to be different, the lower first.
     different: BTreeSet<(u32, u32)>,
-    /// Pairs of paths with one proof that they share their sessions. The network may have closed the
-    /// connection at that very moment, so it takes a second one.
-    claimed: BTreeSet<(PathId, PathId)>,
 }
 
 impl SessionGroups {
@@ -26,7 +23,6 @@ impl SessionGroups {
             group: Vec::new(),
             next: 0,
             different: BTreeSet::new(),
-            claimed: BTreeSet::new(),
         };
         for path in (0u16..).map(PathId).take(paths) {
             groups.put(path);
@@ -42,7 +38,6 @@ impl SessionGroups {
             Some(place) => *place = group,
             None => self.group.push(group),
         }
-        self.claimed.retain(|(a, b)| *a != path && *b != path);
         let groups = &self.group;
         let lives = |group: &u32| groups.contains(group);
         self.different.retain(|(a, b)| lives(a) && lives(b));
@@ -71,13 +66,6 @@ impl SessionGroups {
 
     /// A proof's result.
     pub(super) fn learn(&mut self, a: PathId, b: PathId, shared: bool) {
-        let pair = (a.min(b), a.max(b));
-        if shared && self.claimed.insert(pair) {
-            return;
-        }
-        if !shared {
-            self.claimed.remove(&pair);
-        }
         let (one, other) = ordered(self.of(a), self.of(b));
         if shared {
             self.merge(a, b);
@@ -116,18 +104,10 @@ mod tests {
         let [a, b, c] = [0, 1, 2].map(PathId);
         let mut groups = SessionGroups::new(3);
         groups.learn(a, b, true);
-        groups.learn(a, b, true);
         groups.learn(c, a, false);
         groups.put(a);
         assert!(groups.unknown(a, b) && groups.unknown(a, c));
         assert!(!groups.unknown(b, c), "b is still known to be apart from c");
-        groups.learn(a, b, true);
-        groups.put(b);
-        groups.learn(a, b, true);
-        assert!(
-            !groups.same(a, b),
-            "one proof with each of two paths is none"
-        );
     }
 
     #[test]
@@ -136,10 +116,7 @@ mod tests {
         let mut groups = SessionGroups::new(4);
         assert!(groups.unknown(a, b) && !groups.same(a, b));
         groups.learn(b, a, true);
-        assert!(groups.unknown(a, b), "once may be a coincidence");
-        groups.learn(b, a, true);
         groups.learn(c, d, false);
-        groups.learn(c, b, true);
         groups.learn(c, b, true);
         assert!(groups.same(a, c), "through b");
         assert!(

@@ -381,6 +381,8 @@ impl Engine {
             }
             if let Some((sibling, shared)) = self.paths[index].take_proven() {
                 self.groups.learn(path_id(index), sibling, shared);
+                let surroundings = self.surroundings(index);
+                self.paths[index].on_proof_known(now, surroundings);
             }
         }
         while let Some((path, order)) = self.volume.poll_order() {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::task::Completion;
 
-use super::fencer::{self, Proof, Purpose, Turn};
+use super::fencer::{self, Purpose, Turn};
+use super::proof::Proof;
 use super::{Path, State};
 
 /// Probes that a path which was lost must answer before it is `Ready` again.
@@ -32,17 +33,12 @@ impl Path {
         if !self.proof_needed {
             self.report_barrier(now);
         }
-        if first
-            && let Some(via) = self.surroundings.proof_route
-            && self.proof.is_none()
-        {
-            self.proof = Some(Proof {
-                via,
-                incarnation: self.incarnation,
-                main_closed: false,
-                fencer_in: false,
-                deadline: None,
-            });
+        if first && self.proof.is_some() {
+            self.held_up = true;
+            return;
+        }
+        if first && let Some(via) = self.surroundings.proof_route {
+            self.proof = Some(Proof::new(via, self.incarnation));
             self.held_up = true;
             return self.start_fencer(now, via, Purpose::Proof);
         }

@@ -8,23 +8,19 @@
 //! answers that one only after them.
 //!
 //! Equal portal group tags do not prove that two portals share their sessions (every tgt calls itself
-//! group 1). So a path that joins proves it first, before it carries anything: while its main session is
-//! up, the fencer logs in through the sibling; the target must then close the main session's connection.
+//! group 1). So a path that joins proves it first, before it carries anything (`proof.rs`).
 
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
 use crate::deadline::Deadline;
-use crate::ids::{Disposition, Incarnation, Lun, PathId, TaskId};
+use crate::ids::{Disposition, Lun, PathId, TaskId};
 use crate::iscsi::session::{Event, Session};
 use crate::scsi::cdb::Command;
 use crate::scsi::sense::{Sense, SenseKey};
 use crate::scsi::verdict::{shows_no_attention_is_left, status};
 use crate::task::{Completion, DataTransfer, Task, TaskAttribute};
-
-/// After the fencer's login the target has so long to close the main session's connection.
-pub(super) const PROOF_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Unit attentions and busy answers in a row that are taken before the barrier is given up.
 const ATTEMPTS_MAX: u32 = 16;
@@ -168,6 +164,8 @@ enum Phase {
         barrier: Barrier,
         deadline: Instant,
     },
+    /// Waits for the login over the path's own portal that is to end it.
+    Staying,
     LoggingOut,
     Ended,
 }
@@ -200,17 +198,6 @@ pub(super) struct Fencer {
     /// The unit has answered.
     told: bool,
     events: std::collections::VecDeque<FencerEvent>,
-}
-
-/// What a proof has seen so far.
-#[derive(Debug)]
-pub(super) struct Proof {
-    pub(super) via: PathId,
-    /// The main session that it is about.
-    pub(super) incarnation: Incarnation,
-    pub(super) main_closed: bool,
-    pub(super) fencer_in: bool,
-    pub(super) deadline: Option<Instant>,
 }
 
 impl Fencer {
@@ -256,7 +243,7 @@ impl Fencer {
                 since + self.step,
                 "answer to the fencer's login",
             )),
-            Phase::LoggingOut | Phase::Ended => None,
+            Phase::Staying | Phase::LoggingOut | Phase::Ended => None,
         };
         Deadline::earlier(step, self.session.as_ref().and_then(Session::poll_timeout))
     }
@@ -270,7 +257,7 @@ impl Fencer {
 
     pub(super) fn on_closed(&mut self, why: &str) {
         match self.phase {
-            Phase::LoggingOut => self.end(FencerEvent::Ended),
+            Phase::Staying | Phase::LoggingOut => self.end(FencerEvent::Ended),
             Phase::Ended => {}
             Phase::Dialing { .. } | Phase::LoggingIn { .. } | Phase::Barrier { .. } => {
                 self.end(FencerEvent::Failed(why.to_owned()));
@@ -296,7 +283,7 @@ impl Fencer {
         let deadline = match self.phase {
             Phase::Dialing { deadline } | Phase::Barrier { deadline, .. } => Some(deadline),
             Phase::LoggingIn { since } => Some(since + self.step),
-            Phase::LoggingOut | Phase::Ended => None,
+            Phase::Staying | Phase::LoggingOut | Phase::Ended => None,
         };
         if deadline.is_some_and(|at| at <= now) {
             return self.end(FencerEvent::Failed("no answer in time".to_owned()));
@@ -349,7 +336,13 @@ impl Fencer {
                     BarrierStep::Passed => {
                         let group = self.portal_group();
                         self.events.push_back(FencerEvent::Passed { group });
-                        self.log_out(now);
+                        match self.purpose {
+                            Purpose::Fence => self.log_out(now),
+                            Purpose::Proof => self.phase = Phase::Staying,
+                        }
+                    }
+                    BarrierStep::Open | BarrierStep::Stuck if self.purpose == Purpose::Proof => {
+                        self.phase = Phase::Staying;
                     }
                     BarrierStep::Open => {
                         let why = "the unit does not carry out commands here";

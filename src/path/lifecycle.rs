@@ -9,7 +9,7 @@ use crate::iscsi::session::{Event, Session};
 use crate::sabotage::{self, Sabotage};
 
 use super::advice::advice;
-use super::fencer::{Fencer, FencerEvent, PROOF_TIMEOUT, Purpose, may_have_told};
+use super::fencer::{Fencer, FencerEvent, Purpose, may_have_told};
 use super::fencing::Power;
 use super::message::Message;
 use super::probe::{self, Probe};
@@ -25,7 +25,7 @@ impl Path {
     /// Starts the next attempt after a loss: by turns a fence through a sibling, if one is wanted and
     /// there is a sibling, and a connection of its own.
     pub(super) fn connect(&mut self, now: Instant) {
-        if self.fencer.is_some() {
+        if !self.may_connect() {
             return;
         }
         if let Some(via) = self.surroundings.fence_route
@@ -152,9 +152,7 @@ impl Path {
         (self.own, self.unsent) = (None, None);
         self.probation_left = None;
         self.held_up = false;
-        if self.proof.as_ref().is_some_and(|proof| !proof.main_closed) {
-            self.abandon_proof();
-        }
+        self.on_main_lost();
         self.aborting.clear();
         self.stale_check = None;
         self.draining = None;
@@ -292,6 +290,7 @@ impl Path {
         self.patience.on_login();
         self.fence_owed = true;
         self.enter(now, State::Probing, "logged in");
+        self.on_main_in(now);
         if sabotage::is(Sabotage::FenceAtLogin) {
             let (before, group) = (Incarnation(self.incarnation.0 - 1), self.place());
             self.fenced(now, before, group);
@@ -338,10 +337,7 @@ impl Path {
                         let group = self.fencer.as_mut().and_then(Fencer::portal_group);
                         self.fenced(now, self.incarnation, (group, None));
                     }
-                    if let Some(proof) = &mut self.proof {
-                        proof.fencer_in = true;
-                        proof.deadline = Some(now + PROOF_TIMEOUT);
-                    }
+                    self.on_fencer_in(now);
                 }
                 FencerEvent::PowerDoubted => self.report_power_doubted(),
                 FencerEvent::PowerLost => self.report_power_lost(self.heard_before),
@@ -374,11 +370,8 @@ impl Path {
             if self.fence_after.replace(now + FENCE_RETRY).is_none() {
                 tracing::info!(path = %self.config.name, through = %self.names.of(fencer.via), why, "fencing login failed; it is tried again");
             }
-            if self.proof.as_ref().is_some_and(|proof| !proof.fencer_in) {
-                self.abandon_proof();
-                self.use_if_proof_held_it_up(now);
-            }
         }
+        self.on_fencer_gone(now);
         if let State::Down { retry_at } = &mut self.state {
             *retry_at = (*retry_at).min(now);
         }
@@ -402,6 +395,7 @@ impl Path {
         if self.surroundings.fencer_stranded {
             let why = "the path that it went through is lost".to_owned();
             self.on_fencer_ended(now, &FencerEvent::Failed(why));
+            self.give_up_proof_through_lost_sibling(now);
         }
         self.after_fencer(now);
         self.give_proof_up(now);

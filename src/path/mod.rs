@@ -61,7 +61,7 @@ use crate::units::Geometry;
 
 use access::Access;
 use backoff::Backoff;
-use fencer::{Fencer, Proof};
+use fencer::Fencer;
 use fencing::{Place, Power};
 use health::Silence;
 pub use health::{Detect, Peers, Witness};
@@ -72,6 +72,7 @@ use network::NetClock;
 pub use network::NetworkView;
 use patience::Patience;
 use probe::{LargePings, Probe};
+use proof::Proof;
 pub use status::{PathState, PathStatus};
 use transition::Trouble;
 pub use uplink::Uplink;
@@ -378,10 +379,11 @@ impl Path {
         self.session.as_ref().and_then(Session::last_received)
     }
 
-    /// The path through which its fencer works, if there is one.
+    /// The path through which its fencer works, or a proof, if there is one.
     #[must_use]
     pub fn fencer_via(&self) -> Option<PathId> {
-        self.fencer.as_ref().map(|fencer| fencer.via)
+        let proof = || self.proof.as_ref().map(|proof| proof.via);
+        self.fencer.as_ref().map(|fencer| fencer.via).or_else(proof)
     }
 
     /// Whether it takes new commands without reserve.
@@ -482,7 +484,7 @@ impl Path {
                 self.ended_by_target();
                 self.large_pings.on_closed();
                 let error = self.session.as_ref().and_then(Session::on_closed);
-                if self.proof.as_ref().is_some_and(|proof| proof.main_closed) {
+                if self.proof.as_ref().is_some_and(Proof::ended_main) {
                     self.lose_quietly(
                         now,
                         "ended by a login through a sibling's portal, to learn that it does",
@@ -495,6 +497,7 @@ impl Path {
                 self.judge_proof(now);
             }
             Link::Fencer => {
+                self.fencer_ended_by_target();
                 if let Some(fencer) = &mut self.fencer {
                     fencer.on_closed(why);
                     self.after_fencer(now);

@@ -10,7 +10,7 @@ impl Path {
     #[must_use]
     pub fn poll_timeout(&mut self) -> Option<Deadline> {
         let state = match self.state {
-            State::Down { retry_at } if self.fencer.is_none() => {
+            State::Down { retry_at } if self.may_connect() => {
                 Some(Deadline::new(retry_at, "reconnect"))
             }
             State::Connecting { deadline } => Some(Deadline::new(deadline, "TCP connect")),
@@ -35,7 +35,7 @@ impl Path {
                     .next_probe_check(self.silence.checked, asked),
                 "answer to a probe of the probation",
             )),
-            State::Disabled { retry_at } if self.fencer.is_none() => {
+            State::Disabled { retry_at } if self.may_connect() => {
                 Some(Deadline::new(retry_at, "disabled path retry"))
             }
             State::Down { .. }
@@ -50,7 +50,7 @@ impl Path {
             .as_ref()
             .map(|probe| Deadline::new(probe.next_at(), "probe"));
         let fencer = self.fencer.as_ref().and_then(Fencer::poll_timeout);
-        let proof = self.proof.as_ref().and_then(|proof| proof.deadline);
+        let proof = self.proof.as_ref().and_then(|proof| proof.deadline());
         let proof = proof.map(|at| Deadline::new(at, "proof of a session group"));
         let stale = self
             .stale_check

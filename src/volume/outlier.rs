@@ -14,8 +14,8 @@
 //!
 //! - *Load.* A path that carries more than twice what that peer does may be slow for that alone. It is
 //!   accused only if it has also become slower than it was, without having more to do than it had.
-//! - *The target.* If all peers are slow as well, compared with their own past, the target is what is slow.
-//!   Nothing is done then.
+//! - *The target.* If all peers are slow as well, compared with their own past, or all are silent, the target is
+//!   what is slow. Nothing is done then.
 //!
 //! The past is a mean over windows with a time constant of ten minutes of use.
 
@@ -479,7 +479,8 @@ impl Outlier {
         };
         let slow = |record: &Record| record.is_slower_than_it_was(PAST_FACTOR);
         let any = competing().next().is_some();
-        let slow = any && competing().all(|(record, _)| slow(record));
+        let silent = !any && seen.iter().any(|seen| seen.oldest.is_some());
+        let slow = silent || any && competing().all(|(record, _)| slow(record));
         self.slow_windows = if slow == self.all_slow {
             0
         } else {

@@ -335,3 +335,21 @@ fn a_write_that_is_under_way_during_a_crash_may_be_there_before_and_gone_after_u
     oracle.write_ends(ticket, true);
     assert_eq!(read(&mut oracle, &old), 1);
 }
+
+#[test]
+fn a_read_that_was_under_way_during_a_crash_may_tell_of_before_it() {
+    let mut oracle = Oracle::of_volatile(7, 1);
+    let ticket = oracle.write_begins(0, 0, 1);
+    oracle.durable_write_ends(ticket);
+    let old = write(&mut oracle);
+    flush(&mut oracle, true);
+    let ticket = oracle.write_begins(0, 0, 1);
+    let new = block(&oracle, &ticket);
+    let across = oracle.read_begins(0, 1);
+    oracle.crashes();
+    assert_eq!(oracle.read_ends(across, 512, Some(&new)), 0, "before it");
+    assert_eq!(read(&mut oracle, &old), 0, "lost");
+    oracle.write_ends(ticket, true);
+    assert_eq!(read(&mut oracle, &new), 0, "carried out again");
+    assert_eq!(read(&mut oracle, &old), 1);
+}

@@ -196,22 +196,83 @@ fn provable() -> Bench {
     bench
 }
 
-#[test]
-fn a_session_that_ends_with_the_siblings_login_proves_shared_sessions() {
-    for announced in [false, true] {
-        let mut bench = provable();
-        bench.connect(Link::Fencer);
-        if announced {
-            bench.async_message(3, [0, 0, 0]);
-        } else {
-            bench.close(Link::Main);
-        }
-        bench.serve(Link::Fencer);
-        assert_eq!(bench.path.take_proven(), Some((PathId(1), true)));
-        bench.pass(ms(100));
-        bench.identify();
-        assert_eq!(bench.path.take_proven(), None);
+/// The sibling's login has ended the session, and the path has logged in over its own portal again.
+fn there_and_back(announced: bool) -> Bench {
+    let mut bench = provable();
+    bench.connect(Link::Fencer);
+    if announced {
+        bench.async_message(3, [0, 0, 0]);
+    } else {
+        bench.close(Link::Main);
     }
+    bench.serve(Link::Fencer);
+    assert_eq!(bench.path.take_proven(), None, "it may be a coincidence");
+    bench.pass(ms(100));
+    bench.identify();
+    bench
+}
+
+#[test]
+fn logins_that_end_each_others_sessions_prove_that_portals_share_them() {
+    for announced in [false, true] {
+        let mut bench = there_and_back(announced);
+        bench.close(Link::Fencer);
+        bench.path.order(bench.now, Order::Admit);
+        bench.pass(ms(249));
+        assert_eq!(bench.path.take_proven(), None);
+        assert_eq!(bench.state(), PathState::Probing, "it waits for the proof");
+        bench.pass(ms(1));
+        assert_eq!(bench.path.take_proven(), Some((PathId(1), true)));
+        bench
+            .path
+            .on_proof_known(bench.now, Surroundings::default());
+        assert_eq!(bench.state(), PathState::Ready);
+    }
+}
+
+#[test]
+fn a_session_that_ended_by_chance_is_found_out_on_the_way_back() {
+    let mut bench = there_and_back(false);
+    bench.path.order(bench.now, Order::Admit);
+    bench.pass(ms(1_499));
+    assert_eq!(bench.state(), PathState::Probing);
+    bench.pass(ms(1));
+    assert_eq!(bench.path.take_proven(), Some((PathId(1), false)));
+    assert_eq!(bench.state(), PathState::Ready);
+}
+
+#[test]
+fn what_closes_all_connections_proves_nothing() {
+    // The sibling's session with them.
+    let mut bench = there_and_back(false);
+    bench.close(Link::Fencer);
+    bench.path.set_surroundings(Surroundings {
+        fencer_stranded: true,
+        ..proof_wanted(true)
+    });
+    bench.path.handle_timeout(bench.now);
+    bench.pass(ms(2_000));
+    assert_eq!(bench.path.take_proven(), None);
+
+    // The path's own with them.
+    let mut bench = there_and_back(false);
+    bench.close(Link::Fencer);
+    bench.close(Link::Main);
+    bench.pass(ms(2_000));
+    assert_eq!(bench.path.take_proven(), None);
+}
+
+#[test]
+fn a_fencer_that_ends_before_the_path_is_back_proves_nothing() {
+    let mut bench = provable();
+    bench.connect(Link::Fencer);
+    bench.close(Link::Main);
+    bench.serve(Link::Fencer);
+    bench.close(Link::Fencer);
+    bench.pass(ms(100));
+    bench.identify();
+    bench.pass(ms(3_000));
+    assert_eq!(bench.path.take_proven(), None);
 }
 
 #[test]
@@ -229,9 +290,9 @@ fn a_session_that_goes_on_proves_the_contrary_and_goes_into_use() {
 #[test]
 fn a_session_that_ended_before_the_siblings_login_was_sent_proves_nothing() {
     let mut bench = provable();
+    assert_eq!(bench.path.fencer_via(), Some(PathId(1)));
     bench.close(Link::Main);
-    bench.connect(Link::Fencer);
-    bench.serve(Link::Fencer);
+    assert_eq!(bench.path.fencer_via(), None, "the proof is given up");
     bench.pass(ms(3_000));
     assert_eq!(bench.path.take_proven(), None);
 }

@@ -160,6 +160,24 @@ fn a_frozen_target_is_slow_on_all_paths_though_nothing_is_answered() {
 }
 
 #[test]
+fn what_is_late_after_all_paths_were_silent_together_is_no_paths_fault() {
+    let mut bench = Bench::new(2);
+    bench.windows(40, &[(50, ms(1)), (50, ms(1))]);
+    let class = Class::of(&READ).unwrap();
+    for seen in &mut bench.seen {
+        (seen.competes, seen.oldest) = (false, Some((class, bench.now)));
+    }
+    assert!(bench.windows(20, &[(0, ms(0)), (0, ms(0))]).is_empty());
+    for seen in &mut bench.seen {
+        (seen.competes, seen.oldest) = (true, None);
+    }
+    // Only one of them had several commands out.
+    bench.answers(0, 8, &READ, ms(5_000));
+    assert!(bench.windows(12, &[(50, ms(1)), (50, ms(1))]).is_empty());
+    assert!(!bench.outlier.all_slow());
+}
+
+#[test]
 fn a_command_that_is_out_for_long_speaks_for_a_path_with_few_others() {
     let mut bench = Bench::new(2);
     bench.windows(40, &[(50, ms(1)), (50, ms(1))]);
