@@ -44,9 +44,53 @@ impl Sabotage {
     ];
 }
 
+/// A feature that is left out on purpose: the proof that a drill needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// The kernel's view of what was sent and not acknowledged.
+    NetworkClock,
+    /// What the silence of pings says.
+    PingClock,
+    /// What the system says of carriers, NICs, addresses and routes.
+    Uplink,
+    /// A path is identified again when its unit may have changed.
+    Recheck,
+    /// Paths that are lost again and again are held back.
+    FlapDamping,
+    /// A path that was lost shows that it is as good as the others.
+    Trial,
+    /// And carries little at first.
+    SlowStart,
+    /// What has waited for a path goes out at a measured rate.
+    PacedDrain,
+    /// A unit that has grown is served with its new size.
+    Growth,
+    /// Paths hurry when none is left.
+    Hurry,
+}
+
 #[cfg(feature = "sabotage")]
 thread_local! {
     static ACTIVE: std::cell::Cell<Option<Sabotage>> = const { std::cell::Cell::new(None) };
+    static LEFT_OUT: std::cell::Cell<Option<Feature>> = const { std::cell::Cell::new(None) };
+}
+
+/// Leaves that feature out, or none, in everything that this test does from now on.
+#[cfg(feature = "sabotage")]
+pub fn leave_out(feature: Option<Feature>) {
+    LEFT_OUT.set(feature);
+}
+
+/// Whether the feature is left out.
+#[cfg(feature = "sabotage")]
+pub(crate) fn is_without(feature: Feature) -> bool {
+    LEFT_OUT.get() == Some(feature)
+}
+
+/// Whether the feature is left out: it is not.
+#[cfg(not(feature = "sabotage"))]
+pub(crate) const fn is_without(_: Feature) -> bool {
+    false
 }
 
 /// Breaks that rule, or none, in everything that this test does from now on.

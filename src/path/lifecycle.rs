@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::ids::{Incarnation, TaskId};
 use crate::iscsi::error::SessionError;
 use crate::iscsi::session::{Event, Session};
-use crate::sabotage::{self, Sabotage};
+use crate::sabotage::{self, Feature, Sabotage};
 
 use super::advice::advice;
 use super::fencer::{Fencer, FencerEvent, Purpose, may_have_told};
@@ -301,6 +301,9 @@ impl Path {
 
     /// The unit may have changed: no new commands until it was identified again.
     pub(super) fn recheck(&mut self, now: Instant, why: &str) {
+        if sabotage::is_without(Feature::Recheck) {
+            return;
+        }
         match (&self.state, &mut self.probe) {
             // What it has found so far may be old already.
             (State::Probing, Some(probe)) => return probe.ask_again(),

@@ -21,6 +21,7 @@
 //! The kernel is asked only while an answer is due or bytes are under way. A silent path with nothing under
 //! way is given something: the ping (`health.rs`), whose bytes must be acknowledged.
 
+use crate::sabotage::{self, Feature};
 use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
@@ -143,6 +144,9 @@ impl NetClock {
 impl Path {
     /// What was asked for with [`Action::Observe`].
     pub fn on_network(&mut self, now: Instant, view: NetworkView) {
+        if sabotage::is_without(Feature::NetworkClock) {
+            return;
+        }
         if self.session.is_none() {
             return;
         }

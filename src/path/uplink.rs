@@ -8,6 +8,7 @@
 //! again waits a moment longer each time, unless everything waits for it. A connection attempt whose packets
 //! went nowhere is begun anew: TCP would repeat its SYN only after a second, and later.
 
+use crate::sabotage::{self, Feature};
 use std::time::{Duration, Instant};
 
 use crate::deadline::Deadline;
@@ -79,6 +80,9 @@ impl UplinkClock {
 impl Path {
     /// The state of the path's own end of the network; the same state may be told again.
     pub fn on_uplink(&mut self, now: Instant, uplink: Uplink) {
+        if sabotage::is_without(Feature::Uplink) {
+            return;
+        }
         match (uplink, self.uplink.down) {
             (Uplink::Up, None) => {}
             (Uplink::Down(why), Some(down)) if down.why == why => {}
@@ -148,6 +152,9 @@ impl Path {
 
     /// No path carries I/O any more: this one is tried at once, and then more often than beside others.
     pub fn hurry(&mut self, now: Instant) {
+        if sabotage::is_without(Feature::Hurry) {
+            return;
+        }
         if let State::Down { retry_at } = &mut self.state {
             *retry_at = (*retry_at).min(now);
         }

@@ -9,6 +9,7 @@
 //! A unit is never served with less than it had: what was written beyond its end is gone, so the path that
 //! tells of less is refused ([`super::admission`]).
 
+use crate::sabotage::{self, Feature};
 use std::time::{Duration, Instant};
 
 use crate::ids::PathId;
@@ -51,6 +52,9 @@ impl Volume {
 
     /// A path went into use, or out of it: do all that are up tell of a larger unit?
     pub(super) fn judge_size(&mut self, now: Instant) {
+        if sabotage::is_without(Feature::Growth) {
+            return;
+        }
         let sizes = self.sizes();
         let largest = sizes.iter().map(|(_, blocks)| *blocks).max();
         let Some((served, largest)) = self.served().zip(largest) else {

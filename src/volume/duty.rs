@@ -16,6 +16,7 @@
 //! until it is below 1000, for ten minutes at most (the shape of RFC 2439). Whatever is out is still the last
 //! resort: it is used while no other path is, and at once.
 
+use crate::sabotage::{self, Feature};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -238,7 +239,10 @@ impl Duty {
 
     /// The trial is passed.
     pub(super) fn rise(&mut self, now: Instant) {
-        self.state = State::Rising { since: now };
+        self.state = match sabotage::is_without(Feature::SlowStart) {
+            true => State::On,
+            false => State::Rising { since: now },
+        };
     }
 
     /// Moves on with time; whether anything changed.
@@ -300,6 +304,9 @@ impl Duty {
     }
 
     fn punish(&mut self, now: Instant, penalty: f32) {
+        if sabotage::is_without(Feature::FlapDamping) {
+            return;
+        }
         let since = self.penalty_at.replace(now).unwrap_or(now);
         let lives = now.saturating_duration_since(since).as_secs_f32() / HALF_LIFE.as_secs_f32();
         self.penalty = (self.penalty * (-lives).exp2() + penalty).min(PENALTY_MAX);

@@ -6,6 +6,7 @@
 //! them, of which the highest is kept for some minutes, for a target may fall silent long before its paths
 //! are lost.
 
+use crate::sabotage::{self, Feature};
 use std::time::{Duration, Instant};
 
 /// Commands are counted in slots of so long.
@@ -85,6 +86,9 @@ impl Pace {
 
     /// There is a path again. The time without one does not count.
     pub(super) fn on_back(&mut self, now: Instant) {
+        if sabotage::is_without(Feature::PacedDrain) {
+            return;
+        }
         (self.slot, self.count) = (now, 0);
         let usual = self.usual * SLOTS / PARTS;
         self.drain = Some(Drain {

@@ -1,0 +1,170 @@
+//! What each feature is for: a scenario that passes with it, and misses the demand that it is there for without.
+
+use std::path::Path;
+
+use iiblockdaemon::sabotage::{self, Feature};
+use netsim::scenario::{self, Scenario};
+use netsim::world::Detail;
+
+/// The demands that were not met.
+fn missed(scenario: &Scenario, without: Option<Feature>) -> Vec<String> {
+    sabotage::leave_out(without);
+    let recording = scenario.play(Detail::Nothing).recording;
+    sabotage::leave_out(None);
+    let missed = recording.criteria.iter().filter(|c| !c.passed);
+    missed
+        .map(|c| format!("{}: {}", c.demand, c.seen))
+        .collect()
+}
+
+/// Without the feature the scenario misses a demand in which `demand` stands. `with` it, it misses none.
+#[track_caller]
+fn needs(feature: Feature, scenario: &Scenario, demand: &str) {
+    let missed = missed(scenario, Some(feature));
+    let named = missed.iter().any(|missed| missed.contains(demand));
+    let name = &scenario.name;
+    assert!(
+        named,
+        "{name} without {feature:?} meets \"{demand}\"; it misses {missed:?}"
+    );
+}
+
+/// That all drills pass is shown by `scenarios.rs`.
+#[track_caller]
+fn drill_needs(feature: Feature, name: &str, demand: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let file = folder.join(name).with_extension("toml");
+    needs(feature, &scenario::load(&file).expect("a drill"), demand);
+}
+
+#[track_caller]
+fn text_needs(feature: Feature, text: &str, demand: &str) {
+    let scenario = Scenario::parse(text, Path::new("features.toml"));
+    let scenario = scenario.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(
+        missed(&scenario, None),
+        Vec::<String>::new(),
+        "with {feature:?}"
+    );
+    needs(feature, &scenario, demand);
+}
+
+#[test]
+fn each_way_to_notice_a_loss_has_a_drill_that_needs_it() {
+    drill_needs(Feature::Uplink, "01-carrier-lost", "stall <= 100 ms");
+    drill_needs(Feature::NetworkClock, "04-egress-lost", "not acknowledged");
+    drill_needs(
+        Feature::NetworkClock,
+        "14-mtu-black-hole",
+        "because \"MTU\"",
+    );
+    drill_needs(Feature::PingClock, "09-frozen-target", "because \"silent\"");
+}
+
+#[test]
+fn what_changes_at_the_target_is_noticed_by_identifying_it_again() {
+    drill_needs(Feature::Recheck, "23-unit-vanishes", "share of its paths");
+    drill_needs(Feature::Recheck, "26-capacity", "because \"shrank\"");
+    drill_needs(Feature::Growth, "26-capacity", "exported size at the end");
+}
+
+#[test]
+fn paths_that_are_lost_again_and_again_are_held_back() {
+    drill_needs(Feature::FlapDamping, "15-corruption", "held-down");
+}
+
+#[test]
+fn what_has_waited_for_a_path_goes_out_at_a_measured_rate() {
+    drill_needs(
+        Feature::PacedDrain,
+        "21-no-path-for-a-while",
+        "peak after its end",
+    );
+}
+
+/// A path is lost, and comes back slow: it shows so before anything of the clients' goes there.
+#[test]
+fn a_path_that_comes_back_worse_than_before_is_not_used() {
+    let text = r#"
+about = "Path A is lost and comes back slow."
+seed = 1
+[[path]]
+[[path]]
+[daemon]
+policy = "round-robin"
+[workload]
+lasts = "16s"
+pause = "5ms"
+[[fault]]
+at = "4s"
+what = "cut"
+path = "A"
+for = "1s"
+[[fault]]
+at = "5s"
+what = "latency 30ms"
+path = "A"
+for = "8s"
+pass = { share_max = 0, slowest_max = "50ms" }
+"#;
+    text_needs(Feature::Trial, text, "longest request");
+}
+
+/// What a path that came back carries grows for ten seconds.
+#[test]
+fn a_path_that_came_back_carries_little_at_first() {
+    let text = r#"
+about = "Path A is lost and comes back."
+seed = 1
+[[path]]
+[[path]]
+[daemon]
+policy = "round-robin"
+[workload]
+lasts = "12s"
+pause = "5ms"
+[[fault]]
+at = "4s"
+what = "cut"
+path = "A"
+for = "1s"
+[[fault]]
+at = "7s"
+what = "latency 1us"
+path = "A"
+for = "2s"
+pass = { share_max = 30 }
+[[fault]]
+at = "9s"
+what = "latency 1us"
+path = "A"
+for = "1s"
+"#;
+    text_needs(Feature::SlowStart, text, "share of its paths");
+}
+
+/// While no path is left each is tried more often than beside others.
+#[test]
+fn when_no_path_is_left_nothing_waits_for_a_backoff() {
+    let text = r#"
+about = "Path A is away for long, then B as well; A comes back."
+seed = 1
+[[path]]
+[[path]]
+[workload]
+lasts = "70s"
+pause = "20ms"
+[[fault]]
+at = "4s"
+what = "cut"
+path = "A"
+for = "56s"
+[[fault]]
+at = "60s"
+what = "cut"
+path = "B"
+for = "8s"
+pass = { stall_max = "500ms" }
+"#;
+    text_needs(Feature::Hurry, text, "stall");
+}
