@@ -44,6 +44,9 @@ pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
 /// after.
 pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long `iibadm reservation` waits: longer than the volume takes to do it, or to undo it.
+pub const RESERVATION_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// NBD requests in flight per client connection; the socket is not read above.
 pub const NBD_REQUESTS_MAX: usize = 256;
 

@@ -27,3 +27,5 @@ mod lifecycle;
 mod mistakes;
 #[path = "interop/reload.rs"]
 mod reload;
+#[path = "interop/reservation.rs"]
+mod reservation;

@@ -215,6 +215,7 @@ impl Lab {
             | Action::Online
             | Action::PathsUsed
             | Action::Resized
+            | Action::KeyChanged
             | Action::PathGone { .. } => {}
         }
     }

@@ -29,6 +29,8 @@ use iiblockdaemon::shell::{config_file, control_client};
 
 #[path = "iibadm/bench.rs"]
 mod bench;
+#[path = "iibadm/reservation.rs"]
+mod reservation;
 
 /// Administers iiblockdaemon, the multipath iSCSI initiator.
 #[derive(Debug, Parser)]
@@ -55,6 +57,8 @@ enum Command {
     Failback(FailbackArguments),
     /// Have the running daemon read its configuration file again, and take over what has changed.
     Reload(ReloadArguments),
+    /// Persistent reservations of a volume's LUN, over all its paths.
+    Reservation(reservation::Arguments),
     /// Ask a portal for its targets and their LUNs.
     Discover(DiscoverArguments),
     /// Measure a volume through its export, or each path alone.
@@ -167,6 +171,7 @@ fn main() -> ExitCode {
         Command::Why(arguments) => why(&arguments),
         Command::Failback(arguments) => failback(&arguments),
         Command::Reload(arguments) => reload(&arguments),
+        Command::Reservation(arguments) => reservation::run(&arguments),
         Command::Discover(arguments) => discover(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };

@@ -62,6 +62,9 @@ pub const NO_PATH: NoPath = NoPath::Queue(Duration::from_secs(5 * 60));
 /// `fence` contains `"reinstate"`: the protocol's own fence (RFC 7143 6.3.5).
 pub const FENCE_REINSTATE: bool = true;
 
+/// `fence` contains `"preempt-abort"`: it takes a reservation key.
+pub const FENCE_PREEMPT_ABORT: bool = false;
+
 /// `fence` contains `"quiesce"`.
 pub const FENCE_QUIESCE: bool = true;
 

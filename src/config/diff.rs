@@ -115,8 +115,8 @@ pub struct Diff {
 }
 
 /// Keys of a volume that cannot be changed while it is at work. Its identity was checked against `wwid` and
-/// is pinned.
-const RESTART: [&str; 1] = ["wwid"];
+/// is pinned; its sessions are registered with `reservation_key`.
+const RESTART: [&str; 2] = ["wwid", "reservation_key"];
 
 /// What is negotiated in a login.
 const LOGIN: [&str; 8] = [
@@ -239,6 +239,7 @@ impl Diff {
         self.effective.config.volumes[index]
             .wwid
             .clone_from(&old.wwid);
+        self.effective.config.volumes[index].reservation_key = old.reservation_key;
         let shown = self.effective.shown_mut(index);
         shown.put_back(old_shown, &RESTART);
     }

@@ -173,6 +173,11 @@ pub enum Problem {
     )]
     BadWwid(String),
     #[error(
+        "\"{0}\" is no reservation key; write \"0x\" and 1 to 16 hexadecimal digits, not all 0, e.g. \
+         \"0x1a2b3c4d00000000\""
+    )]
+    BadReservationKey(String),
+    #[error(
         "\"{0}\" is no place for an export; write \"unix:/absolute/path\" or \"tcp:address:port\""
     )]
     BadListen(String),
@@ -268,6 +273,16 @@ pub enum Problem {
     NoPathTooShort { queue: String, budget: String },
     #[error("quiesce has no effect without \"quiesce\" in fence; add it there, or remove this")]
     QuiesceUnused,
+    #[error(
+        "\"preempt-abort\" cuts a lost path off by its reservation key, and the volume has none; add \
+         reservation_key = \"0x…\" to the volume, or take \"preempt-abort\" out of its fence"
+    )]
+    FenceWithoutKey,
+    #[error(
+        "with \"preempt-abort\" in fence each path has a key of its own, whose low 16 bits are the path's \
+         number; write a key that ends with 0000, e.g. \"{0}\""
+    )]
+    KeyOfPaths(String),
     #[error("by has an effect with \"round-robin\" only; remove it, or change the selector")]
     BalanceUnused,
     #[error("source {source_address} and portal {portal} are not of the same address family")]

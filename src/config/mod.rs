@@ -42,7 +42,7 @@ pub use error::{ConfigError, ConfigErrors, Place, Problem};
 pub use isid::isid;
 pub use names::Portal;
 pub use secret::{FileContent, Files, SecretText, secret_file};
-pub use values::{duration, listen, show_size, size};
+pub use values::{duration, listen, reservation_key, show_size, size};
 
 /// The whole configuration. Everything in it was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +104,8 @@ pub struct Volume {
     /// The identity that its LUN must have, in lower case (`naa.6001…`, `eui.…`, `t10.…`); `None`: pinned
     /// on first use.
     pub wwid: Option<String>,
+    /// The key of persistent reservations that is registered over every path; not 0.
+    pub reservation_key: Option<u64>,
     /// Whether other hosts write to the LUN: then an indeterminate write is acknowledged after its fence
     /// only.
     pub shared: bool,
@@ -265,6 +267,8 @@ pub enum Resize {
 pub struct Fence {
     /// A new login with the lost session's ISID.
     pub reinstate: bool,
+    /// Another path has the target abort the tasks of the lost path's own reservation key.
+    pub preempt_abort: bool,
     /// After this time nothing of the lost session is taken to be under way any more: an assumption.
     pub quiesce: Option<Duration>,
 }

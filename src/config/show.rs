@@ -286,6 +286,7 @@ pub(super) fn volume(volume: &Volume, mirror: &file::Volume, tuning: &Tuning) ->
         auth,
         export: Export { nbd, read_only },
         wwid,
+        reservation_key,
         shared,
         policy: spec,
         no_path: until,
@@ -305,6 +306,10 @@ pub(super) fn volume(volume: &Volume, mirror: &file::Volume, tuning: &Tuning) ->
     }
     if let Some(wwid) = wwid {
         lines.key("wwid", &mirror.wwid, text(wwid));
+    }
+    if let Some(key) = reservation_key {
+        let value = text(&format!("{key:#018x}"));
+        lines.key("reservation_key", &mirror.reservation_key, value);
     }
     lines.key("export.nbd", &mirror.nbd, listens(nbd));
     lines.key("export.read_only", &mirror.read_only, read_only.to_string());
@@ -350,6 +355,7 @@ impl Lines {
     fn fence<T, U>(&mut self, fence: Fence, field: &Field<T>, quiesce: &Field<U>) {
         let Fence {
             reinstate: _,
+            preempt_abort: _,
             quiesce: time,
         } = fence;
         self.key("fence", field, fences(fence));

@@ -864,3 +864,26 @@ fn no_cut_of_a_valid_file_makes_the_check_panic() {
         ));
     }
 }
+
+#[test]
+fn preempt_abort_needs_a_key_with_room_for_the_paths_numbers() {
+    let fence = "fence = [\"preempt-abort\", \"quiesce\"]\n";
+    let why = mistake(fence.trim());
+    assert!(
+        why.contains("the volume has none; add reservation_key"),
+        "{why}"
+    );
+    let key = |key: &str| format!("reservation_key = \"{key}\"");
+    let both = |text: &str| format!("{fence}{}", key(text));
+    let why = mistake(&both("0x1a2b3c4d5e6f7081"));
+    let wanted = "write a key that ends with 0000, e.g. \"0x1a2b3c4d5e6f0000\"";
+    assert!(why.contains(wanted), "{why}");
+    for bad in ["0", "0x0", "0x", "1a2b", "0x11112222333344445", "0xg"] {
+        let why = mistake(&key(bad));
+        assert!(why.contains("is no reservation key"), "{bad}: {why}");
+    }
+    let good = only(&both("0x1a2b3c4d5e6f0000"));
+    assert_eq!(good.reservation_key, Some(0x1a2b_3c4d_5e6f_0000));
+    assert!(good.fence.preempt_abort && !good.fence.reinstate);
+    assert_eq!(only(&key("0x7")).reservation_key, Some(7));
+}

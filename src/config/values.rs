@@ -212,6 +212,20 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, unit.trim_start()))
 }
 
+/// A key of persistent reservations: `0x` and up to 16 hexadecimal digits.
+///
+/// # Errors
+/// It is something else, or 0.
+pub fn reservation_key(text: &str) -> Result<u64, Problem> {
+    let bad = || Problem::BadReservationKey(text.to_owned());
+    let digits = text.strip_prefix("0x").ok_or_else(bad)?;
+    let hex = (1..=16).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let key = u64::from_str_radix(digits, 16)
+        .ok()
+        .filter(|key| hex && *key != 0);
+    key.ok_or_else(bad)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ mod human;
 pub mod reload;
 pub mod render;
 pub mod report;
+pub mod reservation;
 pub mod wire;
 
 pub use report::{

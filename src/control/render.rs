@@ -62,6 +62,9 @@ fn volume_text(volume: &VolumeReport) -> String {
     line("export", &export(volume));
     line("policy", &printable(&volume.policy));
     line("fence", volume.fence.describe());
+    if let Some(key) = &volume.reservation {
+        line("reserved", &key.text());
+    }
     line("now", &now(volume));
     line("so far", &totals(volume));
     out.push_str(&table(&volume.paths));

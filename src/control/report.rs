@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::reservation::KeyReport;
+
 /// Everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
@@ -84,6 +86,8 @@ impl fmt::Display for VolumeState {
 pub enum FenceLevel {
     /// Any lost path's session can be reinstated over another path.
     Reinstatement,
+    /// A lost path is cut off by its reservation key; by reinstatement first, where that is proven.
+    PreemptAbort,
     /// Some paths' sessions can; the others' only once that path itself is back, or by time.
     PartlyReinstatement,
     /// A session can be reinstated only once its own path is back; until then, time.
@@ -100,6 +104,7 @@ impl FenceLevel {
     pub fn describe(self) -> &'static str {
         match self {
             Self::Reinstatement => "reinstatement over another path",
+            Self::PreemptAbort => "PREEMPT AND ABORT of a lost path's key",
             Self::PartlyReinstatement => "reinstatement, for some paths only over themselves",
             Self::OwnPathOnly => "reinstatement over the same path only",
             Self::Quiesce => "time alone, an assumption",
@@ -123,6 +128,9 @@ pub struct VolumeReport {
     pub wwid: Option<String>,
     /// What fences lost sessions.
     pub fence: FenceLevel,
+    /// Its reservation key, if it has one.
+    #[serde(default)]
+    pub reservation: Option<KeyReport>,
     /// Its policy, in words.
     pub policy: String,
     /// Writes are refused.
@@ -409,6 +417,7 @@ pub(crate) mod samples {
             block_size: Some(512),
             wwid: Some("naa.6001405f2d3c4b5a69788796a5b4c3d2".to_owned()),
             fence: FenceLevel::Reinstatement,
+            reservation: None,
             policy: "failover, failback after 30s".to_owned(),
             read_only: false,
             exports: vec!["unix:/run/iiblockdaemon/db.sock".to_owned()],

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::events::EventsReport;
 use super::reload::ReloadReport;
 use super::report::StatusReport;
-use crate::limits::{CONTROL_LINE_MAX, CONTROL_REQUEST_MAX, CONTROL_TIMEOUT, RELOAD_TIMEOUT};
+use super::reservation::{ReservationDeed, ReservationReport};
+use crate::limits::{
+    CONTROL_LINE_MAX, CONTROL_REQUEST_MAX, CONTROL_TIMEOUT, RELOAD_TIMEOUT, RESERVATION_TIMEOUT,
+};
 
 /// Version of the protocol that this program speaks.
 pub const VERSION: u32 = 1;
@@ -52,6 +55,13 @@ pub enum Ask {
         /// Which one.
         volume: String,
     },
+    /// Read or change the reservations of a volume's LUN.
+    Reservation {
+        /// Which volume.
+        volume: String,
+        /// What is asked for.
+        deed: ReservationDeed,
+    },
     /// Read the configuration's file again, and take it over.
     Reload {
         /// Only tell what would change.
@@ -67,6 +77,7 @@ impl Ask {
         match self {
             Self::Status { .. } | Self::Events { .. } | Self::Failback { .. } => CONTROL_TIMEOUT,
             Self::Reload { .. } => RELOAD_TIMEOUT,
+            Self::Reservation { .. } => RESERVATION_TIMEOUT,
         }
     }
 }
@@ -81,6 +92,8 @@ pub enum Answer {
     Events(EventsReport),
     /// To [`Ask::Failback`]: it is done.
     Done,
+    /// To [`Ask::Reservation`].
+    Reservation(ReservationReport),
     /// To [`Ask::Reload`].
     Reloaded(ReloadReport),
     /// Not done, and why.

@@ -51,6 +51,8 @@ pub enum Action {
     PathsUsed,
     /// The unit has grown: clients that connect from now on are told the new size.
     Resized,
+    /// The reservation key, or what became of it, has changed ([`super::Engine::remembered_key`]): remember it.
+    KeyChanged,
     /// A removed path is logged out, and nothing that it left behind can execute any more.
     PathGone {
         /// The path.
@@ -78,6 +80,7 @@ impl fmt::Display for Action {
             Self::Online => f.write_str("the unit is exported"),
             Self::PathsUsed => f.write_str("one more path is in use"),
             Self::Resized => f.write_str("the unit has grown"),
+            Self::KeyChanged => f.write_str("the reservation key has changed"),
             Self::PathGone { path } => write!(f, "path {path} is gone"),
         }
     }

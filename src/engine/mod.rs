@@ -13,6 +13,7 @@ mod action;
 mod groups;
 mod network;
 mod reload;
+mod reservation;
 mod status;
 mod stop;
 mod surroundings;
@@ -337,6 +338,7 @@ impl Engine {
             news |= self.dispatch(now);
             news |= self.carry_replies();
             news |= self.let_go(now);
+            news |= self.preempt_lost(now);
             if !news {
                 break;
             }
@@ -349,6 +351,7 @@ impl Engine {
         }
         self.heed_starvation(now);
         self.carry_actions();
+        self.tell_of_key();
         self.say_farewell();
         self.close_finished();
         if self.volume.unit().is_some() {

@@ -55,6 +55,9 @@ impl Path {
 
     fn go_into_use(&mut self, now: Instant) {
         self.report_barrier(now);
+        if self.waits_for_key() {
+            return;
+        }
         let first = !std::mem::replace(&mut self.admitted, true);
         if first {
             let group = self.place();

@@ -144,6 +144,7 @@ impl Path {
         self.probe = None;
         self.passed_barrier = false;
         self.end_access();
+        self.end_errands();
         self.large_pings.on_lost();
         // A login hears the target, but takes no unit attention off it.
         if self.admitted {
@@ -314,6 +315,7 @@ impl Path {
             _ => return,
         }
         self.held_up = false;
+        self.courier.joining = false;
         self.enter(now, State::Probing, why);
         self.probe = Some(Probe::again(now, self.config.alua));
         self.drive_probe(now, None);

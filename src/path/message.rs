@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{Disposition, Incarnation, TaskId};
 use crate::scsi::alua::AccessState;
+use crate::scsi::cdb::Command;
 use crate::scsi::identity::LunIdentity;
-use crate::task::Completion;
+use crate::task::{Completion, DataTransfer, TaskAttribute};
 use crate::units::Geometry;
 
 /// How the logical unit unmaps blocks (SBC-4 5.35, 5.54).
@@ -176,8 +177,45 @@ pub enum Standing {
 pub enum FenceKind {
     /// The session was reinstated and its tasks were waited for.
     Reinstatement,
+    /// Another path had the target remove the registration of the path's own key and abort its tasks.
+    PreemptAbort,
     /// So much time passed that the target is assumed to be done.
     Quiesce,
+}
+
+/// A command that the volume sends over one certain path.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// The volume's name for it; never used again.
+    pub ticket: u64,
+    /// The command.
+    pub command: Command,
+    /// Its attribute.
+    pub attribute: TaskAttribute,
+    /// Its data.
+    pub data: DataTransfer,
+}
+
+impl PartialEq for Errand {
+    /// Tickets are never used again.
+    fn eq(&self, other: &Self) -> bool {
+        self.ticket == other.ticket
+    }
+}
+
+impl Eq for Errand {}
+
+/// What the volume wants of a path before it is used: a reservation key has to be registered over each
+/// session of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Enrol {
+    /// Nothing: the volume has no key.
+    #[default]
+    NotNeeded,
+    /// The path asks with [`Message::Joining`] and waits.
+    Needed,
+    /// The key is registered over this session.
+    Done,
 }
 
 /// A path's news for its volume.
@@ -233,6 +271,21 @@ pub enum Message {
         /// When the path was in touch with the unit before; `None`: never.
         heard: Option<Instant>,
     },
+    /// The path would go into use, but for the registration of the volume's key: the volume answers with
+    /// [`Order::Enrol`] or [`Order::Refuse`].
+    Joining {
+        /// The session.
+        incarnation: Incarnation,
+    },
+    /// An [`Errand`] has ended.
+    Carried {
+        /// Its ticket.
+        ticket: u64,
+        /// The target's answer, if there is one.
+        answer: Option<Completion>,
+    },
+    /// A command of the path's own met a unit attention: somebody changed reservations or registrations.
+    ReservationsChanged,
     /// A task was answered.
     Completed {
         /// The session that answered.
@@ -274,6 +327,17 @@ pub enum Order {
     ReadAccess,
     /// Ask the target for the path's port group to become active/optimized.
     Activate,
+    /// Send this command, and tell its end with [`Message::Carried`].
+    Carry(Errand),
+    /// What the volume's reservation key demands of the path.
+    Enrol(Enrol),
+    /// The key cannot be registered over the session of a path that waits for that: give it up.
+    Reject {
+        /// What the target said.
+        why: String,
+        /// Another session will not change that.
+        for_good: bool,
+    },
     /// What the volume decided, for the path's journal.
     Note {
         /// What.

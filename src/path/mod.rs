@@ -26,6 +26,7 @@ mod access;
 mod admission;
 mod advice;
 mod backoff;
+mod courier;
 mod fencer;
 mod fencing;
 mod health;
@@ -61,6 +62,7 @@ use crate::units::Geometry;
 
 use access::Access;
 use backoff::Backoff;
+use courier::Courier;
 use fencer::Fencer;
 use fencing::{Place, Power};
 use health::Silence;
@@ -229,6 +231,7 @@ pub struct Path {
     /// Without a proof the path must not be used.
     proof_needed: bool,
     access: Access,
+    courier: Courier,
     /// A result of a proof for the engine: the sibling, and whether both are of one session group.
     proven: Option<(PathId, bool)>,
     redirect: Option<PortalAddr>,
@@ -311,6 +314,7 @@ impl Path {
             held_up: false,
             proof_needed: false,
             access: Access::default(),
+            courier: Courier::default(),
             proven: None,
             redirect: None,
             redirects: 0,
@@ -513,6 +517,7 @@ impl Path {
         if !usable
             || self.unsent.is_some()
             || self.access.waits()
+            || self.courier.waits()
             || self.draining.is_some()
             || self.logging_out
         {
@@ -564,6 +569,9 @@ impl Path {
             Order::GiveUp => {}
             Order::ReadAccess => self.read_access(now),
             Order::Activate => self.activate(now),
+            Order::Carry(errand) => self.carry(now, errand),
+            Order::Enrol(enrol) => self.set_enrol(now, enrol),
+            Order::Reject { why, for_good } => self.on_rejected(now, &why, for_good),
             Order::Note { what, why } => self.journal.note(now, self.incarnation, what, &why),
             Order::Recheck => self.recheck(now, "the target says that the unit may have changed"),
         }

@@ -548,7 +548,9 @@ impl Path {
     pub(super) fn send_unsent(&mut self, now: Instant) {
         while let Some(session) = self.session.as_mut().and_then(Session::full_feature)
             && session.free_slots() > 0
-            && let Some(task) = self.unsent.take().or_else(|| self.access.take_unsent())
+            && let Some(task) = (self.unsent.take())
+                .or_else(|| self.access.take_unsent())
+                .or_else(|| self.courier.take_unsent())
         {
             session.submit(now, task);
             self.watch_progress(now);

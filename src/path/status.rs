@@ -78,7 +78,9 @@ impl Path {
             incarnation: self.incarnation,
             fencing: self.fencer.is_some(),
             access: self.access.known(),
-            own_commands: usize::from(self.own.is_some()) + usize::from(self.access.is_asking()),
+            own_commands: usize::from(self.own.is_some())
+                + usize::from(self.access.is_asking())
+                + usize::from(self.courier.is_asking()),
             removing: self.retiring,
             last_rtt: self.pong.map(|(_, rtt)| rtt),
         }

@@ -136,8 +136,13 @@ impl Path {
         if sense.is_some_and(|sense| sense.says_access_changed()) {
             self.access.on_news();
         }
+        if sense.is_some_and(|sense| sense.says_reservations_changed()) && self.admitted {
+            self.messages.push_back(Message::ReservationsChanged);
+        }
         if self.own.take_if(|own| *own == task).is_some() {
             self.on_own_answer(now, completion);
+        } else if let Some(ticket) = self.courier.take_asked(task) {
+            self.on_errand_answer(now, ticket, completion);
         } else if let Some(asked) = self.access.take_asked(task) {
             self.on_access_answer(now, asked, completion.as_ref());
         }

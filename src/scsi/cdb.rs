@@ -12,6 +12,7 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::reservation::ReservationType;
 use crate::task::Cdb;
 use crate::units::BlockRange;
 
@@ -132,8 +133,16 @@ pub enum ReserveOut {
     Register,
     /// The same, whatever key was registered before.
     RegisterAndIgnoreExistingKey,
-    /// Removes the registrations of a key and aborts the tasks of their nexuses.
-    PreemptAndAbort,
+    /// Reserves the unit for this nexus.
+    Reserve(ReservationType),
+    /// Releases this nexus's reservation, which is of this type.
+    Release(ReservationType),
+    /// Removes all registrations, and the reservation.
+    Clear,
+    /// Removes the registrations of a key; takes the reservation over, with this type, if that key holds it.
+    Preempt(ReservationType),
+    /// The same, and aborts the tasks of the key's nexuses.
+    PreemptAndAbort(ReservationType),
 }
 
 /// A command for a logical unit.
@@ -258,8 +267,6 @@ pub(super) const RESERVE_OUT_LEN: u32 = 24;
 const DISABLE_BLOCK_DESCRIPTORS: u8 = 0x08;
 /// NDOB of WRITE SAME(16).
 const NO_DATA_OUT: u8 = 0x01;
-/// Reservation type 5h, "Write Exclusive - Registrants Only".
-const WRITE_EXCLUSIVE_REGISTRANTS: u8 = 0x05;
 
 impl Command {
     /// READ or WRITE of a range.

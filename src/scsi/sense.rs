@@ -146,6 +146,14 @@ impl Sense {
         self.key == SenseKey::UnitAttention && !self.deferred && code
     }
 
+    /// Whether a unit attention says that somebody changed reservations or registrations: RESERVATIONS
+    /// PREEMPTED, RESERVATIONS RELEASED, REGISTRATIONS PREEMPTED (SPC-5 5.14).
+    #[must_use]
+    pub fn says_reservations_changed(&self) -> bool {
+        let code = matches!((self.asc, self.ascq), (0x2a, 0x03..=0x05));
+        self.key == SenseKey::UnitAttention && !self.deferred && code
+    }
+
     /// Sense with nothing but its codes.
     #[must_use]
     pub fn new(key: SenseKey, asc: u8, ascq: u8) -> Self {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::control::events::EventsReport;
 use crate::control::reload::ReloadReport;
+use crate::control::reservation::{ReservationDeed, ReservationReport};
 use crate::control::{Answer, Ask, Refusal, Request, StatusReport, WireError, wire};
 use crate::limits::{CONTROL_LINE_MAX, CONTROL_TIMEOUT};
 
@@ -64,7 +65,9 @@ pub fn status(socket: &Path, volume: Option<&str>) -> Result<StatusReport, Contr
     let volume = volume.map(str::to_owned);
     match ask(socket, Ask::Status { volume })? {
         Answer::Status(report) => Ok(report),
-        Answer::Events(_) | Answer::Done | Answer::Reloaded(_) => Err(WireError::BadForm.into()),
+        Answer::Events(_) | Answer::Done | Answer::Reloaded(_) | Answer::Reservation(_) => {
+            Err(WireError::BadForm.into())
+        }
         Answer::Refused(refusal) => Err(refusal.into()),
     }
 }
@@ -77,7 +80,9 @@ pub fn events(socket: &Path, volume: &str) -> Result<EventsReport, ControlClient
     let volume = volume.to_owned();
     match ask(socket, Ask::Events { volume })? {
         Answer::Events(report) => Ok(report),
-        Answer::Status(_) | Answer::Done | Answer::Reloaded(_) => Err(WireError::BadForm.into()),
+        Answer::Status(_) | Answer::Done | Answer::Reloaded(_) | Answer::Reservation(_) => {
+            Err(WireError::BadForm.into())
+        }
         Answer::Refused(refusal) => Err(refusal.into()),
     }
 }
@@ -89,7 +94,9 @@ pub fn events(socket: &Path, volume: &str) -> Result<EventsReport, ControlClient
 pub fn reload(socket: &Path, dry_run: bool) -> Result<ReloadReport, ControlClientError> {
     match ask(socket, Ask::Reload { dry_run })? {
         Answer::Reloaded(report) => Ok(report),
-        Answer::Status(_) | Answer::Events(_) | Answer::Done => Err(WireError::BadForm.into()),
+        Answer::Status(_) | Answer::Events(_) | Answer::Done | Answer::Reservation(_) => {
+            Err(WireError::BadForm.into())
+        }
         Answer::Refused(refusal) => Err(refusal.into()),
     }
 }
@@ -103,7 +110,26 @@ pub fn fail_back(socket: &Path, volume: &str) -> Result<(), ControlClientError> 
     match ask(socket, Ask::Failback { volume })? {
         Answer::Done => Ok(()),
         Answer::Refused(refusal) => Err(refusal.into()),
-        Answer::Status(_) | Answer::Events(_) | Answer::Reloaded(_) => {
+        Answer::Status(_) | Answer::Events(_) | Answer::Reloaded(_) | Answer::Reservation(_) => {
+            Err(WireError::BadForm.into())
+        }
+    }
+}
+
+/// Reads or changes the reservations of a volume's LUN.
+///
+/// # Errors
+/// The daemon cannot be reached, does not answer in time, or refuses: then it says what was done.
+pub fn reservation(
+    socket: &Path,
+    volume: &str,
+    deed: ReservationDeed,
+) -> Result<ReservationReport, ControlClientError> {
+    let volume = volume.to_owned();
+    match ask(socket, Ask::Reservation { volume, deed })? {
+        Answer::Reservation(report) => Ok(report),
+        Answer::Refused(refusal) => Err(refusal.into()),
+        Answer::Status(_) | Answer::Events(_) | Answer::Reloaded(_) | Answer::Done => {
             Err(WireError::BadForm.into())
         }
     }

@@ -24,6 +24,7 @@ use super::nbd_bind::{BindError, BoundListener, ListenAddress};
 use crate::config::Control;
 use crate::control::events::EventsReport;
 use crate::control::reload::ReloadReport;
+use crate::control::reservation::{ReservationDeed, ReservationReport};
 use crate::control::{Answer, Ask, Refusal, StatusReport, wire};
 use crate::limits::{CONTROL_CLIENTS_MAX, CONTROL_REQUEST_MAX, CONTROL_TIMEOUT};
 
@@ -40,6 +41,13 @@ pub trait StatusSource: Send + Sync + 'static {
 
     /// Uses the preferred paths of a volume again.
     fn fail_back(&self, volume: &str) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Reads or changes the reservations of a volume's LUN.
+    fn reservation(
+        &self,
+        volume: &str,
+        deed: ReservationDeed,
+    ) -> impl Future<Output = Result<ReservationReport, Refusal>> + Send;
 
     /// Takes a changed configuration over, or tells what would change. It goes on if nobody waits any more.
     fn reload(
@@ -215,6 +223,10 @@ async fn act(ask: Ask, source: &Arc<impl StatusSource>) -> Answer {
         },
         Ask::Reload { dry_run } => match Arc::clone(source).reload(dry_run).await {
             Ok(report) => Answer::Reloaded(report),
+            Err(refusal) => Answer::Refused(refusal),
+        },
+        Ask::Reservation { volume, deed } => match source.reservation(&volume, deed).await {
+            Ok(report) => Answer::Reservation(report),
             Err(refusal) => Answer::Refused(refusal),
         },
         Ask::Events { volume } => match source.events(&volume).await {

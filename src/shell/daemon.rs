@@ -9,6 +9,7 @@ mod keeper;
 mod memory;
 mod reload;
 mod report;
+mod reservation;
 mod volume;
 mod workers;
 

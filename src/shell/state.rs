@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use crate::scsi::reservation::{ReservationKey, ReservationType};
+use crate::volume::RememberedKey;
+
 /// The state directory cannot be used; names the file and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -62,6 +65,52 @@ pub struct VolumeState {
     /// target and portal of each. Only a login with the same ends what such a session left behind.
     #[serde(default)]
     pub sessions: Vec<String>,
+    /// Its reservation key, if one was registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<KeyState>,
+}
+
+/// What is kept of a volume's reservation key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyState {
+    /// The key, as `0x` and 16 hexadecimal digits.
+    pub key: String,
+    /// Each path has one of its own, made of that one.
+    pub per_path: bool,
+    /// The name of the type of the reservation that we made.
+    pub reserved: Option<String>,
+    /// Somebody else took the registration away.
+    pub preempted: bool,
+}
+
+impl From<RememberedKey> for KeyState {
+    fn from(known: RememberedKey) -> Self {
+        Self {
+            key: known.key.to_string(),
+            per_path: known.per_path,
+            reserved: known.reserved.map(|kind| kind.name().to_owned()),
+            preempted: known.preempted,
+        }
+    }
+}
+
+impl KeyState {
+    /// The same for the volume; `None` if it makes no sense.
+    #[must_use]
+    pub fn remembered(&self) -> Option<RememberedKey> {
+        let digits = self.key.strip_prefix("0x")?;
+        let key = u64::from_str_radix(digits, 16)
+            .ok()
+            .filter(|key| *key != 0)?;
+        let reserved = self.reserved.as_deref();
+        Some(RememberedKey {
+            key: ReservationKey(key),
+            per_path: self.per_path,
+            reserved: reserved.and_then(ReservationType::from_name),
+            preempted: self.preempted,
+        })
+    }
 }
 
 impl VolumeState {
@@ -216,10 +265,18 @@ mod tests {
             blocks: 8,
             places: vec!["iqn.x:t 10.0.1.1:3260 0".into()],
             clean: true,
+            reservation: Some(KeyState::from(RememberedKey {
+                reserved: Some(ReservationType::WriteExclusiveRegistrantsOnly),
+                ..RememberedKey::new(ReservationKey(0x1234_0000), true)
+            })),
             sessions: vec!["800102030405 iqn.2003-01.com.example:array1 10.0.1.10:3260".into()],
         };
         state.store("db", &kept).unwrap();
-        assert_eq!(state.load("db").unwrap(), Some(kept));
+        let loaded = state.load("db").unwrap();
+        let key = loaded.as_ref().and_then(|known| known.reservation.as_ref());
+        let key = key.and_then(KeyState::remembered).unwrap();
+        assert_eq!((key.key, key.per_path), (ReservationKey(0x1234_0000), true));
+        assert_eq!(loaded, Some(kept));
         fs::write(dir.path().join("volume-db.json"), "{").unwrap();
         let error = state.load("db").unwrap_err().to_string();
         assert!(error.contains("volume-db.json"), "{error}");

@@ -7,6 +7,7 @@
 mod change;
 mod handle;
 mod network;
+mod reservation;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,8 @@ pub use change::Changed;
 use change::Sources;
 pub use handle::{Ask, Found, Inbox, Stopped, VolumeHandle, channel};
 use network::Network;
+use reservation::Askers;
+pub use reservation::Told;
 use stop::{StopPhase, Stopping};
 
 /// Vectored writes to one socket in one turn, so that no client and no path starves another.
@@ -81,6 +84,7 @@ pub struct VolumeTask {
     span: tracing::Span,
     timer: Pin<Box<Sleep>>,
     network: Network,
+    askers: Askers,
     stopping: Option<Stopping>,
 }
 
@@ -127,6 +131,7 @@ impl VolumeTask {
             span,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             network: Network::default(),
+            askers: Askers::default(),
             stopping: None,
         }
     }
@@ -142,6 +147,7 @@ impl VolumeTask {
             self.apply(now, ready);
             self.engine.pump(now);
             self.settle(now);
+            self.answer_askers();
             if self.advance_stop(now) || orphaned {
                 return;
             }
@@ -240,6 +246,7 @@ impl VolumeTask {
                 // The same.
                 let _ = done.send(());
             }
+            Ask::Reservation { ask, done } => self.on_reservation_ask(now, ask, done),
             Ask::Interfaces(interfaces) => self.on_interfaces(now, interfaces),
             Ask::Reconfigure {
                 change,
@@ -405,7 +412,9 @@ impl VolumeTask {
                 Action::Hangup { link } => self.replace_link(link, None),
                 Action::Observe { link } => self.observe(now, link),
                 Action::CloseClient { client } => self.drop_client(client, "finished"),
-                Action::Online | Action::PathsUsed | Action::Resized => self.publish(),
+                Action::Online | Action::PathsUsed | Action::Resized | Action::KeyChanged => {
+                    self.publish();
+                }
                 Action::PathGone { path } => {
                     self.sources.remove(&path);
                     self.forget_way(path);

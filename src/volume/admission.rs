@@ -206,6 +206,8 @@ impl Volume {
                     Order::AdmitIfProven
                 };
                 self.orders.push_back((path, order));
+                // Whatever changed may have been its registration.
+                self.look_after(path);
             }
             Err(why) => {
                 let told = format!("{}: {why}", self.names.of(path));

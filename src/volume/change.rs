@@ -56,12 +56,14 @@ impl Volume {
             orphaned: _,
             policy,
             gray,
+            reservation,
         } = settings;
         self.config.activate = activate;
         self.config.shared = shared;
         self.config.reinstate = reinstate;
         self.config.grow = grow;
         self.config.quiesce = quiesce;
+        self.set_preempt_abort(reservation.preempt_abort);
         self.ledger.set_quiesce(quiesce);
         if changed {
             self.config.policy = policy;
@@ -114,6 +116,7 @@ impl Volume {
         }
         self.gray.put(path, config.domain);
         self.durability.forget(path);
+        self.on_member_new(path);
     }
 
     /// Whether the path is about to go: it gets new commands only while no other path is `Ready`.

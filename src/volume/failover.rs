@@ -62,6 +62,7 @@ impl Volume {
             }
         }
         self.durability.on_session(path, false);
+        self.on_member_lost(now, path);
         let route = self.roster.route_mut(path);
         assert_eq!(
             route.in_flight, 0,

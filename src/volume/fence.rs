@@ -137,6 +137,14 @@ impl Ledger {
             .min()
     }
 
+    /// The first session of the path that has ghosts.
+    pub(super) fn first(&self, path: PathId) -> Option<Incarnation> {
+        let mut haunts = self
+            .haunts
+            .range((path, Incarnation(0))..=(path, Incarnation(u32::MAX)));
+        haunts.next().map(|((_, incarnation), _)| *incarnation)
+    }
+
     /// Since when the path's sessions up to `upto` have had ghosts.
     pub(super) fn oldest(&self, path: PathId, upto: Incarnation) -> Option<Instant> {
         let haunts = self.haunts.range((path, Incarnation(0))..=(path, upto));

@@ -16,6 +16,7 @@
 //! - `access`: access states of the paths (ALUA), and `activation`: asking for others.
 //! - `admission`: is what a path found the volume's unit?
 //! - `capacity`: the unit grows, or shrinks; `journal`: what happened.
+//! - `reservation`: a key of persistent reservations, registered over every path.
 //! - `change`: other settings, paths that come and go by configuration.
 //!
 //! **Driver contract.** After any call that takes `now`, drain [`Volume::poll_submission`] (each
@@ -46,6 +47,7 @@ mod outlier;
 mod pace;
 pub mod ranges;
 mod request;
+mod reservation;
 mod roster;
 mod rumour;
 mod status;
@@ -77,6 +79,8 @@ pub use gray::{Domain, GrayConfig};
 pub use journal::VolumeEvent;
 pub use no_path::NoPath;
 pub use request::{IoError, Reply, Request};
+pub use reservation::job::{PathRegistration, Registered, ReservationStatus};
+pub use reservation::{KeyStatus, PATH_BITS, RememberedKey, ReservationAsk, ReservationConfig};
 pub use roster::RouteCounters;
 pub use status::{RouteStatus, VolumeCounters, VolumeStatus};
 
@@ -89,6 +93,7 @@ use gray::Gray;
 use journal::Journal;
 use pace::Pace;
 use ranges::RangeTable;
+use reservation::Reservation;
 use roster::Roster;
 use rumour::Rumours;
 
@@ -121,6 +126,8 @@ pub struct VolumeConfig {
     pub policy: Box<dyn Policy>,
     /// What is done about paths that are slow, and about slow reads.
     pub gray: GrayConfig,
+    /// The key of persistent reservations.
+    pub reservation: ReservationConfig,
 }
 
 /// Stands in the ledger for paths that there are no more.
@@ -230,6 +237,7 @@ pub struct Volume {
     no_write_same: bool,
     durability: Durability,
     rumours: Rumours,
+    reservation: Reservation,
     /// The paths are being logged out on purpose.
     stopping: bool,
     views: Vec<PathView>,
@@ -258,7 +266,7 @@ impl Volume {
                 ledger.record(now, path, Incarnation(0), BlockRange::EVERYTHING);
             }
         }
-        Self {
+        let mut volume = Self {
             unit: None,
             founder: None,
             roster: Roster::new(&config.weights, &config.tiers),
@@ -294,8 +302,11 @@ impl Volume {
             views: Vec::new(),
             gray: Gray::new(&config.gray, config.weights.len()),
             counters: VolumeCounters::default(),
+            reservation: Reservation::new(&config.reservation),
             config,
-        }
+        };
+        volume.begin_reservation();
+        volume
     }
 
     /// What log lines call the paths.
@@ -358,6 +369,11 @@ impl Volume {
                 incarnation,
                 access,
             } => self.on_access(now, path, incarnation, access),
+            Message::Joining { incarnation } => self.on_joining(now, path, incarnation),
+            Message::Carried { ticket, answer } => {
+                self.on_carried(now, ticket, answer.as_ref());
+            }
+            Message::ReservationsChanged => self.on_reservations_changed(path),
             Message::Waiting(waiting) => self.on_waiting(now, path, waiting.as_deref()),
             Message::Lost { incarnation, tasks } => self.on_lost(now, path, incarnation, tasks),
             Message::PowerDoubted { heard } => self.on_power_doubted(now, path, heard),
@@ -407,6 +423,7 @@ impl Volume {
             self.ready.insert(order);
         }
         self.gray_timeout(now);
+        self.check_reservation(now);
         self.check_access(now);
         self.ask_about_size(now);
         let expired = self.ledger.expire(now);
@@ -459,9 +476,20 @@ impl Volume {
             .ask_at()
             .map(|at| Deadline::new(at, "question to a witness"));
         let gray = self.gray_deadline();
-        [retry, ghost, no_path, access, pace, size, rumour, gray]
-            .into_iter()
-            .fold(None, Deadline::earlier)
+        let reservation = self.reservation.deadline();
+        [
+            retry,
+            ghost,
+            no_path,
+            access,
+            pace,
+            size,
+            rumour,
+            gray,
+            reservation,
+        ]
+        .into_iter()
+        .fold(None, Deadline::earlier)
     }
 
     /// The next attempt to be made.
@@ -501,7 +529,8 @@ impl Volume {
 
     fn on_fenced(&mut self, now: Instant, path: PathId, upto: Incarnation, by: FenceKind) {
         let since = self.ledger.oldest(path, upto);
-        if self.config.reinstate && self.ledger.fenced(path, upto) {
+        let counts = by != FenceKind::Reinstatement || self.config.reinstate;
+        if counts && self.ledger.fenced(path, upto) {
             let why = format!(
                 "lost writes of {} cannot be carried out any more",
                 self.names.of(path)

@@ -132,6 +132,9 @@ impl Volume {
                 {
                     self.on_power_lost(now, path, Some(now));
                 }
+                if what == Recheck::Reservations {
+                    self.on_reservations_changed(path);
+                }
                 if what == Recheck::CacheLost {
                     self.durability.lose();
                     tracing::error!(path = %self.names.of(path), %judgement, "the target lost an acknowledged write");
@@ -145,12 +148,12 @@ impl Volume {
                 let route = self.roster.route_mut(path);
                 route.window.on_refused(now, sent, route.in_flight);
             }
+            Verdict::Conflict => self.on_conflict(now, path),
             Verdict::Good
             | Verdict::Retry { .. }
             | Verdict::OtherPath(_)
             | Verdict::Fail { recheck: None, .. }
-            | Verdict::Unsupported
-            | Verdict::Conflict => {}
+            | Verdict::Unsupported => {}
         }
     }
 

@@ -88,6 +88,8 @@ pub(super) struct Route {
     pub(super) window: Window,
     /// It may be used, but not while another path is (`duty.rs`).
     pub(super) out: bool,
+    /// The volume's reservation key is not registered over its session.
+    pub(super) barred: bool,
     /// Its slow start, while that goes on.
     start: Option<SlowStart>,
 }
@@ -111,6 +113,7 @@ impl Route {
             slots: 0,
             window: Window::default(),
             out: false,
+            barred: false,
             start: None,
         }
     }
@@ -124,7 +127,7 @@ impl Route {
     /// or about to go comes after those that are not.
     pub(super) fn rank(&self) -> Standing {
         match self.standing {
-            _ if !self.alua.carries_io() => Standing::Unusable,
+            _ if self.barred || !self.alua.carries_io() => Standing::Unusable,
             Standing::Ready if self.out || self.retiring => Standing::Probation,
             standing @ (Standing::Unusable
             | Standing::Suspect
@@ -135,7 +138,8 @@ impl Route {
 
     /// Whether it could carry commands beside others, or does.
     pub(super) fn is_ready(&self) -> bool {
-        self.standing == Standing::Ready && self.alua.carries_io() && !self.retiring
+        let able = self.alua.carries_io() && !self.barred;
+        self.standing == Standing::Ready && able && !self.retiring
     }
 
     /// How its port reaches the unit.

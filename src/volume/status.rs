@@ -7,6 +7,7 @@ use crate::path::message::{PathAccess, Standing};
 
 use super::duty::DutyStatus;
 use super::request::Request;
+use super::reservation::KeyStatus;
 use super::roster::RouteCounters;
 use super::{Volume, VolumeEvent};
 
@@ -114,6 +115,8 @@ pub struct VolumeStatus {
     pub slow: Option<Duration>,
     /// Reads of its own that are under way.
     pub errands: usize,
+    /// Its reservation key, if it has one.
+    pub key: Option<KeyStatus>,
 }
 
 impl Volume {
@@ -157,6 +160,7 @@ impl Volume {
                 .map(|since| now.saturating_duration_since(since)),
             failing: self.no_path_expired && !self.roster.any_alive(),
             errands: self.gray.errands() + self.rumours.questions(),
+            key: self.key_status(),
             slow: self
                 .gray
                 .slow_since

@@ -6,6 +6,7 @@ mod durability;
 mod failover;
 mod flow;
 mod gray;
+mod reservation;
 mod rumour;
 mod together;
 
@@ -80,6 +81,7 @@ pub(super) fn config(paths: usize) -> VolumeConfig {
         orphaned: false,
         policy: policies::build(PolicySpec::preset(PolicyKind::Failover), 1),
         gray: GrayConfig::default(),
+        reservation: ReservationConfig::default(),
     }
 }
 

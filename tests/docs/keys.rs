@@ -220,6 +220,7 @@ fn algorithms() -> String {
 fn fences() -> String {
     let names = [
         (defaults::FENCE_REINSTATE, "\"reinstate\""),
+        (defaults::FENCE_PREEMPT_ABORT, "\"preempt-abort\""),
         (defaults::FENCE_QUIESCE, "\"quiesce\""),
     ];
     let names: Vec<&str> = names

@@ -30,11 +30,21 @@ impl Daemon {
         Self::launch_in(folder, volumes, None)
     }
 
+    /// Starts it with another text for its configuration's file.
+    pub(crate) fn launch_with(folder: &Path, file: &Path, text: &str) -> Self {
+        std::fs::write(file, text).expect("the configuration's file");
+        Self::launch_file(folder, file, None)
+    }
+
     /// The same, in a network namespace.
     pub(crate) fn launch_in(folder: &Path, volumes: &[Volume], namespace: Option<&str>) -> Self {
         let config = config::write(folder, volumes);
+        Self::launch_file(folder, &config, namespace)
+    }
+
+    fn launch_file(folder: &Path, config: &Path, namespace: Option<&str>) -> Self {
         let mut command = within(namespace, program("iiblockdaemon"));
-        command.arg("--config").arg(&config).env("NO_COLOR", "1");
+        command.arg("--config").arg(config).env("NO_COLOR", "1");
         let running = Running::start(folder, "iiblockdaemon", &mut command);
         Self {
             running,

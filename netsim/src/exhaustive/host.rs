@@ -14,7 +14,9 @@ use iiblockdaemon::scsi::identity::LunIdentity;
 use iiblockdaemon::scsi::inquiry::StandardInquiry;
 use iiblockdaemon::task::{Completion, DataTransfer, Residual, Task};
 use iiblockdaemon::units::Geometry;
-use iiblockdaemon::volume::{GrayConfig, NoPath, Pin, Request, Volume, VolumeConfig};
+use iiblockdaemon::volume::{
+    GrayConfig, NoPath, Pin, Request, ReservationConfig, Volume, VolumeConfig,
+};
 
 use super::chooser::{Choice, Chooser};
 use super::known::{Known, Output};
@@ -61,6 +63,7 @@ impl Host {
             orphaned: false,
             policy: Box::new(chooser.clone()),
             gray: GrayConfig::default(),
+            reservation: ReservationConfig::default(),
         };
         let mut host = Self {
             volume: Volume::new(now, config),

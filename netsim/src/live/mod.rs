@@ -52,6 +52,9 @@ pub fn impossible(scenario: &Scenario) -> Vec<String> {
         Order::HalfClose(_) => Some("a proxy cannot close one side alone"),
         Order::NoCarrier => Some("a proxy has no NIC; cut comes near"),
         Order::Late(_) => Some("a proxy acknowledges everything itself; latency comes near"),
+        Order::Preempted | Order::OwnReserve(_) | Order::OwnRelease => {
+            Some("only a world in virtual time has an administrator")
+        }
         Order::Redirect(_) => Some("a redirect would lead past the proxies"),
         Order::Network(_)
         | Order::Remove
@@ -248,6 +251,7 @@ fn without_gap(mut path: PathRecord) -> PathRecord {
 fn seen(site: &Site, report: &Report, status: Option<&StatusReport>) -> Seen {
     let volume = status.and_then(|status| status.volumes.first());
     let totals = volume.map(|volume| volume.totals).unwrap_or_default();
+    let key = volume.and_then(|volume| volume.reservation.as_ref());
     let mismatch = report.violations.iter().map(ToString::to_string);
     let mismatch: Vec<String> = mismatch.collect();
     let (statistics, breach) = site.target_saw();
@@ -267,5 +271,7 @@ fn seen(site: &Site, report: &Report, status: Option<&StatusReport>) -> Seen {
             volume.paths.iter().map(|path| path.ejections).sum()
         }),
         size: volume.and_then(|volume| volume.size_bytes).unwrap_or(0),
+        preempted: key.map(|key| key.preempted),
+        registrations: key.map_or(0, |key| key.registered),
     }
 }

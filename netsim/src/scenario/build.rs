@@ -37,6 +37,7 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     knobs.queue_depth = target.queue_depth;
     knobs.reinstatement = target.reinstatement;
     knobs.orphans = target.orphans;
+    knobs.persistent = target.persistent;
     let absent = paths
         .iter()
         .enumerate()
@@ -83,6 +84,8 @@ fn daemon(knobs: &mut Knobs, volume: &config::Volume) {
     let sessions = volume.paths.iter().map(|path| path.session).max();
     knobs.sessions = sessions.unwrap_or(1);
     knobs.reinstate = volume.fence.reinstate;
+    knobs.preempt_abort = volume.fence.preempt_abort;
+    knobs.key = volume.reservation_key.unwrap_or(0);
     knobs.quiesce = volume.fence.quiesce;
     knobs.commands_per_path = u32::from(iscsi.queue_depth);
     knobs.no_path = match volume.no_path {

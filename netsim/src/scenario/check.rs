@@ -11,7 +11,9 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::mistake::{Mistakes, Problem};
-use super::{Pass, PathSpec, Scenario, Target, Unit, WorkloadSpec, daemon, order, raw};
+use super::{
+    Pass, PathSpec, Registration, Scenario, Target, Unit, WorkloadSpec, daemon, order, raw,
+};
 use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement};
 use crate::world::Line;
@@ -210,6 +212,7 @@ impl Checker<'_> {
             queue_depth: self.small("target.queue_depth", &raw.queue_depth, 32, (1, 1024)),
             reinstatement: self.choice("target.reinstatement", &raw.reinstatement, &reinstatements),
             orphans,
+            persistent: raw.keeps_registrations.unwrap_or(true),
             explicit: self.choice(
                 "target.access",
                 &raw.access,
@@ -272,6 +275,13 @@ impl Checker<'_> {
             hedges_max: number(&raw.hedges_max),
             hedges_min: number(&raw.hedges_min),
             size: self.size("pass.size", &raw.size),
+            registration: raw.registration.as_ref().map(|_| {
+                let choices = [
+                    ("registered", Registration::Registered),
+                    ("preempted", Registration::Preempted),
+                ];
+                self.choice("pass.registration", &raw.registration, &choices)
+            }),
             kept: match kept {
                 None => Vec::new(),
                 Some((at, names)) => self.paths_named(at, "pass.kept", names, paths),

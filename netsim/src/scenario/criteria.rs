@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::measure::{self, Window};
-use super::{FaultPass, FaultSpec, Scenario};
+use super::{FaultPass, FaultSpec, Registration, Scenario};
 use crate::recording::{Criterion, Recording};
 use crate::report::duration;
 use crate::world::{Outcome, Rule};
@@ -38,6 +38,10 @@ pub struct Seen {
     pub ejections: u64,
     /// Bytes that a client which connected at the end would be told of.
     pub size: u64,
+    /// Whether the daemon knows that its reservation key was preempted; `None`: it has no key.
+    pub preempted: Option<bool>,
+    /// Registrations of its nexuses at the unit at the end.
+    pub registrations: u64,
 }
 
 impl Seen {
@@ -63,6 +67,8 @@ impl Seen {
             hedges: summary.hedges,
             ejections: summary.ejections,
             size: summary.size,
+            preempted: summary.key.map(|key| key.preempted),
+            registrations: summary.registrations as u64,
         }
     }
 }
@@ -193,6 +199,9 @@ impl Judge<'_> {
             let demand = format!("exported size at the end = {size} bytes");
             self.add(demand, seen.size, seen.size == size);
         }
+        if let Some(wanted) = pass.registration {
+            self.registration(wanted);
+        }
         for path in pass.kept {
             let name = &self.scenario.paths[path].name;
             let lost = losses(path);
@@ -202,6 +211,26 @@ impl Judge<'_> {
                 lost == 0,
             );
         }
+    }
+
+    fn registration(&mut self, wanted: Registration) {
+        let (seen, paths) = (self.seen, self.scenario.paths.len() as u64);
+        let (demand, passed) = match wanted {
+            Registration::Registered => (
+                "every path is registered at the end",
+                seen.preempted == Some(false) && seen.registrations >= paths,
+            ),
+            Registration::Preempted => (
+                "our registration is preempted, and not made again",
+                seen.preempted == Some(true) && seen.registrations == 0,
+            ),
+        };
+        let text = match seen.preempted {
+            None => "no key".to_owned(),
+            Some(true) => format!("preempted, {} registrations", seen.registrations),
+            Some(false) => format!("{} registrations", seen.registrations),
+        };
+        self.add(demand, text, passed);
     }
 
     fn fault(&mut self, index: usize, fault: &FaultSpec) {

@@ -20,11 +20,18 @@ pub struct Place {
     pub folder: String,
 }
 
+/// A key of the volume that stands among those of the defaults here.
+const OF_VOLUME: &str = "reservation_key";
+
 /// The file that an administrator would write.
 pub(super) fn multipath_toml(keys: &toml::Table, place: &Place) -> String {
     let folder = &place.folder;
+    let mut keys = keys.clone();
+    // The one key that a volume alone may have.
+    let own = keys.remove(OF_VOLUME);
+    let own = own.map_or(String::new(), |value| format!("{OF_VOLUME} = {value}\n"));
     let mut defaults = toml::Table::new();
-    defaults.insert("defaults".to_owned(), toml::Value::Table(keys.clone()));
+    defaults.insert("defaults".to_owned(), toml::Value::Table(keys));
     let mut text = format!(
         "[daemon]\n\
          initiator_name = \"iqn.2026-11.com.example:netsim\"\n\
@@ -36,7 +43,7 @@ pub(super) fn multipath_toml(keys: &toml::Table, place: &Place) -> String {
          target = \"{}\"\n\
          lun = 0\n\
          export = {{ nbd = \"unix:{folder}/nbd.sock\" }}\n\
-         paths = [\n",
+         {own}paths = [\n",
         place.target
     );
     for (portal, weight) in &place.portals {

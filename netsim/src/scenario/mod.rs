@@ -102,6 +102,17 @@ pub struct Target {
     pub orphans: Orphans,
     /// Access states can be asked for.
     pub explicit: bool,
+    /// Registrations of persistent reservations can outlive a crash.
+    pub persistent: bool,
+}
+
+/// What became of the volume's reservation key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// It is registered over every path.
+    Registered,
+    /// Somebody else removed it, the daemon knows, and nothing was registered since.
+    Preempted,
 }
 
 /// One path.
@@ -248,6 +259,8 @@ pub struct Pass {
     pub hedges_min: Option<u64>,
     /// Bytes that a client which connects at the end is told of.
     pub size: Option<u64>,
+    /// What becomes of the reservation key.
+    pub registration: Option<Registration>,
     /// Paths that are never lost.
     pub kept: Vec<usize>,
 }

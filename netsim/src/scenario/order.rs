@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use iiblockdaemon::scsi::reservation::ReservationType;
+
 use crate::fault::{Fault, FaultError};
 use crate::link::{Direction, End, Held};
 use crate::quantity::{parse_duration, parse_size};
@@ -55,6 +57,12 @@ pub enum Order {
         /// Reads are refused as well.
         exclusive: bool,
     },
+    /// Another initiator removes our registrations, and takes the reservation over.
+    Preempted,
+    /// The administrator reserves the unit through the daemon.
+    OwnReserve(ReservationType),
+    /// The administrator releases that.
+    OwnRelease,
     /// The target dies, and with it all sessions; it is away as long as the fault lasts.
     Crash,
     /// The daemon is killed and started again.
@@ -96,8 +104,8 @@ pub enum OrderError {
          stragglers ONE-IN/TIME, hang COUNT, closed-window, ask-logout TIME, \
          drop-connection TIME, drop-session TIME, redirect PATH, misbehave HOW, access STATE, impostor, \
          capacity SIZE, vanish; on the target: crash, grow SIZE, busy COUNT, task-set-full COUNT, reset-unit, \
-         attention ASC/ASCQ, reserve writes|all; on the daemon and its clients: kill-daemon, remove, add, reload, \
-         replace-client NUMBER"
+         attention ASC/ASCQ, reserve writes|all, preempted; on the daemon and its clients: kill-daemon, remove, add, \
+         reload, own-reserve TYPE, own-release, replace-client NUMBER"
     )]
     Unknown(String),
     /// A word's value is not understood.
@@ -151,6 +159,9 @@ impl Order {
             | Self::Status { .. }
             | Self::ResetUnit
             | Self::Attention { .. }
+            | Self::Preempted
+            | Self::OwnReserve(_)
+            | Self::OwnRelease
             | Self::Reserve { .. } => false,
         }
     }
@@ -172,6 +183,9 @@ impl Order {
             | Self::ReplaceClient(_)
             | Self::Status { .. }
             | Self::ResetUnit
+            | Self::Preempted
+            | Self::OwnReserve(_)
+            | Self::OwnRelease
             | Self::Attention { .. } => true,
             Self::Network(_)
             | Self::NoCarrier
@@ -210,6 +224,8 @@ impl FromStr for Order {
             "crash" => Self::Crash,
             "reset-unit" => Self::ResetUnit,
             "kill-daemon" => Self::KillDaemon,
+            "preempted" => Self::Preempted,
+            "own-release" => Self::OwnRelease,
             "remove" => Self::Remove,
             "add" => Self::Add,
             "reload" => Self::Reload,
@@ -279,6 +295,7 @@ fn with_value(first: &str, value: Option<&str>) -> Option<Result<Order, OrderErr
         "access" => need(find(&ACCESS, value).map(Order::Access), ACCESS_STATES),
         "capacity" => need(size(value).map(Order::Capacity), "a size, e.g. 32KiB"),
         "grow" => need(size(value).map(Order::Grow), "a size, e.g. 128KiB"),
+        "own-reserve" => need(own_reserve(value), RESERVATION_TYPE),
         "reserve" => {
             let exclusive = match value {
                 Some("writes") => Some(false),
@@ -296,6 +313,12 @@ fn with_value(first: &str, value: Option<&str>) -> Option<Result<Order, OrderErr
         order: first.to_owned(),
         what,
     }))
+}
+
+fn own_reserve(value: Option<&str>) -> Option<Order> {
+    value
+        .and_then(ReservationType::from_name)
+        .map(Order::OwnReserve)
 }
 
 fn need<T>(value: Option<T>, what: &'static str) -> Result<T, &'static str> {
@@ -331,6 +354,8 @@ pub(super) const ACCESS: [(&str, Access); 6] = [
 
 const ACCESS_STATES: &str =
     "a state: optimized, non-optimized, standby, unavailable, offline or transitioning";
+
+const RESERVATION_TYPE: &str = "a type of reservation, e.g. write-exclusive-registrants-only";
 
 const MISDEEDS: &str = "how: stat-sn, unknown-tag, residual, oversize, data-sn, short, opcode, target-failure, r2t, \
                         reject or twice";
@@ -420,6 +445,9 @@ impl fmt::Display for Order {
             Self::Vanish => f.write_str("vanish"),
             Self::Reserve { exclusive: true } => f.write_str("reserve all"),
             Self::Reserve { exclusive: false } => f.write_str("reserve writes"),
+            Self::Preempted => f.write_str("preempted"),
+            Self::OwnReserve(kind) => write!(f, "own-reserve {kind}"),
+            Self::OwnRelease => f.write_str("own-release"),
             Self::NoCarrier => f.write_str("no-carrier"),
             Self::Late(by) => write!(f, "late {}ms", by.as_millis()),
             Self::Freeze => f.write_str("freeze"),

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use iiblockdaemon::volume::ReservationAsk;
+
 use super::{FaultSpec, Order, Scenario};
 use crate::fault::PathState;
 use crate::link::Held;
@@ -140,6 +142,12 @@ impl Scenario {
             Order::Status { status, times } => plan(Some(begin), Fault::Status { status, times }),
             Order::ResetUnit => plan(Some(begin), Fault::Reset),
             Order::Attention { asc, ascq } => plan(Some(begin), Fault::Attention { asc, ascq }),
+            Order::Preempted => plan(Some(begin), Fault::Preempted),
+            Order::OwnReserve(kind) => {
+                let ask = ReservationAsk::Reserve { kind };
+                plan(Some(begin), Fault::Ask(ask));
+            }
+            Order::OwnRelease => plan(Some(begin), Fault::Ask(ReservationAsk::Release)),
             Order::Reserve { exclusive } => {
                 let on = true;
                 plan(Some(begin), Fault::Reserve { exclusive, on });
@@ -173,13 +181,10 @@ impl Scenario {
                 Some(Fault::Reload(Reload::Add { path })),
             ),
             Order::Add => (Fault::Reload(Reload::Add { path }), None),
-            Order::Hang(times) => (
-                Fault::Hang {
-                    path,
-                    times: *times,
-                },
-                None,
-            ),
+            Order::Hang(times) => {
+                let times = *times;
+                (Fault::Hang { path, times }, None)
+            }
             Order::Pace(pace) => {
                 let at = |pace| Fault::Pace { path, pace };
                 (at(*pace), Some(at(Pace::default())))
@@ -217,6 +222,9 @@ impl Scenario {
             | Order::Status { .. }
             | Order::ResetUnit
             | Order::Attention { .. }
+            | Order::Preempted
+            | Order::OwnReserve(_)
+            | Order::OwnRelease
             | Order::Reserve { .. } => return None,
         })
     }

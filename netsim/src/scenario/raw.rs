@@ -54,6 +54,7 @@ pub(super) struct Target {
     pub(super) reinstatement: Text,
     pub(super) orphans: Text,
     pub(super) access: Text,
+    pub(super) keeps_registrations: Flag,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -171,5 +172,6 @@ pub(super) struct Pass {
     pub(super) hedges_max: Number,
     pub(super) hedges_min: Number,
     pub(super) size: Text,
+    pub(super) registration: Text,
     pub(super) kept: Given<Vec<String>>,
 }

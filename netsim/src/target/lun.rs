@@ -115,10 +115,11 @@ impl Lun {
         );
         assert!(config.blocks > 0, "a unit has blocks");
         let volatile = config.cache == WriteCache::Volatile;
+        let persistent = config.persistent;
         Self {
             media: Media::new(backing, size, volatile),
             config,
-            reservations: Reservations::default(),
+            reservations: Reservations::new(persistent),
             nexuses: BTreeMap::new(),
             faces: BTreeMap::new(),
             injections: Vec::new(),
@@ -454,7 +455,7 @@ impl Lun {
     }
 
     /// Another initiator reserves the unit: `Some(true)` against all, `Some(false)` against writes, `None`
-    /// not any more. Whoever holds a reservation loses it.
+    /// not any more. Who holds a reservation keeps it.
     pub fn reserve_elsewhere(&mut self, exclusive: Option<bool>) {
         self.reservations.set_foreign(exclusive);
         if exclusive.is_none() {
@@ -462,15 +463,28 @@ impl Lun {
         }
     }
 
+    /// Another initiator removes all registrations but its own, and takes the reservation over, if there is one.
+    pub fn preempt_elsewhere(&mut self) {
+        for nexus in self.reservations.preempt_all() {
+            self.attention(Some(nexus), 0x2a, 0x05);
+        }
+    }
+
+    /// Registrations of nexuses that have, or had, sessions here.
+    #[must_use]
+    pub fn registrations(&self) -> usize {
+        self.reservations.registrations()
+    }
+
     /// LOGICAL UNIT RESET: all nexuses are told (29/03), data and registrations stay.
     pub fn reset(&mut self) {
         self.attention(None, 0x29, 0x03);
     }
 
-    /// Power fails and comes back: registrations are gone, and so is every block in the volatile cache for
+    /// Power fails and comes back: registrations are gone unless they were made to outlive it, and so is every block in the volatile cache for
     /// which `survives` says no. All nexuses are told (29/01). Returns how many blocks were lost.
     pub fn power_cycle(&mut self, survives: impl FnMut(u64) -> bool) -> usize {
-        self.reservations = Reservations::default();
+        self.reservations.power_cycle();
         self.power_cycled = true;
         self.attention(None, 0x29, 0x01);
         self.media.lose_cache(survives)

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use iiblockdaemon::volume::ReservationAsk;
+
 use super::Reload;
 use crate::fault::PathState;
 use crate::link::{Direction, End, Held};
@@ -233,6 +235,11 @@ pub enum Fault {
         /// Whether it holds it.
         on: bool,
     },
+    /// Another initiator removes our registrations, and takes the reservation over if there is one: I/O may fail
+    /// from then on.
+    Preempted,
+    /// The administrator asks something of the daemon's reservations.
+    Ask(ReservationAsk),
     /// A portal's access state to the unit changes (ALUA). All nexuses are told.
     Access {
         /// The path whose portal it is.
@@ -385,6 +392,8 @@ impl fmt::Display for Fault {
                 write!(f, "another initiator reserves the unit against {what}")
             }
             Self::Reserve { on: false, .. } => f.write_str("the reservation is released"),
+            Self::Preempted => f.write_str("another initiator preempts our registrations"),
+            Self::Ask(ask) => write!(f, "the administrator asks: {ask:?}"),
             Self::Access { path, access } => {
                 write!(f, "portal of path {path} is now {access:?}")
             }

@@ -68,6 +68,7 @@ fn impose_on_unit(target: &mut Target, fault: &Fault) {
             carried_out: false,
         }),
         Fault::Attention { asc, ascq } => unit.attention(None, asc, ascq),
+        Fault::Preempted => unit.preempt_elsewhere(),
         Fault::Reserve { exclusive, on } => unit.reserve_elsewhere(on.then_some(exclusive)),
         Fault::Access { path, access } => unit.set_access(setup::access_group(path), access),
         Fault::Capacity { path, blocks } => {

@@ -7,6 +7,7 @@ use iiblockdaemon::engine::LinkId;
 use iiblockdaemon::ids::PathId;
 use iiblockdaemon::nbd;
 use iiblockdaemon::path::Uplink;
+use iiblockdaemon::volume::ReservationAsk;
 
 use super::client::Client;
 use super::impose::impose;
@@ -90,10 +91,12 @@ impl World {
             | Fault::Reset
             | Fault::Attention { .. }
             | Fault::Reserve { .. }
+            | Fault::Preempted
             | Fault::Access { .. }
             | Fault::Impostor { .. }
             | Fault::Capacity { .. }
             | Fault::Vanish { .. } => self.inflict_on_unit(fault),
+            Fault::Ask(ask) => self.ask_reservation(ask),
             Fault::Kill => self.kill(),
             Fault::Reload(ref reload) => self.reload(reload),
             Fault::Replace { client } => {
@@ -256,6 +259,28 @@ impl World {
         if let Fault::Reserve { on, .. } = *fault {
             self.reserved.set(self.now, on);
         }
+        if *fault == Fault::Preempted {
+            self.reserved.set(self.now, true);
+        }
+    }
+
+    /// The administrator asks.
+    pub(super) fn ask_reservation(&mut self, ask: ReservationAsk) {
+        self.asked += 1;
+        self.engine.ask_reservation(self.now, self.asked, ask);
+    }
+
+    /// What he is told.
+    pub(super) fn hear_of_reservations(&mut self) -> bool {
+        let mut any = false;
+        while let Some((_, answer)) = self.engine.poll_reservation() {
+            any = true;
+            self.note(|| match &answer {
+                Ok(status) => format!("the administrator is told: {status:?}"),
+                Err(why) => format!("the administrator is refused: {why}"),
+            });
+        }
+        any
     }
 
     /// The daemon's kernel closes its sockets. The next daemon knows that the last run did not end cleanly.
@@ -274,6 +299,7 @@ impl World {
         let last = setup::LastRun {
             unclean: true,
             orphaned: self.leaves_orphans(),
+            key: self.key,
         };
         let (configured, pin) = (&self.configured, self.pin.clone());
         self.engine = setup::engine(self.now, &self.knobs, configured, last, pin);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use iiblockdaemon::nbd;
 use iiblockdaemon::path::{PathState, PathStatus};
+use iiblockdaemon::volume::ReservationAsk;
 
 use super::client::{Client, Ended};
 use super::{Fault, Knobs, Planned, World, setup};
@@ -267,6 +268,9 @@ impl World {
         }
         self.online = Some(self.now);
         self.asking = true;
+        if let Some(kind) = self.knobs.reserve {
+            self.ask_reservation(ReservationAsk::Reserve { kind });
+        }
         for _ in 0..self.knobs.load.clients {
             let connection = nbd::Connection::new(&export, self.knobs.structured);
             let id = self.engine.attach(connection);

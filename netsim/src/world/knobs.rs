@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use iiblockdaemon::iscsi::session::config::{DigestChoice, Offer};
 use iiblockdaemon::path::Detect;
+use iiblockdaemon::scsi::reservation::ReservationType;
 use iiblockdaemon::volume::NoPath;
 use policies::{PolicyKind, PolicySpec};
 
@@ -122,6 +123,14 @@ pub struct Knobs {
     pub shared: bool,
     /// A later login counts as a fence.
     pub reinstate: bool,
+    /// The reservation key that the volume registers; 0: none.
+    pub key: u64,
+    /// What it reserves as soon as it is online.
+    pub reserve: Option<ReservationType>,
+    /// Lost paths are cut off by their keys.
+    pub preempt_abort: bool,
+    /// The unit can keep registrations without power.
+    pub persistent: bool,
     /// A unit that grew is served with its new size.
     pub grow: bool,
     /// Ghosts are let go by time.
@@ -191,6 +200,10 @@ impl Knobs {
             commands_per_path: 64,
             shared: false,
             reinstate: true,
+            key: 0,
+            reserve: None,
+            preempt_abort: false,
+            persistent: true,
             grow: true,
             quiesce: None,
             load: Load {
@@ -243,6 +256,7 @@ impl Knobs {
         let told_of = |planned: &Planned| matches!(planned.fault, Fault::Capacity { .. });
         knobs.grow = !knobs.faults.iter().any(told_of);
         knobs.draw_access();
+        knobs.draw_reservation();
         knobs.draw_quiesce(&mut rng);
         knobs.draw_cache();
         knobs
@@ -375,6 +389,21 @@ impl Knobs {
         self.cache = one_of(&mut rng, &[off, safe, volatile, volatile]);
     }
 
+    fn draw_reservation(&mut self) {
+        let mut rng = Rng::new(self.seed).stream("reservation");
+        if !rng.chance(1, 4) {
+            return;
+        }
+        self.key = 0x1a2b_3c4d_0000_0000;
+        self.persistent = rng.chance(2, 3);
+        // A lost session that its path's next login does not end would be registered again with it.
+        let ends = self.reinstatement != Reinstatement::Ignored;
+        self.preempt_abort = ends && rng.chance(1, 2);
+        let kinds = ReservationType::ALL.into_iter();
+        let kinds: Vec<_> = kinds.filter(|kind| !kind.is_for_one_nexus()).collect();
+        self.reserve = rng.chance(3, 4).then(|| one_of(&mut rng, &kinds));
+    }
+
     /// Where no fence is possible the quiesce time must be longer than a ghost lives; where one is, it may be
     /// missing, so that nothing but the fence protects.
     #[expect(clippy::wildcard_enum_match_arm, reason = "two faults of many")]
@@ -441,6 +470,13 @@ impl fmt::Display for Knobs {
             self.login_timeout,
             self.detect
         )?;
+        if self.key != 0 {
+            writeln!(
+                f,
+                "  key {:#018x}, reserves {:?}, preempt-abort {}, unit keeps registrations {}",
+                self.key, self.reserve, self.preempt_abort, self.persistent
+            )?;
+        }
         writeln!(f, "  offer {:?}", self.offer)?;
         writeln!(f, "  load {:?}, structured {}", self.load, self.structured)?;
         writeln!(f, "  line {:?}", self.line)?;

@@ -42,7 +42,7 @@ use std::time::{Duration, Instant};
 
 use iiblockdaemon::engine::Engine;
 use iiblockdaemon::ids::PathId;
-use iiblockdaemon::volume::{Pin, VolumeStatus};
+use iiblockdaemon::volume::{Pin, RememberedKey, VolumeStatus};
 use tracing::level_filters::LevelFilter;
 
 pub use asymmetry::Asymmetry;
@@ -129,6 +129,10 @@ pub struct Summary {
     pub online: Duration,
     /// Bytes that a client which connected at the end would be told of.
     pub size: u64,
+    /// The volume's reservation key at the end.
+    pub key: Option<RememberedKey>,
+    /// Registrations of the daemon's nexuses at the unit at the end.
+    pub registrations: usize,
 }
 
 /// A scenario's end.
@@ -190,6 +194,7 @@ fn play(knobs: &Knobs, detail: Detail, recorder: Option<Recorder>) -> (Outcome, 
             .unwrap_or_else(|panic| Err(world.panicked(panic.as_ref())))
             .err();
         world.drain_log();
+        world.count_registrations();
         let summary = world.summary();
         let outcome = Outcome {
             violation,
@@ -219,6 +224,11 @@ struct World {
     sessions: BTreeSet<usize>,
     /// What the daemon wrote down of the unit.
     pin: Pin,
+    /// And of its reservation key.
+    key: Option<RememberedKey>,
+    /// Questions about reservations so far.
+    asked: u64,
+    registrations: usize,
     target: Target,
     net: Net,
     clients: Vec<Client>,
@@ -264,6 +274,9 @@ impl World {
             sessions: configured.iter().copied().collect(),
             configured,
             pin: Pin::default(),
+            key: None,
+            asked: 0,
+            registrations: 0,
             target: setup::target(&knobs),
             net: Net::new(knobs.lines(), rng.stream("net")),
             clients: Vec::new(),
@@ -321,6 +334,11 @@ impl World {
         self.doubts += volume.doubts;
     }
 
+    /// What the unit knows of the daemon's registrations.
+    fn count_registrations(&mut self) {
+        self.registrations = self.target.unit(0).map_or(0, |unit| unit.registrations());
+    }
+
     fn summary(&self) -> Summary {
         let target = self.target.statistics();
         let volume = self.engine.status(self.now).volume;
@@ -343,6 +361,8 @@ impl World {
             slowest: self.slowest,
             recovery: self.recovery,
             elapsed: self.elapsed(),
+            key: self.engine.remembered_key(),
+            registrations: self.registrations,
             size: self.engine.export_info().map_or(0, |export| export.size),
             online: self
                 .online

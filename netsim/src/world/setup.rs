@@ -9,7 +9,10 @@ use iiblockdaemon::iscsi::isid::Isid;
 use iiblockdaemon::iscsi::name::{IscsiName, PortalAddr};
 use iiblockdaemon::iscsi::session::config::{AuthConfig, SessionConfig, SessionKind};
 use iiblockdaemon::path::PathConfig;
-use iiblockdaemon::volume::{Domain, GrayConfig, Pin, VolumeConfig};
+use iiblockdaemon::scsi::reservation::ReservationKey;
+use iiblockdaemon::volume::{
+    Domain, GrayConfig, Pin, RememberedKey, ReservationConfig, VolumeConfig,
+};
 
 use super::Knobs;
 use super::inflict::Troubled;
@@ -60,6 +63,8 @@ pub(super) struct LastRun {
     pub(super) unclean: bool,
     /// A session of it belongs to no path any more.
     pub(super) orphaned: bool,
+    /// Its reservation key, if there was one.
+    pub(super) key: Option<RememberedKey>,
 }
 
 /// The volume with these paths.
@@ -116,6 +121,18 @@ fn volume(knobs: &Knobs, configured: &[usize], last: LastRun, pin: Pin) -> Volum
             hedge: u32::from(knobs.policy.hedge.0),
             domains: numbered(knobs, configured).map(domain).collect(),
         },
+        reservation: reservation(knobs, last.key),
+    }
+}
+
+/// The configured key; what became of it in the last run holds on.
+fn reservation(knobs: &Knobs, last: Option<RememberedKey>) -> ReservationConfig {
+    let key = (knobs.key != 0).then_some(ReservationKey(knobs.key));
+    let key = key.map(|key| RememberedKey::new(key, knobs.preempt_abort));
+    ReservationConfig {
+        key: last.or(key),
+        configured: key.is_some(),
+        preempt_abort: knobs.preempt_abort,
     }
 }
 
@@ -209,6 +226,7 @@ pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Targ
         groups: port_groups(knobs),
         explicit: knobs.asymmetry.explicit,
         standby_tells_size: knobs.asymmetry.standby_tells_size,
+        persistent: knobs.persistent,
         ..identity(knobs, UNIT)
     };
     let impostor = identity(knobs, IMPOSTOR_UNIT);

@@ -269,10 +269,11 @@ impl World {
                 }
                 Action::Online => self.go_online(),
                 Action::PathsUsed | Action::Resized => {}
+                Action::KeyChanged => self.key = self.engine.remembered_key(),
                 Action::PathGone { path } => self.path_gone(path),
             }
         }
-        any
+        any | self.hear_of_reservations()
     }
 
     fn write(&mut self) -> bool {

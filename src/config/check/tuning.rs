@@ -90,6 +90,7 @@ impl Checker<'_, '_, '_> {
     fn fence(&mut self, tuning: &Tuning) -> Fence {
         let default = Fences {
             reinstate: defaults::FENCE_REINSTATE,
+            preempt_abort: defaults::FENCE_PREEMPT_ABORT,
             quiesce: defaults::FENCE_QUIESCE,
         };
         let fences = value_or(&tuning.fence, default);
@@ -103,6 +104,7 @@ impl Checker<'_, '_, '_> {
         let quiesce = value_or(&tuning.quiesce, defaults::QUIESCE);
         Fence {
             reinstate: fences.reinstate,
+            preempt_abort: fences.preempt_abort,
             quiesce: fences.quiesce.then_some(quiesce),
         }
     }

@@ -10,6 +10,9 @@ use super::{Auths, Checker, value_or};
 use crate::ids::Lun;
 use crate::limits::PATHS_MAX;
 
+/// With the fence preempt-abort these bits of a key carry the path's number.
+const PATH_BITS: u64 = 0xffff;
+
 /// What became of a volume. Its paths are there even if something else in it is wrong.
 pub(super) struct Built {
     pub(super) volume: Option<Volume>,
@@ -47,6 +50,7 @@ impl Checker<'_, '_, '_> {
             })
             .collect();
         let settings = self.tuning(&tuning);
+        self.key_of_fence(volume, &tuning, settings.fence.preempt_abort);
         let built = || {
             Some(Volume {
                 name: name?,
@@ -54,6 +58,7 @@ impl Checker<'_, '_, '_> {
                 auth: auth?,
                 export: export?,
                 wwid: volume.wwid.value().cloned(),
+                reservation_key: volume.reservation_key.value().copied(),
                 shared: settings.shared,
                 policy: settings.policy,
                 alua: settings.alua,
@@ -70,6 +75,24 @@ impl Checker<'_, '_, '_> {
             paths,
             place: place.clone(),
             tuning,
+        }
+    }
+
+    /// The fence preempt-abort takes a key, with room for the paths' numbers.
+    fn key_of_fence(&mut self, volume: &file::Volume, tuning: &Tuning, wanted: bool) {
+        if !wanted {
+            return;
+        }
+        match &volume.reservation_key {
+            Field::Absent => {
+                let place = tuning.fence.place().cloned().unwrap_or_default();
+                self.report.add(&place, Problem::FenceWithoutKey);
+            }
+            Field::Given(given) if given.value & PATH_BITS != 0 => {
+                let wanted = format!("{:#018x}", given.value & !PATH_BITS);
+                self.report.add(&given.place, Problem::KeyOfPaths(wanted));
+            }
+            Field::Given(_) | Field::Broken => {}
         }
     }
 

@@ -2,8 +2,7 @@
 
 use super::{
     Command, DISABLE_BLOCK_DESCRIPTORS, Extent, NO_DATA_OUT, READ_CAPACITY_16_LEN, RESERVE_OUT_LEN,
-    ReserveIn, ReserveOut, SUPPORTED_OPERATION_LEN, WRITE_EXCLUSIVE_REGISTRANTS, WriteSameFlags,
-    op,
+    ReserveIn, ReserveOut, SUPPORTED_OPERATION_LEN, WriteSameFlags, op,
 };
 use crate::task::Cdb;
 
@@ -82,7 +81,11 @@ fn reserve_in(action: ReserveIn, allocation: u16) -> Cdb {
 fn reserve_out(action: ReserveOut) -> Cdb {
     let (action, kind) = match action {
         ReserveOut::Register => (0, 0),
-        ReserveOut::PreemptAndAbort => (5, WRITE_EXCLUSIVE_REGISTRANTS),
+        ReserveOut::Reserve(kind) => (1, kind.wire()),
+        ReserveOut::Release(kind) => (2, kind.wire()),
+        ReserveOut::Clear => (3, 0),
+        ReserveOut::Preempt(kind) => (4, kind.wire()),
+        ReserveOut::PreemptAndAbort(kind) => (5, kind.wire()),
         ReserveOut::RegisterAndIgnoreExistingKey => (6, 0),
     };
     let [a, b, c, d] = RESERVE_OUT_LEN.to_be_bytes();

@@ -1,9 +1,7 @@
 //! Descriptor blocks and UNMAP lists, read back: for logs, and to hold the builders to what they say.
 
-use super::{
-    Command, Extent, NO_DATA_OUT, ReserveIn, ReserveOut, WRITE_EXCLUSIVE_REGISTRANTS,
-    WriteSameFlags, op,
-};
+use super::{Command, Extent, NO_DATA_OUT, ReserveIn, ReserveOut, WriteSameFlags, op};
+use crate::scsi::reservation::ReservationType;
 use crate::scsi::wire::{array, u16_or_0, u32_or_0, u64_or_0};
 
 pub(super) fn command(cdb: &[u8; 16]) -> Option<Command> {
@@ -112,14 +110,17 @@ fn reserve_in(action: u8, allocation: u16) -> Option<Command> {
 }
 
 fn reserve_out(cdb: &[u8; 16]) -> Option<Command> {
-    Some(Command::PersistentReserveOut(
-        match (cdb[1] & 0x1f, cdb[2]) {
-            (0, _) => ReserveOut::Register,
-            (5, WRITE_EXCLUSIVE_REGISTRANTS) => ReserveOut::PreemptAndAbort,
-            (6, _) => ReserveOut::RegisterAndIgnoreExistingKey,
-            _ => return None,
-        },
-    ))
+    let kind = || ReservationType::from_wire(cdb[2]);
+    Some(Command::PersistentReserveOut(match cdb[1] & 0x1f {
+        0 => ReserveOut::Register,
+        1 => ReserveOut::Reserve(kind()?),
+        2 => ReserveOut::Release(kind()?),
+        3 => ReserveOut::Clear,
+        4 => ReserveOut::Preempt(kind()?),
+        5 => ReserveOut::PreemptAndAbort(kind()?),
+        6 => ReserveOut::RegisterAndIgnoreExistingKey,
+        _ => return None,
+    }))
 }
 
 fn same_flags(byte: u8) -> WriteSameFlags {

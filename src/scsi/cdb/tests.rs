@@ -57,9 +57,17 @@ fn reservations_have_the_layout_of_spc() {
         "5f 06 00 00 00 00 00 00 18 00"
     );
     assert_eq!(
-        out(ReserveOut::PreemptAndAbort),
+        out(ReserveOut::PreemptAndAbort(
+            ReservationType::WriteExclusiveRegistrantsOnly
+        )),
         "5f 05 05 00 00 00 00 00 18 00"
     );
+    let kind = ReservationType::ExclusiveAccessAllRegistrants;
+    assert_eq!(
+        out(ReserveOut::Release(kind)),
+        "5f 02 08 00 00 00 00 00 18 00"
+    );
+    assert_eq!(out(ReserveOut::Clear), "5f 03 00 00 00 00 00 00 18 00");
 }
 
 #[test]
@@ -215,10 +223,15 @@ fn any_command() -> impl Strategy<Value = Command> {
         Just(ReserveIn::ReadReservation),
         Just(ReserveIn::ReportCapabilities)
     ];
+    let kind = || proptest::sample::select(&ReservationType::ALL[..]);
     let reserve_out = prop_oneof![
         Just(ReserveOut::Register),
         Just(ReserveOut::RegisterAndIgnoreExistingKey),
-        Just(ReserveOut::PreemptAndAbort)
+        Just(ReserveOut::Clear),
+        kind().prop_map(ReserveOut::Reserve),
+        kind().prop_map(ReserveOut::Release),
+        kind().prop_map(ReserveOut::Preempt),
+        kind().prop_map(ReserveOut::PreemptAndAbort),
     ];
     prop_oneof![
         Just(Command::TestUnitReady),

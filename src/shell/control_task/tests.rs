@@ -29,6 +29,22 @@ impl StatusSource for Fixed {
         Ok(())
     }
 
+    async fn reservation(
+        &self,
+        volume: &str,
+        deed: ReservationDeed,
+    ) -> Result<ReservationReport, Refusal> {
+        assert_eq!(deed, ReservationDeed::Show);
+        Ok(ReservationReport {
+            volume: volume.to_owned(),
+            key: None,
+            reservation: None,
+            registered: None,
+            paths: Vec::new(),
+            notes: Vec::new(),
+        })
+    }
+
     async fn reload(self: Arc<Self>, dry_run: bool) -> Result<ReloadReport, Refusal> {
         Ok(ReloadReport {
             file: "multipath.toml".to_owned(),
@@ -51,6 +67,14 @@ impl StatusSource for Stuck {
     }
 
     async fn fail_back(&self, _volume: &str) -> Result<(), Refusal> {
+        std::future::pending().await
+    }
+
+    async fn reservation(
+        &self,
+        _volume: &str,
+        _deed: ReservationDeed,
+    ) -> Result<ReservationReport, Refusal> {
         std::future::pending().await
     }
 

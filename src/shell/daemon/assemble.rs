@@ -14,10 +14,13 @@ use crate::iscsi::session::config::{
     AuthConfig, ChapConfig, ChapConfigError, DigestChoice, Offer, SessionConfig, SessionKind,
 };
 use crate::path::{Detect, PathConfig};
+use crate::scsi::reservation::ReservationKey;
 use crate::units::Geometry;
-use crate::volume::{Domain, GrayConfig, NoPath, Pin, VolumeConfig};
+use crate::volume::{
+    Domain, GrayConfig, NoPath, Pin, RememberedKey, ReservationConfig, VolumeConfig,
+};
 
-use crate::shell::state::VolumeState;
+use crate::shell::state::{KeyState, VolumeState};
 
 /// A login may take so long: reinstatement on some targets waits for the old session's commands.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -144,9 +147,27 @@ pub(super) fn assemble(
                 hedge: u32::from(volume.policy.hedge.0),
                 domains: domains(&volume.paths),
             },
+            reservation: reservation(volume, state),
         },
         paths,
     })
+}
+
+/// The key of the configuration; else the one that an administrator registered.
+fn reservation(volume: &config::Volume, state: &VolumeState) -> ReservationConfig {
+    let kept = state.reservation.as_ref().and_then(KeyState::remembered);
+    let preempt_abort = volume.fence.preempt_abort;
+    let configured = volume.reservation_key.map(|key| {
+        let new = RememberedKey::new(ReservationKey(key), preempt_abort);
+        // What became of it in earlier runs holds on.
+        kept.filter(|kept| (kept.key, kept.per_path) == (new.key, new.per_path))
+            .unwrap_or(new)
+    });
+    ReservationConfig {
+        key: configured.or(kept),
+        configured: configured.is_some(),
+        preempt_abort,
+    }
 }
 
 /// What the paths share, by numbers.

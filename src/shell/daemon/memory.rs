@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::config;
 use crate::ids::PathId;
 use crate::iscsi::isid::Isid;
-use crate::shell::state::{StateDir, StateError, VolumeState};
+use crate::shell::state::{KeyState, StateDir, StateError, VolumeState};
 use crate::shell::volume_task::Found;
 
 use super::assemble;
@@ -85,6 +85,7 @@ impl Memory {
                 state.places.push(place);
             }
         }
+        state.reservation = found.key.map(KeyState::from);
         let there: Vec<String> = found.isids.iter().map(isid_text).collect();
         let gone = |session: &String| {
             let there = there.iter().any(|isid| session.starts_with(isid));

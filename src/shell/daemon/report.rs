@@ -11,13 +11,14 @@ use crate::control::report::{
     AccessReport, DaemonReport, Duty, FenceLevel, PathReport, PathState, StatusReport,
     VolumeReport, VolumeState, VolumeTotals,
 };
+use crate::control::reservation::{ReservationDeed, ReservationReport};
 use crate::engine::EngineStatus;
 use crate::path::message::PathAccess;
 use crate::path::{self, PathEvent, PathStatus};
 use crate::volume::{self, DutyStatus, OutCause, RouteStatus, VolumeStatus};
 
 use super::volume::Running;
-use super::{Board, Daemon, clock, reload};
+use super::{Board, Daemon, clock, reload, reservation};
 use crate::shell::control_task::StatusSource;
 
 impl Board {
@@ -72,6 +73,14 @@ impl StatusSource for Board {
                 })
                 .collect(),
         })
+    }
+
+    async fn reservation(
+        &self,
+        name: &str,
+        deed: ReservationDeed,
+    ) -> Result<ReservationReport, Refusal> {
+        reservation::reservation(self.find(name)?, deed).await
     }
 
     async fn reload(self: Arc<Self>, dry_run: bool) -> Result<ReloadReport, Refusal> {
@@ -141,6 +150,9 @@ fn report(running: &Running, status: Option<&EngineStatus>) -> VolumeReport {
         block_size: size.map(|(_, block_size)| block_size),
         wwid: status.and_then(|status| status.wwid.clone()),
         fence: fence_level(config, status),
+        reservation: volume
+            .and_then(|volume| volume.key.as_ref())
+            .map(reservation::of_status),
         policy: config.policy.to_string(),
         read_only: config.export.read_only,
         exports: config.export.nbd.iter().map(ToString::to_string).collect(),
@@ -201,11 +213,24 @@ fn fence_level(config: &config::Volume, status: Option<&EngineStatus>) -> FenceL
         (true, _) if !siblings.is_empty() && siblings.iter().all(|sibling| *sibling) => {
             FenceLevel::Reinstatement
         }
+        _ if preempts(config, status) => FenceLevel::PreemptAbort,
         (true, _) if siblings.iter().any(|sibling| *sibling) => FenceLevel::PartlyReinstatement,
         (true, _) => FenceLevel::OwnPathOnly,
         (false, Some(_)) => FenceLevel::Quiesce,
         (false, None) => FenceLevel::None,
     }
+}
+
+/// Whether a lost path can be cut off by its key: it is configured, two paths are registered with keys of
+/// their own, something is reserved for them, and the target knows how.
+fn preempts(config: &config::Volume, status: Option<&EngineStatus>) -> bool {
+    let key = status.and_then(|status| status.volume.key);
+    config.fence.preempt_abort
+        && key.is_some_and(|known| {
+            let own = known.key.per_path && !known.key.preempted;
+            let reserved = known.key.reserved.is_some() && !known.no_preempt_abort;
+            own && reserved && known.registered > 1
+        })
 }
 
 fn totals(volume: &VolumeStatus, block_size: u32) -> VolumeTotals {

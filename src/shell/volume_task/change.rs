@@ -49,6 +49,7 @@ impl VolumeTask {
             geometry: unit.geometry,
             paths: self.engine.used_paths(),
             isids: self.engine.isids(),
+            key: self.engine.remembered_key(),
         });
         if found.is_some() {
             self.online.send_replace(found);

@@ -14,7 +14,8 @@ use crate::units::Geometry;
 use super::super::dial::Source;
 use super::super::nbd_listen::ReadyClient;
 use super::super::uplink::Interfaces;
-use super::Changed;
+use super::{Changed, Told};
+use crate::volume::{RememberedKey, ReservationAsk};
 
 /// Messages to a volume task that may wait.
 const ASKS_MAX: usize = 64;
@@ -30,6 +31,13 @@ pub enum Ask {
     Events(oneshot::Sender<EngineEvents>),
     /// Use the preferred paths again, whatever the failback rule says; told when it is done.
     Failback(oneshot::Sender<()>),
+    /// Read or change the unit's reservations.
+    Reservation {
+        /// What is asked for.
+        ask: ReservationAsk,
+        /// The answer.
+        done: oneshot::Sender<Told>,
+    },
     /// The host's network interfaces are these now.
     Interfaces(Arc<Interfaces>),
     /// Take other settings over.
@@ -81,6 +89,8 @@ pub struct Found {
     pub paths: Vec<PathId>,
     /// The ISIDs of the paths that are there, those that are about to go too.
     pub isids: Vec<Isid>,
+    /// Its reservation key, with what became of it.
+    pub key: Option<RememberedKey>,
 }
 
 /// A volume task's end of what its [`VolumeHandle`] holds.
@@ -128,6 +138,13 @@ impl VolumeHandle {
         let (answer, done) = oneshot::channel();
         self.ask(Ask::Failback(answer)).await;
         done.await.ok()
+    }
+
+    /// Reads or changes the unit's reservations; `None` if the volume has ended.
+    pub async fn reservation(&self, ask: ReservationAsk) -> Option<Told> {
+        let (done, told) = oneshot::channel();
+        self.ask(Ask::Reservation { ask, done }).await;
+        told.await.ok()
     }
 
     /// The export, which is known once the unit was identified.

@@ -7,7 +7,7 @@ use super::*;
 use crate::engine::ExportConfig;
 use crate::nbd::{BlockSizes, ExportFlags, ExportInfo};
 use crate::shell::stream::UnwatchedStream;
-use crate::volume::{GrayConfig, NoPath, Pin, VolumeConfig};
+use crate::volume::{GrayConfig, NoPath, Pin, ReservationConfig, VolumeConfig};
 
 /// A hanging test fails after this; one that passes waits for nothing.
 const GUARD: Duration = Duration::from_secs(20);
@@ -41,6 +41,7 @@ fn engine() -> Engine {
             1,
         ),
         gray: GrayConfig::default(),
+        reservation: ReservationConfig::default(),
     };
     let export = ExportConfig {
         name: "db".into(),

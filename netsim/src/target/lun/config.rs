@@ -87,6 +87,8 @@ pub struct LunConfig {
     pub standby_tells_size: bool,
     /// Operation codes that are answered as unknown (20/00).
     pub refuses: BTreeSet<u8>,
+    /// Registrations of persistent reservations can outlive a loss of power.
+    pub persistent: bool,
     /// The first command of each nexus is told of the power-on (29/00).
     pub power_on_attention: bool,
 }
@@ -121,6 +123,7 @@ impl LunConfig {
             explicit: false,
             standby_tells_size: false,
             refuses: BTreeSet::new(),
+            persistent: true,
             power_on_attention: true,
         }
     }

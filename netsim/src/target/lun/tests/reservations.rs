@@ -141,7 +141,57 @@ fn a_list_of_another_length_or_with_unknown_flags_is_refused() {
     let short = send(&mut lun, A, &[0x5f, 0, 0, 0, 0, 0, 0, 0, 23, 0], &[0; 23]);
     assert_eq!(codes(&short), (5, 0x1a, 0));
     let mut list = [0; 24];
-    list[20] = 0x04;
+    list[20] = 0x05;
     let all_ports = send(&mut lun, A, &[0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0], &list);
     assert_eq!(codes(&all_ports), (5, 0x26, 0));
+}
+
+#[test]
+fn every_registrant_holds_a_reservation_of_all_registrants() {
+    const ALL: u8 = 7;
+    let mut lun = two_nexuses();
+    out(&mut lun, A, 0, 0, 0, 1);
+    assert!(out(&mut lun, A, 1, ALL, 1, 0).is_good());
+    assert_eq!(send(&mut lun, B, &WRITE_BLOCK_5, &[2; 512]).status, 0x18);
+    out(&mut lun, B, 0, 0, 0, 2);
+    assert!(send(&mut lun, B, &WRITE_BLOCK_5, &[2; 512]).is_good());
+    assert!(out(&mut lun, B, 1, ALL, 2, 0).is_good(), "it holds it");
+    out(&mut lun, A, 0, 0, 1, 0);
+    let held = |lun: &mut Lun| ask(lun, &[0x5e, 1, 0, 0, 0, 0, 0, 1, 0, 0]).data_in;
+    assert_eq!(held(&mut lun)[8..16], [0; 8], "no single holder");
+    assert_eq!(held(&mut lun)[21], ALL, "one registrant is left");
+    out(&mut lun, A, 0, 0, 0, 1);
+    let others = out(&mut lun, A, 5, ALL, 1, 0);
+    assert_eq!(others.aborts, [B], "key 0: everybody else");
+    assert_eq!(keys(&mut lun), [1]);
+    assert!(out(&mut lun, A, 2, ALL, 1, 0).is_good());
+    assert_eq!(held(&mut lun).len(), 8);
+}
+
+#[test]
+fn registrations_with_aptpl_survive_a_power_cycle_where_the_unit_can() {
+    for persistent in [true, false] {
+        let mut lun = ram(LunConfig {
+            persistent,
+            ..quiet()
+        });
+        let list = [[0; 8], 5u64.to_be_bytes(), [0, 0, 0, 0, 1, 0, 0, 0]].concat();
+        let register = send(&mut lun, A, &[0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0], &list);
+        let can = ask(&mut lun, &[0x5e, 2, 0, 0, 0, 0, 0, 1, 0, 0]).data_in[2];
+        assert_eq!((register.is_good(), can == 1), (persistent, persistent));
+        lun.power_cycle(|_| true);
+        ask(&mut lun, &TEST_UNIT_READY);
+        assert_eq!(keys(&mut lun).len(), usize::from(persistent));
+    }
+}
+
+#[test]
+fn somebody_elsewhere_takes_registrations_and_reservation_away() {
+    let mut lun = two_nexuses();
+    out(&mut lun, A, 0, 0, 0, 1);
+    out(&mut lun, A, 1, WRITE_EXCLUSIVE_REGISTRANTS, 1, 0);
+    lun.preempt_elsewhere();
+    assert_eq!(codes(&ask(&mut lun, &TEST_UNIT_READY)), (6, 0x2a, 0x05));
+    assert_eq!(send(&mut lun, A, &WRITE_BLOCK_5, &[1; 512]).status, 0x18);
+    assert_eq!((lun.registrations(), keys(&mut lun).len()), (0, 1));
 }
