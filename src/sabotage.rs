@@ -26,11 +26,13 @@ pub enum Sabotage {
     ForeignFence,
     /// Writes that are late are sent on a second path, as reads are.
     HedgedWrites,
+    /// Identifiers alone say which unit is the volume's.
+    SamenessUnchecked,
 }
 
 impl Sabotage {
     /// All.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::GhostRuleOff,
         Self::FenceAtLogin,
         Self::SentCalledUnsent,
@@ -41,6 +43,7 @@ impl Sabotage {
         Self::IdentityUnchecked,
         Self::ForeignFence,
         Self::HedgedWrites,
+        Self::SamenessUnchecked,
     ];
 }
 

@@ -156,6 +156,7 @@ fn every_defect_is_found() {
         (Sabotage::IdentityUnchecked, 2),
         (Sabotage::ForeignFence, 76),
         (Sabotage::HedgedWrites, 77),
+        (Sabotage::SamenessUnchecked, 0),
     ];
     assert_eq!(known.map(|(defect, _)| defect), Sabotage::ALL);
     for (defect, first) in known {
@@ -167,7 +168,7 @@ fn every_defect_is_found() {
         };
         println!("{defect:?}: found by seed {seed}, from {first} on: {violation}");
         let rule = match defect {
-            Sabotage::IdentityUnchecked => Rule::WrongUnit,
+            Sabotage::IdentityUnchecked | Sabotage::SamenessUnchecked => Rule::WrongUnit,
             Sabotage::GhostRuleOff
             | Sabotage::FenceAtLogin
             | Sabotage::SentCalledUnsent

@@ -118,8 +118,9 @@ pub struct Diff {
 /// is pinned.
 const RESTART: [&str; 1] = ["wwid"];
 
-/// What is negotiated in a login.
-const LOGIN: [&str; 8] = [
+/// What counts from a login on.
+const LOGIN: [&str; 9] = [
+    "same_unit",
     "iscsi.header_digest",
     "iscsi.data_digest",
     "iscsi.max_recv_data_segment_length",

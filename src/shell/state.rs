@@ -56,6 +56,9 @@ pub struct VolumeState {
     /// What that unit was used through: target, portal and LUN of each path.
     #[serde(default)]
     pub places: Vec<String>,
+    /// Where another unit was found that has its identifiers: target, portal and LUN of each path.
+    #[serde(default)]
+    pub distrusted: Vec<String>,
     /// The last run drained, flushed and logged out; its sessions cannot execute anything any more.
     pub clean: bool,
     /// The paths' sessions of this run, and of the runs before it that did not end cleanly either: ISID,
@@ -215,6 +218,7 @@ mod tests {
             block_size: 512,
             blocks: 8,
             places: vec!["iqn.x:t 10.0.1.1:3260 0".into()],
+            distrusted: vec!["iqn.x:t 10.0.2.1:3260 0".into()],
             clean: true,
             sessions: vec!["800102030405 iqn.2003-01.com.example:array1 10.0.1.10:3260".into()],
         };

@@ -53,6 +53,7 @@ mod status;
 mod tests;
 mod trial;
 mod window;
+mod written;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -91,6 +92,7 @@ use pace::Pace;
 use ranges::RangeTable;
 use roster::Roster;
 use rumour::Rumours;
+use written::Written;
 
 /// A volume's settings.
 pub struct VolumeConfig {
@@ -204,6 +206,7 @@ pub struct Volume {
     delayed: BTreeSet<(Instant, CommandOrder)>,
     attempts: FxHashMap<TaskId, Attempt>,
     ranges: RangeTable,
+    written: Written,
     ledger: Ledger,
     /// Finished ios that wait for a fence (`shared`).
     unacknowledged: VecDeque<(IoId, Io)>,
@@ -269,6 +272,7 @@ impl Volume {
             delayed: BTreeSet::new(),
             attempts: FxHashMap::default(),
             ranges: RangeTable::default(),
+            written: Written::default(),
             ledger,
             unacknowledged: VecDeque::new(),
             no_path_since: Some(now),
