@@ -28,11 +28,13 @@ pub enum Sabotage {
     HedgedWrites,
     /// A path that comes back is used before the volume's reservation key is registered over its session.
     UnregisteredUse,
+    /// Identifiers alone say which unit is the volume's.
+    SamenessUnchecked,
 }
 
 impl Sabotage {
     /// All.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::GhostRuleOff,
         Self::FenceAtLogin,
         Self::SentCalledUnsent,
@@ -44,6 +46,7 @@ impl Sabotage {
         Self::ForeignFence,
         Self::HedgedWrites,
         Self::UnregisteredUse,
+        Self::SamenessUnchecked,
     ];
 }
 

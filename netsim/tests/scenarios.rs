@@ -104,6 +104,19 @@ fn a_demand_that_is_not_met_fails_and_is_the_one_that_is_named() {
     );
 }
 
+/// The drills about a copy of the unit are worth their names: by identifiers alone it is used.
+#[test]
+fn without_the_comparison_the_drills_about_a_copy_fail() {
+    for name in ["31-copy-of-the-unit", "32-copy-without-reservations"] {
+        sabotage::set(Some(Sabotage::SamenessUnchecked));
+        let played = load(name).play(Detail::Nothing);
+        sabotage::set(None);
+        let missed = missed(&played.recording);
+        let used = |line: &String| line.contains("carried out on another unit");
+        assert!(missed.iter().any(used), "{name}: {missed:?}");
+    }
+}
+
 /// The drills about ghosts are worth their names: without the ghost rule each loses a write.
 #[test]
 fn without_the_ghost_rule_the_drills_about_old_writes_fail() {

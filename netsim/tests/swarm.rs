@@ -165,6 +165,7 @@ fn every_defect_is_found() {
         (Sabotage::ForeignFence, 76),
         (Sabotage::HedgedWrites, 77),
         (Sabotage::UnregisteredUse, 0),
+        (Sabotage::SamenessUnchecked, 0),
     ];
     assert_eq!(known.map(|(defect, _)| defect), Sabotage::ALL);
     for (defect, first) in known {
@@ -176,7 +177,7 @@ fn every_defect_is_found() {
         };
         println!("{defect:?}: found by seed {seed}, from {first} on: {violation}");
         let rule = match defect {
-            Sabotage::IdentityUnchecked => Rule::WrongUnit,
+            Sabotage::IdentityUnchecked | Sabotage::SamenessUnchecked => Rule::WrongUnit,
             Sabotage::UnregisteredUse => Rule::Fails,
             Sabotage::GhostRuleOff
             | Sabotage::FenceAtLogin

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use policies::{Balance, Failback, Hedge, PolicyKind, PolicySpec, Tiers};
 
-use super::{Alua, ChapAlgorithm, Detect, DigestChoice, Iscsi, NoPath, Resize};
+use super::{Alua, ChapAlgorithm, Detect, DigestChoice, Iscsi, NoPath, Resize, SameUnit};
 
 /// The configuration itself, if the command line does not name another.
 pub const CONFIG_FILE: &str = "/etc/iiblockdaemon/multipath.toml";
@@ -79,6 +79,9 @@ pub const DETECT: Detect = Detect {
     target: Duration::from_secs(5),
     command: Duration::from_secs(30),
 };
+
+/// `same_unit`: the only proof there is, and it takes three commands; what has no reservations falls back.
+pub const SAME_UNIT: SameUnit = SameUnit::Reservation;
 
 /// `resize`: who enlarges a LUN wants to use it.
 pub const RESIZE: Resize = Resize::Grow;

@@ -118,8 +118,9 @@ pub struct Diff {
 /// is pinned; its sessions are registered with `reservation_key`.
 const RESTART: [&str; 2] = ["wwid", "reservation_key"];
 
-/// What is negotiated in a login.
-const LOGIN: [&str; 8] = [
+/// What counts from a login on.
+const LOGIN: [&str; 9] = [
+    "same_unit",
     "iscsi.header_digest",
     "iscsi.data_digest",
     "iscsi.max_recv_data_segment_length",

@@ -123,6 +123,8 @@ pub struct Volume {
     pub iscsi: Iscsi,
     /// What becomes of a LUN that has grown.
     pub resize: Resize,
+    /// What shows that two paths lead to one LUN, beyond its identifiers.
+    pub same_unit: SameUnit,
     /// How long a stop may take: drain, flush, log out.
     pub stop_timeout: Duration,
 }
@@ -251,6 +253,17 @@ pub enum NoPath {
     Queue(Duration),
     /// It waits.
     QueueForever,
+}
+
+/// What shows that two paths lead to one LUN: the strongest that is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameUnit {
+    /// A reservation key that is registered over one and read over the other; else blocks.
+    Reservation,
+    /// Blocks that are read over both; else identifiers.
+    Blocks,
+    /// Nothing but identifiers.
+    Identifiers,
 }
 
 /// What becomes of a LUN that has grown.

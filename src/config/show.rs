@@ -19,7 +19,8 @@ use super::values::{show_duration, show_size};
 use super::{Auth, Config, Control, Daemon, Export, Path, Volume, check, defaults};
 use super::{ConfigErrors, Fence, Files};
 use values::{
-    algorithm, alua, digest, fences, list, listens, lun, no_path, policy, resize, text, toml,
+    algorithm, alua, digest, fences, list, listens, lun, no_path, policy, resize, same_unit, text,
+    toml,
 };
 
 /// Where a value comes from.
@@ -296,6 +297,7 @@ pub(super) fn volume(volume: &Volume, mirror: &file::Volume, tuning: &Tuning) ->
         stop_timeout,
         alua: followed,
         resize: grown,
+        same_unit: compared,
     } = volume;
     let mut lines = Lines::default();
     lines.key("name", &mirror.name, text(name));
@@ -322,6 +324,7 @@ pub(super) fn volume(volume: &Volume, mirror: &file::Volume, tuning: &Tuning) ->
         stop_timeout: stop_field,
         alua: alua_field,
         resize: resize_field,
+        same_unit: same_unit_field,
         sessions,
         detect: detect_fields,
         iscsi: iscsi_fields,
@@ -334,6 +337,7 @@ pub(super) fn volume(volume: &Volume, mirror: &file::Volume, tuning: &Tuning) ->
     lines.key("stop_timeout", stop_field, time);
     lines.key("alua", alua_field, alua(*followed));
     lines.key("resize", resize_field, resize(*grown));
+    lines.key("same_unit", same_unit_field, same_unit(*compared));
     let per_route = paths.iter().map(|path| path.session).max();
     let per_route = per_route.unwrap_or(defaults::SESSIONS);
     lines.key("sessions", sessions, per_route.to_string());

@@ -40,6 +40,7 @@ quiesce = "50s"
 stop_timeout = "20s"
 alua = "explicit"
 resize = "never"
+same_unit = "blocks"
 sessions = 2
 detect = { network = "800ms", target = "6s", command = "40s" }
 iscsi.header_digest = "crc32c"
@@ -242,6 +243,7 @@ fn every_key_of_the_first_version_is_understood() {
     let listens: Vec<String> = volume.export.nbd.iter().map(ToString::to_string).collect();
     assert_eq!(listens, ["unix:/run/a.sock", "tcp:[::1]:10809"]);
     assert_eq!(volume.resize, Resize::Never);
+    assert_eq!(volume.same_unit, SameUnit::Blocks);
     let [first, _, second, last] = volume.paths.as_slice() else {
         panic!("{:?}", volume.paths);
     };

@@ -54,10 +54,10 @@ fn volume_text(volume: &VolumeReport) -> String {
     line("size", &size(volume));
     line(
         "identity",
-        &volume
-            .wwid
-            .as_deref()
-            .map_or_else(|| "not known yet".to_owned(), printable),
+        &volume.wwid.as_deref().map_or_else(
+            || "not known yet".to_owned(),
+            |wwid| format!("{}{}", printable(wwid), compared(volume)),
+        ),
     );
     line("export", &export(volume));
     line("policy", &printable(&volume.policy));
@@ -68,6 +68,27 @@ fn volume_text(volume: &VolumeReport) -> String {
     line("now", &now(volume));
     line("so far", &totals(volume));
     out.push_str(&table(&volume.paths));
+    out
+}
+
+/// What shows that the paths lead to one LUN; nothing where none was compared.
+fn compared(volume: &VolumeReport) -> String {
+    let by = |name: &str| {
+        let same = volume.paths.iter().filter_map(|path| path.same.as_ref());
+        same.filter(|same| same.by == name).count()
+    };
+    let words = [
+        ("reservation", "by reservation key"),
+        ("blocks", "by blocks"),
+        ("identifiers", "by identifiers alone"),
+    ];
+    let mut out = String::new();
+    for (name, words) in words {
+        let paths = number(by(name));
+        if paths > 0 {
+            let _infallible = write!(out, "; {} the same {words}", count(paths, "path"));
+        }
+    }
     out
 }
 
@@ -257,6 +278,7 @@ pub(super) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::SameReport;
     use super::super::report::samples::report;
     use super::*;
 
@@ -314,6 +336,25 @@ db: degraded, 1 of 2 paths ready
         );
         report.volumes[0].paths[0].access = None;
         assert!(text(&report).contains("STATE           TIER  "));
+    }
+
+    #[test]
+    fn what_shows_that_the_paths_lead_to_one_lun_is_told() {
+        let mut report = report();
+        let same = |by: &str| {
+            let (by, why) = (by.to_owned(), String::new());
+            Some(SameReport { by, why })
+        };
+        report.volumes[0].paths[0].same = same("first");
+        assert!(text(&report).contains("c3d2\n"), "{}", text(&report));
+        report.volumes[0].paths[1].same = same("reservation");
+        let shown = text(&report);
+        assert!(
+            shown.contains("c3d2; 1 path the same by reservation key\n"),
+            "{shown}"
+        );
+        report.volumes[0].paths[0].same = same("identifiers");
+        assert!(text(&report).contains("key; 1 path the same by identifiers alone\n"));
     }
 
     #[test]

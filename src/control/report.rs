@@ -113,6 +113,15 @@ impl FenceLevel {
     }
 }
 
+/// What shows that a path leads to the volume's LUN.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SameReport {
+    /// `first` (others are compared with it), `reservation`, `blocks` or `identifiers`.
+    pub by: String,
+    /// In words.
+    pub why: String,
+}
+
 /// A volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeReport {
@@ -309,6 +318,9 @@ pub struct PathReport {
     /// was told yet in this session.
     #[serde(default)]
     pub access: Option<AccessReport>,
+    /// What shows that it leads to the volume's LUN, once it was used in this session.
+    #[serde(default)]
+    pub same: Option<SameReport>,
     /// Its tier under the policy: I/O goes to the smallest that is usable. Absent while its port carries
     /// nothing.
     #[serde(default)]
@@ -364,6 +376,7 @@ pub(crate) mod samples {
             lun: "1".to_owned(),
             state: PathState::Ready,
             access: None,
+            same: None,
             tier: Some(0),
             why: String::new(),
             since_ms: 7_800_000,

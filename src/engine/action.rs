@@ -47,7 +47,8 @@ pub enum Action {
     },
     /// The volume's unit was identified for the first time in this run: export it.
     Online,
-    /// One more path than before was used in this run ([`super::Engine::used_paths`]): remember it.
+    /// One more path than before was used in this run ([`super::Engine::used_paths`]), or others than before led
+    /// to another unit ([`super::Engine::distrusted_paths`]): remember it.
     PathsUsed,
     /// The unit has grown: clients that connect from now on are told the new size.
     Resized,
@@ -78,7 +79,7 @@ impl fmt::Display for Action {
             Self::Observe { link } => write!(f, "{link} looks at the network"),
             Self::CloseClient { client } => write!(f, "client {} is closed", client.0),
             Self::Online => f.write_str("the unit is exported"),
-            Self::PathsUsed => f.write_str("one more path is in use"),
+            Self::PathsUsed => f.write_str("what is to be remembered of the paths is new"),
             Self::Resized => f.write_str("the unit has grown"),
             Self::KeyChanged => f.write_str("the reservation key has changed"),
             Self::PathGone { path } => write!(f, "path {path} is gone"),

@@ -14,6 +14,7 @@ mod groups;
 mod network;
 mod reload;
 mod reservation;
+mod sameness;
 mod status;
 mod stop;
 mod surroundings;
@@ -31,7 +32,7 @@ use crate::nbd::{
     self, BlockSizes, Command, ExportFlags, ExportInfo, RequestFailure, RequestToken,
 };
 use crate::out_queue::OutQueue;
-use crate::path::message::{Message, TrimMethod, Unit};
+use crate::path::message::{Message, Order, TrimMethod, Unit};
 use crate::path::{self, Link, Path, PathConfig};
 use crate::units::Geometry;
 use crate::volume::{Request, Volume, VolumeConfig};
@@ -82,6 +83,8 @@ pub struct Engine {
     starved: bool,
     /// How many paths were used in this run.
     used: usize,
+    /// How many led to another unit when they were last compared.
+    distrusted: usize,
     /// What is served.
     size: Option<Geometry>,
     stopping: bool,
@@ -121,10 +124,14 @@ impl Engine {
             path.set_names(names.clone());
             path
         });
-        let paths: Vec<Path> = paths.collect();
+        let mut paths: Vec<Path> = paths.collect();
+        let (unclean, distrusted) = (volume.unclean, volume.pin.distrusted.clone());
+        if unclean {
+            paths.iter_mut().for_each(Path::sweep_keys);
+        }
         let mut volume = Volume::new(now, volume);
         volume.set_names(names);
-        Self {
+        let mut engine = Self {
             export,
             volume,
             order: (0..paths.len()).map(path_id).collect(),
@@ -139,12 +146,15 @@ impl Engine {
             online: false,
             starved: true,
             used: 0,
+            distrusted: 0,
             size: None,
             stopping: false,
             last_flush: LastFlush::default(),
             usual: Duration::ZERO,
             actions: VecDeque::new(),
-        }
+        };
+        engine.distrust(&distrusted);
+        engine
     }
 
     /// Paths that the unit was used through in this run.
@@ -334,6 +344,7 @@ impl Engine {
     pub fn pump(&mut self, now: Instant) {
         loop {
             let mut news = self.carry_messages(now);
+            news |= self.carry_testimony(now);
             news |= self.carry_requests(now);
             news |= self.dispatch(now);
             news |= self.carry_replies();
@@ -393,6 +404,10 @@ impl Engine {
             // Another path may have gone into use since this one was identified: it can serve for the proof.
             let surroundings = self.surroundings(usize::from(path.0));
             self.path_mut(path).set_surroundings(surroundings);
+            if matches!(order, Order::Admit | Order::AdmitIfProven) {
+                let written = self.volume.last_written();
+                self.path_mut(path).tell_written(written);
+            }
             self.path_mut(path).order(now, order);
         }
         news

@@ -28,6 +28,13 @@ impl Engine {
         // A path whose port carries nothing is no reason to give up one that does.
         let serves = |path: &Path| path.is_ready() && !path.is_resting();
         let any = |path: &Path| serves(path) || path.is_on_probation() && !path.is_resting();
+        let in_use = |path: &Path| path.is_ready() || path.is_on_probation();
+        let rank = |path: &Path| (path.is_resting(), !path.is_sure(), !path.is_ready());
+        let references = || others().filter(|(_, path)| in_use(path));
+        let first = references().min_by_key(|(_, path)| rank(path));
+        let second = references()
+            .filter(|(id, _)| first.is_some_and(|(first, _)| first != *id))
+            .min_by_key(|(_, path)| rank(path));
         Surroundings {
             peers: Peers {
                 witness: others()
@@ -52,6 +59,9 @@ impl Engine {
                 .min_by_key(|(_, path)| same_way(path.config(), self.paths[index].config()))
                 .map(|(id, _)| id),
             starved: self.volume.is_starved(),
+            references: [first.map(|(id, _)| id), second.map(|(id, _)| id)],
+            reference_is_sure: first.is_some_and(|(_, path)| path.is_sure()),
+            others: others().any(|(_, path)| path.is_admitted()),
             proof_route: others()
                 .find(|(id, path)| {
                     ready(path) && same_portal_group(*id) && self.groups.unknown(own, *id)

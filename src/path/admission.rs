@@ -1,4 +1,5 @@
-//! Going into use: the volume's consent, the proof of a session group, the probation.
+//! Going into use: the volume's consent, the comparison of the unit, the proof of a session group, the
+//! probation.
 
 use std::time::{Duration, Instant};
 
@@ -22,11 +23,15 @@ const UNPROVEN: &str = "not proven to be the same logical unit: its identifier l
 const PROBATION_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Path {
-    /// The volume took the unit for its own.
+    /// The volume took the unit for its own, by its identifiers.
     pub(super) fn on_admitted(&mut self, now: Instant, if_proven: bool) {
-        if !matches!(self.state, State::Probing) || self.probe.is_some() {
-            return;
+        if matches!(self.state, State::Probing) && self.probe.is_none() {
+            self.begin_comparison(now, if_proven);
         }
+    }
+
+    /// The unit is the volume's, as far as that can be shown.
+    pub(super) fn go_on_admitted(&mut self, now: Instant, if_proven: bool) {
         self.report_power();
         let first = !self.admitted;
         self.proof_needed = if_proven && !self.surroundings.kin;
@@ -71,6 +76,7 @@ impl Path {
         let owed = self.fence_owed && self.surroundings.wants_fence;
         self.tell_access();
         let owed = owed | self.access.take_proof_owed();
+        self.clean_up(now);
         let proven = !first || self.last_loss.is_none();
         if proven && interrupted.is_none() && !owed {
             return self.enter(now, State::Ready, "identified");

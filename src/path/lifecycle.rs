@@ -145,6 +145,7 @@ impl Path {
         self.passed_barrier = false;
         self.end_access();
         self.end_errands();
+        self.end_sameness();
         self.large_pings.on_lost();
         // A login hears the target, but takes no unit attention off it.
         if self.admitted {
@@ -316,6 +317,7 @@ impl Path {
         }
         self.held_up = false;
         self.courier.joining = false;
+        self.end_comparison();
         self.enter(now, State::Probing, why);
         self.probe = Some(Probe::again(now, self.config.alua));
         self.drive_probe(now, None);
@@ -448,6 +450,7 @@ impl Path {
         if self.access_due().is_some_and(|at| at <= now) {
             self.watch_access(now);
         }
+        self.check_sameness(now);
         self.check_health(now);
         self.check_uplink(now);
         self.check_network(now);

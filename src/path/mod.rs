@@ -38,6 +38,7 @@ mod patience;
 mod probe;
 mod proof;
 mod retire;
+mod sameness;
 mod status;
 mod tasks;
 #[cfg(test)]
@@ -75,6 +76,8 @@ pub use network::NetworkView;
 use patience::Patience;
 use probe::{LargePings, Probe};
 use proof::Proof;
+use sameness::Sameness;
+pub use sameness::{Basis, Matter, Question, SameBy, Testimony};
 pub use status::{PathState, PathStatus};
 use transition::Trouble;
 pub use uplink::Uplink;
@@ -111,6 +114,8 @@ pub struct PathConfig {
     pub queue_depth: u32,
     /// Detection times.
     pub detect: Detect,
+    /// How its unit is compared with that of the other paths.
+    pub same_by: SameBy,
     /// Of its jitter.
     pub seed: u64,
 }
@@ -164,6 +169,12 @@ pub struct Surroundings {
     pub proof_route: Option<PathId>,
     /// No path of the volume carries anything.
     pub starved: bool,
+    /// The best path to compare the unit with, and the next best.
+    pub references: [Option<PathId>; 2],
+    /// More than identifiers speaks for the first of them, or it was there first.
+    pub reference_is_sure: bool,
+    /// Some other path has been in use in its present session.
+    pub others: bool,
 }
 
 #[derive(Debug)]
@@ -232,6 +243,7 @@ pub struct Path {
     proof_needed: bool,
     access: Access,
     courier: Courier,
+    sameness: Sameness,
     /// A result of a proof for the engine: the sibling, and whether both are of one session group.
     proven: Option<(PathId, bool)>,
     redirect: Option<PortalAddr>,
@@ -315,6 +327,7 @@ impl Path {
             proof_needed: false,
             access: Access::default(),
             courier: Courier::default(),
+            sameness: Sameness::new(&config.session, config.seed),
             proven: None,
             redirect: None,
             redirects: 0,
@@ -408,6 +421,12 @@ impl Path {
         matches!(self.state, State::Probation { .. })
     }
 
+    /// Whether it has been in use in its present session.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.admitted
+    }
+
     /// Whether the path waits for an answer that others can confirm to be missing.
     #[must_use]
     pub fn is_suspect(&self) -> bool {
@@ -444,6 +463,7 @@ impl Path {
 
     /// The connection that was asked for is there.
     pub fn on_connected(&mut self, now: Instant, link: Link, entropy: Entropy) {
+        self.sameness.stir(&entropy);
         let session = Session::new(now, Arc::clone(&self.config.session), entropy);
         match link {
             Link::Main if matches!(self.state, State::Connecting { .. }) => {

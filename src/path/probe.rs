@@ -359,7 +359,7 @@ fn in_transition(completion: &Completion) -> Option<String> {
 }
 
 /// An answer in words, for messages.
-fn describe(completion: &Completion) -> String {
+pub(super) fn describe(completion: &Completion) -> String {
     match Sense::parse(&completion.sense) {
         Some(sense) if completion.status == status::CHECK_CONDITION => sense.to_string(),
         _ => format!("SCSI status {:#04x}", completion.status),
@@ -548,8 +548,11 @@ impl Path {
     pub(super) fn send_unsent(&mut self, now: Instant) {
         while let Some(session) = self.session.as_mut().and_then(Session::full_feature)
             && session.free_slots() > 0
-            && let Some(task) = (self.unsent.take())
+            && let Some(task) = self
+                .unsent
+                .take()
                 .or_else(|| self.access.take_unsent())
+                .or_else(|| self.sameness.take_unsent())
                 .or_else(|| self.courier.take_unsent())
         {
             session.submit(now, task);
@@ -575,6 +578,7 @@ impl Path {
         match unit {
             Some(unit) => {
                 self.geometry = Some(unit.geometry);
+                self.sameness.on_identified(unit.identity.to_string());
                 self.access.on_identified();
                 let (incarnation, unit) = (self.incarnation, std::sync::Arc::new(unit));
                 self.messages

@@ -63,6 +63,7 @@ impl Path {
     pub fn stop(&mut self, now: Instant) {
         self.stopping = Some(now);
         self.end_fencer();
+        self.clean_up_last(now);
         match self.session.as_mut().and_then(Session::full_feature) {
             Some(session) => {
                 session.logout(now);

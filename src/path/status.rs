@@ -6,6 +6,7 @@ use crate::ids::Incarnation;
 
 use super::journal::PathEvent;
 use super::message::PathAccess;
+use super::sameness::Basis;
 use super::{Path, State};
 
 /// The states of a path, by name.
@@ -40,6 +41,8 @@ pub struct PathStatus {
     pub fencing: bool,
     /// Its access to the unit, if the target tells one in this session.
     pub access: Option<PathAccess>,
+    /// What shows that its unit is the volume's, while it has a session that was admitted.
+    pub same: Option<Basis>,
     /// Commands in flight that the volume did not ask for.
     pub own_commands: usize,
     /// The configuration does not have it any more: it goes when it is not needed.
@@ -78,8 +81,10 @@ impl Path {
             incarnation: self.incarnation,
             fencing: self.fencer.is_some(),
             access: self.access.known(),
+            same: self.sameness.basis().cloned(),
             own_commands: usize::from(self.own.is_some())
                 + usize::from(self.access.is_asking())
+                + self.sameness.commands()
                 + usize::from(self.courier.is_asking()),
             removing: self.retiring,
             last_rtt: self.pong.map(|(_, rtt)| rtt),

@@ -145,6 +145,8 @@ impl Path {
             self.on_errand_answer(now, ticket, completion);
         } else if let Some(asked) = self.access.take_asked(task) {
             self.on_access_answer(now, asked, completion.as_ref());
+        } else {
+            self.on_compared(now, task, completion.as_ref());
         }
     }
 

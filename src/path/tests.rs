@@ -6,6 +6,7 @@ mod fencing;
 mod health;
 mod lifecycle;
 mod network;
+mod sameness;
 mod uplink;
 
 use std::collections::VecDeque;
@@ -48,6 +49,7 @@ struct Wire {
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     bhs: Bhs,
+    data: Vec<u8>,
 }
 
 impl Sent {
@@ -157,11 +159,19 @@ impl Wire {
         self.received.extend_from_slice(bytes);
         let mut pdus = Vec::new();
         while let Some(frame) = self.framer.next(&mut self.received).unwrap() {
-            if let Frame::Header(bhs, _) = frame {
-                pdus.push(Sent { bhs });
+            match frame {
+                Frame::Header(bhs, _) => pdus.push(Sent {
+                    bhs,
+                    data: Vec::new(),
+                }),
+                Frame::Data(data) => {
+                    let last = pdus.last_mut().expect("data comes after its header");
+                    last.data.extend_from_slice(&data);
+                }
+                Frame::End => {}
             }
         }
-        for Sent { bhs } in &pdus {
+        for Sent { bhs, .. } in &pdus {
             if bhs.opcode() == Ok(Opcode::ScsiCommand) && !bhs.is_immediate() {
                 self.exp_cmd_sn = bhs.serial::<24>().next();
             }
@@ -203,6 +213,9 @@ impl Wire {
 /// Answers a command by its CDB and attribute.
 type Disk = dyn FnMut(&[u8; 16], TaskAttribute) -> Option<Answer>;
 
+/// The same, and by the data that came with it.
+type DiskWithData = dyn FnMut(&[u8; 16], &[u8]) -> Option<Answer>;
+
 /// A path, its clock and its target.
 pub(super) struct Bench {
     pub(super) path: Path,
@@ -214,6 +227,8 @@ pub(super) struct Bench {
     pub(super) group: &'static str,
     /// What commands are answered with; `None` keeps them waiting.
     pub(super) disk: Box<Disk>,
+    /// In place of that.
+    pub(super) disk_with_data: Option<Box<DiskWithData>>,
     pub(super) pongs: bool,
     /// What the kernel says of the main connection; by default all is acknowledged.
     pub(super) kernel: Box<dyn FnMut(Instant) -> NetworkView>,
@@ -257,6 +272,7 @@ impl Bench {
                 target: ms(5_000),
                 command: ms(30_000),
             },
+            same_by: SameBy::Reservation,
             seed: 1,
         };
         change(&mut config);
@@ -269,6 +285,7 @@ impl Bench {
             messages: VecDeque::new(),
             group: "1",
             disk: Box::new(|cdb, _| Some(disk(cdb))),
+            disk_with_data: None,
             pongs: true,
             kernel: Box::new(|_| NetworkView::default()),
             looks: 0,
@@ -389,7 +406,11 @@ impl Bench {
             }
             Opcode::ScsiCommand => {
                 let command = pdu.command().unwrap();
-                if let Some(answer) = (self.disk)(&command.cdb, command.attribute) {
+                let answer = match &mut self.disk_with_data {
+                    Some(disk) => disk(&command.cdb, &pdu.data),
+                    None => (self.disk)(&command.cdb, command.attribute),
+                };
+                if let Some(answer) = answer {
                     self.respond(link, &command, &answer);
                 }
             }

@@ -68,9 +68,12 @@ impl Path {
         let access = self
             .access_due()
             .map(|at| Deadline::new(at, "access states"));
+        let sameness = self
+            .sameness_due()
+            .map(|at| Deadline::new(at, "comparison of the unit"));
         [
             state, probe, fencer, proof, stale, drain, session, health, network, uplink, barrier,
-            access,
+            access, sameness,
         ]
         .into_iter()
         .fold(None, Deadline::earlier)

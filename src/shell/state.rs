@@ -59,6 +59,9 @@ pub struct VolumeState {
     /// What that unit was used through: target, portal and LUN of each path.
     #[serde(default)]
     pub places: Vec<String>,
+    /// Where another unit was found that has its identifiers: target, portal and LUN of each path.
+    #[serde(default)]
+    pub distrusted: Vec<String>,
     /// The last run drained, flushed and logged out; its sessions cannot execute anything any more.
     pub clean: bool,
     /// The paths' sessions of this run, and of the runs before it that did not end cleanly either: ISID,
@@ -264,6 +267,7 @@ mod tests {
             block_size: 512,
             blocks: 8,
             places: vec!["iqn.x:t 10.0.1.1:3260 0".into()],
+            distrusted: vec!["iqn.x:t 10.0.2.1:3260 0".into()],
             clean: true,
             reservation: Some(KeyState::from(RememberedKey {
                 reserved: Some(ReservationType::WriteExclusiveRegistrantsOnly),

@@ -29,6 +29,8 @@ pub struct Pin {
     pub remembered: Option<(String, Geometry)>,
     /// Through which of the paths earlier runs used it; `None` if that is not known.
     pub remembered_paths: Option<Vec<PathId>>,
+    /// Paths behind which an earlier run found another unit with the same identifiers.
+    pub distrusted: Vec<PathId>,
 }
 
 /// Why a path's unit is not the volume's, with what to do.

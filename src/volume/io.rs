@@ -48,6 +48,9 @@ impl Volume {
         }
         let ledger = &self.ledger;
         let range = io.request.written_range();
+        if let Some(range) = range {
+            self.written.note(range);
+        }
         let start = range.is_none_or(|range| {
             self.ranges
                 .acquire(id, range, |range| ledger.is_haunted(range))

@@ -55,6 +55,7 @@ mod status;
 mod tests;
 mod trial;
 mod window;
+mod written;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -96,6 +97,7 @@ use ranges::RangeTable;
 use reservation::Reservation;
 use roster::Roster;
 use rumour::Rumours;
+use written::Written;
 
 /// A volume's settings.
 pub struct VolumeConfig {
@@ -211,6 +213,7 @@ pub struct Volume {
     delayed: BTreeSet<(Instant, CommandOrder)>,
     attempts: FxHashMap<TaskId, Attempt>,
     ranges: RangeTable,
+    written: Written,
     ledger: Ledger,
     /// Finished ios that wait for a fence (`shared`).
     unacknowledged: VecDeque<(IoId, Io)>,
@@ -277,6 +280,7 @@ impl Volume {
             delayed: BTreeSet::new(),
             attempts: FxHashMap::default(),
             ranges: RangeTable::default(),
+            written: Written::default(),
             ledger,
             unacknowledged: VecDeque::new(),
             no_path_since: Some(now),

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::ids::IoId;
+use crate::ids::{IoId, PathId};
 use crate::units::BlockRange;
 
 /// The ranges that are being written, and the ios that wait for them.
@@ -17,6 +17,9 @@ pub struct RangeTable {
     held: BTreeMap<u64, (u64, IoId)>,
     /// In order of arrival.
     waiting: VecDeque<(IoId, BlockRange)>,
+    /// Ranges that are compared between two paths, by the path that is compared, and whether one was held
+    /// since.
+    watched: Vec<(PathId, BlockRange, bool)>,
 }
 
 impl RangeTable {
@@ -49,6 +52,27 @@ impl RangeTable {
     fn hold(&mut self, io: IoId, range: BlockRange) {
         let before = self.held.insert(range.lba(), (range.end(), io));
         assert!(before.is_none(), "held ranges are disjoint");
+        for (_, watched, touched) in &mut self.watched {
+            *touched |= watched.overlaps(range);
+        }
+    }
+
+    /// From now on it is of interest for `path` whether something is written there.
+    pub fn watch(&mut self, path: PathId, range: BlockRange, haunted: bool) {
+        self.watch_no_more(path);
+        let touched = haunted || self.is_held(range);
+        self.watched.push((path, range, touched));
+    }
+
+    /// Whether nothing was written where `path` has it watched.
+    pub fn is_undisturbed(&self, path: PathId) -> bool {
+        let mut watched = self.watched.iter();
+        watched.any(|(other, _, touched)| *other == path && !touched)
+    }
+
+    /// It is of no interest any more.
+    pub fn watch_no_more(&mut self, path: PathId) {
+        self.watched.retain(|(other, ..)| *other != path);
     }
 
     /// Gives back the range that `io` holds.
@@ -153,6 +177,27 @@ mod tests {
         assert!(!table.acquire(IoId(1), range(8, 4), |r| r.overlaps(ghost)));
         assert!(table.start_waiting(|r| r.overlaps(ghost)).is_empty());
         assert_eq!(table.start_waiting(calm), [IoId(1)]);
+    }
+
+    #[test]
+    fn a_watched_range_is_disturbed_by_what_is_written_there_and_by_nothing_else() {
+        let (a, b) = (PathId(0), PathId(1));
+        let mut table = RangeTable::default();
+        assert!(!table.is_undisturbed(a), "nothing is watched");
+        table.watch(a, range(8, 4), false);
+        table.watch(b, range(20, 4), false);
+        assert!(table.acquire(IoId(1), range(0, 8), calm));
+        assert!(table.is_undisturbed(a));
+        assert!(table.acquire(IoId(2), range(11, 1), calm));
+        table.release(IoId(2), range(11, 1));
+        assert!(!table.is_undisturbed(a), "a write came and went");
+        assert!(table.is_undisturbed(b));
+        table.watch(a, range(7, 1), false);
+        assert!(!table.is_undisturbed(a), "a write was under way");
+        table.watch(a, range(40, 1), true);
+        assert!(!table.is_undisturbed(a), "a lost write may come");
+        table.watch_no_more(b);
+        assert!(!table.is_undisturbed(b));
     }
 
     #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use iiblockdaemon::config::{
     Alua, ChapAlgorithm, Config, ConfigError, DigestChoice, FileContent, Files, NoPath, Problem,
-    Resize, defaults,
+    Resize, SameUnit, defaults,
 };
 use policies::{Balance, Failback};
 
@@ -295,6 +295,11 @@ fn defaults_are_those_of_the_code() {
         Resize::Grow => "grow",
         Resize::Never => "never",
     });
+    let same_unit = quoted(match defaults::SAME_UNIT {
+        SameUnit::Reservation => "reservation",
+        SameUnit::Blocks => "blocks",
+        SameUnit::Identifiers => "identifiers",
+    });
     let tuning = "`[defaults]` and `[profile.NAME]`";
     let mut expected = vec![
         ("`[daemon]`", "state_dir", quoted(defaults::STATE_DIR)),
@@ -311,6 +316,7 @@ fn defaults_are_those_of_the_code() {
         (tuning, "quiesce", time(defaults::QUIESCE)),
         (tuning, "stop_timeout", time(defaults::STOP_TIMEOUT)),
         (tuning, "resize", resize),
+        (tuning, "same_unit", same_unit),
         (tuning, "sessions", bare(defaults::SESSIONS)),
         ("`detect`", "network", time(defaults::DETECT.network)),
         ("`detect`", "target", time(defaults::DETECT.target)),

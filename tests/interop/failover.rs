@@ -61,8 +61,10 @@ fn a_controller_that_freezes_and_thaws_harms_nothing() {
         .unwrap();
     one.add_lun_over(&disk, 1, 512, "disk");
     other.add_lun_over(&disk, 1, 512, "disk");
+    // They have no reservations in common, so a key that is registered at one is not seen at the other.
     let volume = Volume::over(&one, 1, &[one.portals()[0], other.portals()[0]])
-        .with("policy = \"round-robin\"");
+        .with("policy = \"round-robin\"")
+        .with("same_unit = \"blocks\"");
     let mut daemon = Daemon::start(folder.path(), std::slice::from_ref(&volume));
     daemon.wait_ready(&volume);
     let uri = nbd_uri(&volume.socket(folder.path()), &volume.name);

@@ -46,7 +46,8 @@ fn the_volume_comes_up_with_one_path_and_the_other_joins() {
     second.add_lun_over(&image, 1, 512, "late");
     tgtd.remove_lun(1);
     tgtd.add_lun_over(&image, 1, 512, "late");
-    let volume = Volume::over(&tgtd, 1, &[tgtd.portals()[0], second.portals()[0]]);
+    let volume = Volume::over(&tgtd, 1, &[tgtd.portals()[0], second.portals()[0]])
+        .with("same_unit = \"blocks\"");
     second.kill();
     let daemon = Daemon::start(folder.path(), std::slice::from_ref(&volume));
     let uri = nbd_uri(&volume.socket(folder.path()), &volume.name);

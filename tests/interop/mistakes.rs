@@ -181,6 +181,76 @@ fn another_disk_under_the_same_name_is_refused() {
     daemon.assert_well();
 }
 
+/// Two hosts that run tgt export different disks under equal names that look like nobody else's: a cloned
+/// array. The second path is refused, with what is to be done; by reservation key, then by blocks.
+#[test]
+fn a_copy_with_equal_identifiers_is_refused_and_named() {
+    for same_unit in ["reservation", "blocks"] {
+        let folder = scratch();
+        let mut here = Tgtd::start(folder.path(), "iqn.2026-11.test:array", 1);
+        let mut there = Tgtd::start(&folder.path().join("there"), "iqn.2026-11.test:array", 1);
+        let disks = [
+            folder.path().join("here.img"),
+            folder.path().join("there.img"),
+        ];
+        for (tgtd, disk, byte) in [(&mut here, &disks[0], 1), (&mut there, &disks[1], 2)] {
+            let block: Vec<u8> = (0..512).map(|at| byte + u8::from(at == 9)).collect();
+            fs::write(disk, block.repeat(16 << 10)).unwrap();
+            tgtd.add_lun_over(disk, 1, 512, "cloned");
+        }
+        let volume = Volume::over(&here, 1, &[here.portals()[0], there.portals()[0]])
+            .with(&format!("same_unit = \"{same_unit}\""));
+        let mut daemon = Daemon::start(folder.path(), std::slice::from_ref(&volume));
+        wait_for("a disabled path", Duration::from_secs(15), || {
+            let paths = daemon.paths(&volume);
+            let disabled = paths.iter().filter(|path| path["state"] == "disabled");
+            (disabled.count() == 1).then_some(())
+        });
+        daemon.wait_log(&["WARN", "different logical unit with the same identifiers"]);
+        let status = daemon.status_text();
+        let portal = daemon
+            .paths(&volume)
+            .iter()
+            .position(|path| path["state"] == "disabled")
+            .map(|path| [&here, &there][path].portals()[0].to_string())
+            .unwrap();
+        assert!(
+            status.contains(&portal) && status.contains("same_unit"),
+            "{status}"
+        );
+        let uri = nbd_uri(&volume.socket(folder.path()), &volume.name);
+        qemu_io(&uri, &["write -P 0x77 0 8M", "flush"]);
+        let written = disks.map(|disk| {
+            let bytes = fs::read(disk).unwrap();
+            bytes.iter().filter(|byte| **byte == 0x77).count()
+        });
+        assert!(
+            written == [8 << 20, 0] || written == [0, 8 << 20],
+            "{same_unit}: {written:?}"
+        );
+        daemon.assert_well();
+    }
+}
+
+#[test]
+fn two_portals_of_one_unit_are_proven_to_be_by_a_key() {
+    let folder = scratch();
+    let tgtd = tgtd_with_lun(folder.path());
+    let volume = Volume::of(&tgtd, 1);
+    let mut daemon = Daemon::start(folder.path(), std::slice::from_ref(&volume));
+    daemon.wait_ready(&volume);
+    let by = |path: &serde_json::Value| path["same"]["by"].as_str().unwrap_or("?").to_owned();
+    let mut by: Vec<String> = daemon.paths(&volume).iter().map(by).collect();
+    by.sort_unstable();
+    assert_eq!(by, ["first", "reservation"]);
+    let status = daemon.status_text();
+    assert!(
+        status.contains("1 path the same by reservation key"),
+        "{status}"
+    );
+    daemon.assert_well();
+}
+
 #[test]
 fn three_mistakes_in_the_configuration_are_reported_at_once() {
     let folder = scratch();

@@ -2,10 +2,10 @@
 
 use iiblockdaemon::config;
 use iiblockdaemon::iscsi::session::config::{DigestChoice, Offer};
-use iiblockdaemon::path::Detect;
+use iiblockdaemon::path::{Detect, SameBy};
 use iiblockdaemon::volume::NoPath;
 
-use super::Scenario;
+use super::{Identity, Scenario};
 use crate::world::{Allowed, Knobs, Load, Settings};
 
 pub(super) fn knobs(scenario: &Scenario) -> Knobs {
@@ -30,7 +30,9 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     knobs.fua = unit.fua;
     knobs.thin = unit.thin;
     knobs.cache = unit.cache;
-    knobs.default_identity = unit.default_identity;
+    knobs.default_identity = unit.identity == Identity::Default;
+    knobs.copied = unit.identity == Identity::Copied;
+    knobs.reservations = unit.reservations;
     let impostors = paths.iter().enumerate().filter(|(_, path)| path.impostor);
     knobs.impostors = impostors.map(|(path, _)| path).collect();
     knobs.service_time = target.service_time;
@@ -81,6 +83,11 @@ fn daemon(knobs: &mut Knobs, volume: &config::Volume) {
     knobs.activate = volume.alua == config::Alua::Explicit;
     knobs.shared = volume.shared;
     knobs.grow = volume.resize == config::Resize::Grow;
+    knobs.same_by = match volume.same_unit {
+        config::SameUnit::Reservation => SameBy::Reservation,
+        config::SameUnit::Blocks => SameBy::Blocks,
+        config::SameUnit::Identifiers => SameBy::Identifiers,
+    };
     let sessions = volume.paths.iter().map(|path| path.session).max();
     knobs.sessions = sessions.unwrap_or(1);
     knobs.reinstate = volume.fence.reinstate;

@@ -12,7 +12,8 @@ use toml::de::DeTable;
 
 use super::mistake::{Mistakes, Problem};
 use super::{
-    Pass, PathSpec, Registration, Scenario, Target, Unit, WorkloadSpec, daemon, order, raw,
+    Identity, Pass, PathSpec, Registration, Scenario, Target, Unit, WorkloadSpec, daemon, order,
+    raw,
 };
 use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement};
@@ -184,7 +185,11 @@ impl Checker<'_> {
             ("off", WriteCache::Off),
             ("volatile", WriteCache::Volatile),
         ];
-        let identities = [("unique", false), ("default", true)];
+        let identities = [
+            ("unique", Identity::Unique),
+            ("default", Identity::Default),
+            ("copied", Identity::Copied),
+        ];
         Unit {
             block_size,
             blocks: size / block,
@@ -192,7 +197,8 @@ impl Checker<'_> {
             fua: raw.fua.unwrap_or(true),
             thin: raw.thin.unwrap_or(true),
             cache: self.choice("unit.cache", &raw.cache, &caches),
-            default_identity: self.choice("unit.identity", &raw.identity, &identities),
+            identity: self.choice("unit.identity", &raw.identity, &identities),
+            reservations: raw.reservations.unwrap_or(true),
         }
     }
 

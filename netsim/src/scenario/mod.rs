@@ -85,8 +85,22 @@ pub struct Unit {
     pub thin: bool,
     /// What becomes of writes that were answered and not flushed when the target dies.
     pub cache: WriteCache,
-    /// Its identity is a vendor's default, which another unit has as well.
-    pub default_identity: bool,
+    /// What its identity is worth.
+    pub identity: Identity,
+    /// It has persistent reservations.
+    pub reservations: bool,
+}
+
+/// What a unit's identity is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// No other unit has it.
+    #[default]
+    Unique,
+    /// It is a vendor's default, which the other unit has as well.
+    Default,
+    /// The other unit is a copy of this one, with its identity and size.
+    Copied,
 }
 
 /// How the target behaves.

@@ -44,6 +44,7 @@ pub(super) struct Unit {
     pub(super) thin: Flag,
     pub(super) cache: Text,
     pub(super) identity: Text,
+    pub(super) reservations: Flag,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use iiblockdaemon::nbd;
-use iiblockdaemon::path::{PathState, PathStatus};
+use iiblockdaemon::path::{PathState, PathStatus, SameBy};
 use iiblockdaemon::volume::ReservationAsk;
 
 use super::client::{Client, Ended};
@@ -29,8 +29,11 @@ const DISABLED_RETRY: Duration = Duration::from_secs(65);
 /// A command that is not answered is aborted within so long of its timeout, or its session is given up.
 const ABORT: Duration = Duration::from_secs(6);
 
-/// READ, WRITE, WRITE SAME, UNMAP, SYNCHRONIZE CACHE.
+/// READ, then WRITE, WRITE SAME, UNMAP, SYNCHRONIZE CACHE.
 const MEDIUM: [u8; 9] = [0x28, 0x88, 0x2a, 0x8a, 0x41, 0x93, 0x42, 0x35, 0x91];
+
+/// How many of them only read.
+const READS: usize = 2;
 
 /// The target gives up a login that nobody goes on with before so long.
 const HALF_LOGIN: Duration = Duration::from_secs(16);
@@ -203,13 +206,15 @@ impl World {
         status.volume.routes.iter().any(|route| route.in_flight > 0)
     }
 
-    /// The wrong unit is never used.
+    /// The wrong unit is never used; but it may be read to find out that it is another one.
     pub(super) fn check_impostor(&mut self) {
         let Some(unit) = self.target.unit(setup::IMPOSTOR) else {
             return;
         };
+        let compares = !self.knobs.reservations || self.knobs.same_by == SameBy::Blocks;
         let used = MEDIUM
             .iter()
+            .skip(if compares { READS } else { 0 })
             .map(|opcode| unit.executed(*opcode))
             .sum::<u64>();
         if used > 0 && self.violation.is_none() {
@@ -218,7 +223,21 @@ impl World {
         }
     }
 
-    fn nothing_is_left(&self) -> Result<(), Violation> {
+    /// Registrations that nobody will remove. A path that is gone, or that is redirected elsewhere, cannot
+    /// remove what it left.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "two faults of many")]
+    fn registrations_left(&mut self) -> Option<usize> {
+        let strays = |planned: &Planned| match planned.fault {
+            Fault::Reload(_) | Fault::Redirect { .. } => true,
+            _ => false,
+        };
+        let kept = !self.knobs.faults.iter().any(strays);
+        let left = self.target.unit(0)?.registrations();
+        (kept && left > 0).then_some(left)
+    }
+
+    fn nothing_is_left(&mut self) -> Result<(), Violation> {
+        let registered = self.registrations_left();
         let status = self.engine.status(self.now);
         let volume = &status.volume;
         let leaks = |what: String| Err(self.broken(Rule::Leaks, what));
@@ -248,6 +267,9 @@ impl World {
         let wires: Vec<_> = wires.map(|wire| (wire.link, wire.connection)).collect();
         if wires.len() > paths {
             return leaks(format!("connections for {paths} paths: {wires:?}"));
+        }
+        if let Some(left) = registered {
+            return leaks(format!("{left} reservation keys at the target"));
         }
         match self.target.breaches().first() {
             Some(breach) => Err(self.broken(Rule::Breaches, breach.to_string())),

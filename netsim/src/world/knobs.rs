@@ -5,12 +5,13 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use iiblockdaemon::iscsi::session::config::{DigestChoice, Offer};
-use iiblockdaemon::path::Detect;
+use iiblockdaemon::path::{Detect, SameBy};
 use iiblockdaemon::scsi::reservation::ReservationType;
 use iiblockdaemon::volume::NoPath;
 use policies::{PolicyKind, PolicySpec};
 
 use super::{Asymmetry, Fault, Planned, Reload, faults};
+use crate::link::End;
 use crate::rng::Rng;
 use crate::target::lun::WriteCache;
 use crate::target::{Orphans, Reinstatement, Wishes};
@@ -85,6 +86,12 @@ pub struct Knobs {
     pub absent: Vec<usize>,
     /// The unit's identity is a vendor's default, which another unit has as well.
     pub default_identity: bool,
+    /// The other unit has this one's identity and size, as a copy has.
+    pub copied: bool,
+    /// The units have persistent reservations.
+    pub reservations: bool,
+    /// How the daemon compares its paths' units.
+    pub same_by: SameBy,
     /// Paths behind whose portals is another unit from the beginning.
     pub impostors: Vec<usize>,
     /// How long a command takes at the target.
@@ -177,6 +184,9 @@ impl Knobs {
             cache: WriteCache::Safe,
             absent: Vec::new(),
             default_identity: false,
+            copied: false,
+            reservations: true,
+            same_by: SameBy::Reservation,
             impostors: Vec::new(),
             service_time: MILLI,
             queue_depth: 32,
@@ -252,6 +262,7 @@ impl Knobs {
             .then_some(0)
             .filter(|_| knobs.groups.len() > 1);
         knobs.faults = faults::draw(&mut rng, &knobs);
+        knobs.draw_copy();
         // What was only told of is not there for good.
         let told_of = |planned: &Planned| matches!(planned.fault, Fault::Capacity { .. });
         knobs.grow = !knobs.faults.iter().any(told_of);
@@ -383,6 +394,34 @@ impl Knobs {
         same(&self.groups) && same(&self.processes)
     }
 
+    /// Behind some portal there is a copy of the unit for a while. The path that is never broken is what
+    /// tells it from the unit.
+    fn draw_copy(&mut self) {
+        let mut rng = Rng::new(self.seed).stream("copy");
+        let paths = self.groups.len() - 1;
+        if self.spared.is_none() || paths == 0 || !rng.chance(1, 6) {
+            return;
+        }
+        self.copied = true;
+        let path = 1 + rng.index(paths);
+        let at = rng.duration_below(self.trouble);
+        let until = at + rng.duration_below(self.trouble - at);
+        let reset = || Fault::Cut {
+            path,
+            end: End::Reset,
+        };
+        let swap = |on| Fault::Impostor { path, on };
+        let faults = [
+            (at, swap(true)),
+            (at, reset()),
+            (until, swap(false)),
+            (until, reset()),
+        ];
+        let planned = faults.map(|(at, fault)| Planned { at, fault });
+        self.faults.extend(planned);
+        self.faults.sort_by_key(|planned| planned.at);
+    }
+
     fn draw_cache(&mut self) {
         let mut rng = Rng::new(self.seed).stream("cache");
         let (off, safe, volatile) = (WriteCache::Off, WriteCache::Safe, WriteCache::Volatile);
@@ -450,8 +489,8 @@ impl fmt::Display for Knobs {
         )?;
         writeln!(
             f,
-            "  target reinstatement {:?}, orphans {:?}, {:?}",
-            self.reinstatement, self.orphans, self.wishes
+            "  target reinstatement {:?}, orphans {:?}, reservations {}, the other unit is a copy {}, {:?}",
+            self.reinstatement, self.orphans, self.reservations, self.copied, self.wishes
         )?;
         writeln!(
             f,

@@ -1,5 +1,6 @@
 //! The daemon and the target that the knobs describe.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,9 @@ const UNIT: u32 = 0x0d15_c0de;
 
 /// The same of the wrong unit.
 const IMPOSTOR_UNIT: u32 = 0x0bad_c0de;
+
+/// PERSISTENT RESERVE IN and OUT.
+const RESERVATIONS: [u8; 2] = [0x5e, 0x5f];
 
 /// The logical unit number that the wrong unit has in truth.
 pub(super) const IMPOSTOR: u16 = 1;
@@ -188,6 +192,7 @@ fn path_config(path: usize, number: u16, knobs: &Knobs) -> PathConfig {
         alua: knobs.alua,
         queue_depth: knobs.commands_per_path,
         detect: knobs.detect,
+        same_by: knobs.same_by,
         seed: knobs.seed ^ path as u64 ^ u64::from(number - 1) << 32,
     }
 }
@@ -227,9 +232,16 @@ pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Targ
         explicit: knobs.asymmetry.explicit,
         standby_tells_size: knobs.asymmetry.standby_tells_size,
         persistent: knobs.persistent,
+        refuses: match knobs.reservations {
+            true => BTreeSet::new(),
+            false => BTreeSet::from(RESERVATIONS),
+        },
         ..identity(knobs, UNIT)
     };
-    let impostor = identity(knobs, IMPOSTOR_UNIT);
+    let impostor = match knobs.copied {
+        true => unit.clone(),
+        false => identity(knobs, IMPOSTOR_UNIT),
+    };
     let units = [(0, unit), (IMPOSTOR, impostor)];
     let units = units.map(|(number, unit)| (number, Lun::new(unit, Backing::ram())));
     let mut target = Target::new(config, units);

@@ -8,7 +8,7 @@ use super::super::error::{Place, Problem};
 use super::super::file::{Fences, Tuning};
 use super::super::reader::Field;
 use super::super::values::{show_duration, show_size};
-use super::super::{Alua, Detect, Fence, Iscsi, NoPath, Resize, defaults};
+use super::super::{Alua, Detect, Fence, Iscsi, NoPath, Resize, SameUnit, defaults};
 use super::{Checker, value_or};
 
 /// The values that hold.
@@ -22,6 +22,7 @@ pub(super) struct Settings {
     pub(super) iscsi: Iscsi,
     pub(super) stop_timeout: Duration,
     pub(super) resize: Resize,
+    pub(super) same_unit: SameUnit,
 }
 
 impl Checker<'_, '_, '_> {
@@ -38,6 +39,7 @@ impl Checker<'_, '_, '_> {
             iscsi: self.iscsi(tuning),
             stop_timeout: value_or(&tuning.stop_timeout, defaults::STOP_TIMEOUT),
             resize: value_or(&tuning.resize, defaults::RESIZE),
+            same_unit: value_or(&tuning.same_unit, defaults::SAME_UNIT),
         }
     }
 

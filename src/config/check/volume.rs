@@ -68,6 +68,7 @@ impl Checker<'_, '_, '_> {
                 iscsi: settings.iscsi,
                 stop_timeout: settings.stop_timeout,
                 resize: settings.resize,
+                same_unit: settings.same_unit,
             })
         };
         Built {

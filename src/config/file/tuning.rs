@@ -6,7 +6,7 @@ use policies::{Balance, Failback, PolicyKind, PolicySpec, Tiers};
 
 use super::super::error::{Place, Problem};
 use super::super::reader::{Field, Report, Section};
-use super::super::{Alua, DigestChoice, NoPath, Resize, defaults, values};
+use super::super::{Alua, DigestChoice, NoPath, Resize, SameUnit, defaults, values};
 use super::read_list;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -35,6 +35,13 @@ const DIGESTS: [(&str, DigestChoice); 4] = [
 /// Sessions of one path: beyond this, what is slow is something else.
 const SESSIONS_MAX: u16 = 8;
 const _: () = assert!(SESSIONS_MAX as usize <= crate::limits::PATHS_MAX);
+
+/// What may show that two paths lead to one LUN.
+const SAME_UNITS: [(&str, SameUnit); 3] = [
+    ("reservation", SameUnit::Reservation),
+    ("blocks", SameUnit::Blocks),
+    ("identifiers", SameUnit::Identifiers),
+];
 
 /// What may become of a LUN that has grown.
 const RESIZES: [(&str, Resize); 2] = [("grow", Resize::Grow), ("never", Resize::Never)];
@@ -80,6 +87,7 @@ pub(in super::super) struct Tuning {
     pub(in super::super) quiesce: Field<Duration>,
     pub(in super::super) stop_timeout: Field<Duration>,
     pub(in super::super) resize: Field<Resize>,
+    pub(in super::super) same_unit: Field<SameUnit>,
     pub(in super::super) sessions: Field<u16>,
     pub(in super::super) detect: Detect,
     pub(in super::super) iscsi: Iscsi,
@@ -132,6 +140,7 @@ impl Tuning {
             quiesce: section.parsed("quiesce", report, to_an_hour()),
             stop_timeout: section.parsed("stop_timeout", report, to_an_hour()),
             resize: section.parsed("resize", report, values::choice(&RESIZES)),
+            same_unit: section.parsed("same_unit", report, values::choice(&SAME_UNITS)),
             sessions: section.integer("sessions", report, values::number_in(1, SESSIONS_MAX)),
             detect: Detect::read(section, report),
             iscsi: Iscsi::read(section, report),
@@ -150,6 +159,7 @@ impl Tuning {
             quiesce: self.quiesce.over(&lower.quiesce),
             stop_timeout: self.stop_timeout.over(&lower.stop_timeout),
             resize: self.resize.over(&lower.resize),
+            same_unit: self.same_unit.over(&lower.same_unit),
             sessions: self.sessions.over(&lower.sessions),
             detect: Detect {
                 network: detect.network.over(&lower.detect.network),

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use policies::{Balance, Failback, PolicyKind, PolicySpec};
 
 use super::super::values::show_duration;
-use super::super::{Alua, ChapAlgorithm, DigestChoice, Fence, Listen, NoPath, Resize};
+use super::super::{Alua, ChapAlgorithm, DigestChoice, Fence, Listen, NoPath, Resize, SameUnit};
 use crate::ids::Lun;
 
 /// A string in quotes.
@@ -92,6 +92,14 @@ pub(super) fn alua(alua: Alua) -> String {
         Alua::Follow => "follow",
         Alua::Explicit => "explicit",
         Alua::Ignore => "ignore",
+    })
+}
+
+pub(super) fn same_unit(by: SameUnit) -> String {
+    text(match by {
+        SameUnit::Reservation => "reservation",
+        SameUnit::Blocks => "blocks",
+        SameUnit::Identifiers => "identifiers",
     })
 }
 

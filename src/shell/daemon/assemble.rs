@@ -13,7 +13,7 @@ use crate::iscsi::name::{IscsiName, NameError, PortalAddr, PortalAddrError};
 use crate::iscsi::session::config::{
     AuthConfig, ChapConfig, ChapConfigError, DigestChoice, Offer, SessionConfig, SessionKind,
 };
-use crate::path::{Detect, PathConfig};
+use crate::path::{Detect, PathConfig, SameBy};
 use crate::scsi::reservation::ReservationKey;
 use crate::units::Geometry;
 use crate::volume::{
@@ -136,7 +136,9 @@ pub(super) fn assemble(
             pin: Pin {
                 configured: volume.wwid.clone(),
                 remembered,
-                remembered_paths: (!state.places.is_empty()).then(|| used_before(volume, state)),
+                remembered_paths: (!state.places.is_empty())
+                    .then(|| paths_of(volume, &state.places)),
+                distrusted: paths_of(volume, &state.distrusted),
             },
             unclean,
             orphaned,
@@ -188,10 +190,10 @@ pub(super) fn place(path: &config::Path) -> String {
     format!("{} {} {}", path.target, path.portal, path.lun)
 }
 
-fn used_before(volume: &config::Volume, state: &VolumeState) -> Vec<PathId> {
+fn paths_of(volume: &config::Volume, places: &[String]) -> Vec<PathId> {
     let paths = (0..).map(PathId).zip(&volume.paths);
     paths
-        .filter(|(_, path)| state.places.contains(&place(path)))
+        .filter(|(_, path)| places.contains(&place(path)))
         .map(|(id, _)| id)
         .collect()
 }
@@ -258,6 +260,11 @@ fn path_config(
             network: volume.detect.network,
             target: volume.detect.target,
             command: volume.detect.command,
+        },
+        same_by: match volume.same_unit {
+            config::SameUnit::Reservation => SameBy::Reservation,
+            config::SameUnit::Blocks => SameBy::Blocks,
+            config::SameUnit::Identifiers => SameBy::Identifiers,
         },
         seed: seed(&path.isid),
     })

@@ -76,6 +76,7 @@ impl Memory {
         }
         if state.wwid.as_ref() != Some(wwid) {
             state.places.clear();
+            state.distrusted.clear();
         }
         state.wwid = Some(wwid.clone());
         (state.block_size, state.blocks) = (found.geometry.block_size(), found.geometry.blocks());
@@ -86,6 +87,13 @@ impl Memory {
             }
         }
         state.reservation = found.key.map(KeyState::from);
+        for (id, path) in paths.iter() {
+            let place = assemble::place(path);
+            state.distrusted.retain(|other| *other != place);
+            if found.distrusted.contains(id) {
+                state.distrusted.push(place);
+            }
+        }
         let there: Vec<String> = found.isids.iter().map(isid_text).collect();
         let gone = |session: &String| {
             let there = there.iter().any(|isid| session.starts_with(isid));

@@ -8,7 +8,7 @@ use crate::control::Refusal;
 use crate::control::events::{Event, EventsReport, PathEvents, VolumeEvent};
 use crate::control::reload::ReloadReport;
 use crate::control::report::{
-    AccessReport, DaemonReport, Duty, FenceLevel, PathReport, PathState, StatusReport,
+    AccessReport, DaemonReport, Duty, FenceLevel, PathReport, PathState, SameReport, StatusReport,
     VolumeReport, VolumeState, VolumeTotals,
 };
 use crate::control::reservation::{ReservationDeed, ReservationReport};
@@ -275,6 +275,12 @@ fn path_report(
         lun: config.lun.to_string(),
         state: state.map_or(PathState::Stopped, |state| path_state(state.state)),
         access: state.and_then(|state| state.access).map(access_report),
+        same: state
+            .and_then(|state| state.same.as_ref())
+            .map(|basis| SameReport {
+                by: basis.name().to_owned(),
+                why: basis.to_string(),
+            }),
         tier: route.and_then(|route| route.tier),
         why: state.map(|state| state.why.clone()).unwrap_or_default(),
         since_ms: state.map_or(0, |state| millis(state.since)),

@@ -48,6 +48,7 @@ impl VolumeTask {
             wwid: unit.identity.wwid(),
             geometry: unit.geometry,
             paths: self.engine.used_paths(),
+            distrusted: self.engine.distrusted_paths(),
             isids: self.engine.isids(),
             key: self.engine.remembered_key(),
         });

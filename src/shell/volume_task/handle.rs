@@ -87,6 +87,8 @@ pub struct Found {
     pub geometry: Geometry,
     /// The paths that it was used through in this run, so far.
     pub paths: Vec<PathId>,
+    /// Those that led to another unit with the same identifiers when they were last compared.
+    pub distrusted: Vec<PathId>,
     /// The ISIDs of the paths that are there, those that are about to go too.
     pub isids: Vec<Isid>,
     /// Its reservation key, with what became of it.

@@ -305,6 +305,7 @@ fn a_pinned_identity_refuses_what_the_volume_was_not() {
         configured: None,
         remembered: Some(remembered),
         remembered_paths: None,
+        distrusted: Vec::new(),
     };
     let mut bench = Bench::new(1, |config| config.pin = pin);
     assert!(matches!(
@@ -322,6 +323,7 @@ fn a_default_identifier_is_believed_first_where_it_was_in_use_before() {
         configured: None,
         remembered: Some((unit("beaf11").identity.wwid(), geometry())),
         remembered_paths: Some(paths.iter().copied().map(PathId).collect()),
+        distrusted: Vec::new(),
     };
     let mut bench = Bench::new(2, |config| config.pin = pin(&[1]));
     let Order::Refuse { why, .. } = bench.identify(0, unit("beaf11")) else {
