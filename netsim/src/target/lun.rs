@@ -490,12 +490,6 @@ impl Lun {
         self.media.lose_cache(survives)
     }
 
-    /// How many nexuses have a reservation key.
-    #[must_use]
-    pub fn registrations(&self) -> usize {
-        self.reservations.registrations()
-    }
-
     /// Makes a block unreadable until it is written.
     pub fn damage(&mut self, lba: u64) {
         self.media.damage(lba);

@@ -231,7 +231,7 @@ impl World {
             Fault::Reload(_) | Fault::Redirect { .. } => true,
             _ => false,
         };
-        let kept = !self.knobs.faults.iter().any(strays);
+        let kept = self.knobs.key == 0 && !self.knobs.faults.iter().any(strays);
         let left = self.target.unit(0)?.registrations();
         (kept && left > 0).then_some(left)
     }

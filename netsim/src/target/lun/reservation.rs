@@ -136,11 +136,6 @@ impl Reservations {
         });
     }
 
-    /// How many nexuses are registered.
-    pub(super) fn registrations(&self) -> usize {
-        self.keys.len()
-    }
-
     /// PERSISTENT RESERVE IN.
     pub(super) fn report(&self, cdb: &[u8; 16]) -> Answered {
         let with_header = |body: Vec<u8>| {
