@@ -133,6 +133,12 @@ pub enum Refusal {
         /// All of them, a line each.
         mistakes: Vec<String>,
     },
+    /// It was begun and not done; what could be undone of it was.
+    #[error("not done: {why}")]
+    NotDone {
+        /// Why.
+        why: String,
+    },
     /// What is wanted cannot be had.
     #[error("nothing was changed: {why}")]
     NotPossible {

@@ -2,6 +2,7 @@
 //! keep back.
 
 mod access;
+mod courier;
 mod fencing;
 mod health;
 mod lifecycle;

@@ -51,6 +51,7 @@ fn another_host(lab: &Lab) -> (Daemon, String) {
     let text = text.replace("iqn.2026-11.test:initiator", "iqn.2026-11.test:stranger");
     let mut daemon = Daemon::launch_with(&folder, &file, &text);
     daemon.wait_serving(&volume);
+    daemon.wait_ready(&volume);
     let uri = nbd_uri(&volume.socket(&folder), &volume.name);
     (daemon, uri)
 }

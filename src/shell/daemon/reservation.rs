@@ -21,11 +21,11 @@ pub(super) async fn reservation(
 ) -> Result<ReservationReport, Refusal> {
     let ask = asked(&deed)?;
     let told: Told = running.handle.reservation(ask).await.ok_or(Refusal::Busy)?;
-    let (status, names) = told.map_err(|why| Refusal::NotPossible { why })?;
+    let (status, names) = told.map_err(|why| Refusal::NotDone { why })?;
     let found = running.handle.online().borrow().clone();
     if let Some(Err(error)) = found.map(|found| running.memory.remember(&found)) {
         let why = format!("it is done, and cannot be remembered for the next start: {error}");
-        return Err(Refusal::NotPossible { why });
+        return Err(Refusal::NotDone { why });
     }
     let mut paths: Vec<RegistrationReport> = Vec::new();
     for (path, name) in names {
@@ -86,7 +86,7 @@ fn key_report(key: RememberedKey, registered: usize) -> KeyReport {
 }
 
 fn asked(deed: &ReservationDeed) -> Result<ReservationAsk, Refusal> {
-    let impossible = |why: String| Refusal::NotPossible { why };
+    let impossible = |why: String| Refusal::NotDone { why };
     let key = |text: &str| {
         let key = config::reservation_key(text);
         key.map(ReservationKey)

@@ -235,8 +235,10 @@ impl Volume {
         if !job.started {
             if idle {
                 job.started = true;
-                self.plan_job();
-                self.run_job(now);
+                match self.plan_job() {
+                    true => self.run_job(now),
+                    false => self.fail_job(now, "no path is up".to_owned()),
+                }
             }
         } else if job.again_at.is_some_and(|at| at <= now) {
             self.send_deed();
@@ -266,12 +268,13 @@ impl Volume {
             .collect()
     }
 
-    fn plan_job(&mut self) {
+    /// `false`: there is no path to do it over.
+    fn plan_job(&mut self) -> bool {
         let (usable, up) = (self.usable(), self.up());
         let first = usable.first().or_else(|| up.first()).copied();
         let preempt_abort = self.reservation.preempt_abort;
         let (Some(first), Some(job)) = (first, &mut self.reservation.job) else {
-            return;
+            return false;
         };
         let look = Step::Do(first, Deed::ReadReservation);
         match job.ask {
@@ -298,6 +301,7 @@ impl Volume {
             }
             ReservationAsk::Clear => job.then([Step::Do(first, Deed::Clear), Step::Commit]),
         }
+        true
     }
 
     fn run_job(&mut self, now: Instant) {
@@ -398,7 +402,8 @@ impl Volume {
             self.learn_capabilities(&said);
             return Ok(());
         }
-        let lost = format!("{} was lost meanwhile", self.names.of(path));
+        let name = self.names.of(path);
+        let lost = format!("{name} was lost meanwhile");
         let reservation = &mut self.reservation;
         let Some(job) = &mut reservation.job else {
             return Ok(());
@@ -438,7 +443,8 @@ impl Volume {
                 Ok(())
             }
             (Deed::Register(ReservationKey(0)), said) => {
-                job.notes.push(format!("{}: {}", lost, words(said)));
+                job.notes
+                    .push(format!("{name} keeps its registration: {}", words(said)));
                 Ok(())
             }
             (Deed::Reserve(kind), Said::Conflict) => {
