@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use iiblockdaemon::engine::LinkId;
 use iiblockdaemon::ids::PathId;
 use iiblockdaemon::nbd;
-use iiblockdaemon::path::Uplink;
+use iiblockdaemon::path::{PathState, Uplink};
 use iiblockdaemon::volume::ReservationAsk;
 
 use super::client::Client;
@@ -86,6 +86,7 @@ impl World {
             | Fault::Notice { .. }
             | Fault::Redirect { .. }
             | Fault::Misbehave { .. } => self.inflict_on_target(fault),
+            Fault::Impostor { on: true, .. } if !self.copy_can_be_told() => {}
             Fault::Status { .. }
             | Fault::Grow { .. }
             | Fault::Reset
@@ -109,6 +110,18 @@ impl World {
             }
         }
         debug_assert!(self.now == now, "a fault takes no time");
+    }
+
+    /// A copy has the unit's identity: the first path that comes up may lead to it. It is told from the unit
+    /// by the path that is never broken, once that one is in use.
+    fn copy_can_be_told(&self) -> bool {
+        let Some(spared) = self.knobs.spared.filter(|_| self.knobs.copied) else {
+            return true;
+        };
+        let name = format!("path {spared}");
+        let status = self.engine.status(self.now);
+        let mut paths = status.paths.iter();
+        paths.any(|path| path.name == name && path.state == PathState::Ready)
     }
 
     #[expect(

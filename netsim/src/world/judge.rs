@@ -11,6 +11,7 @@ use iiblockdaemon::volume::ReservationAsk;
 use super::client::{Client, Ended};
 use super::{Fault, Knobs, Planned, World, setup};
 use crate::recording::Kind;
+use crate::target::Reinstatement;
 use crate::target::lun::WriteCache;
 
 /// The volume goes online within so long: nothing is broken before.
@@ -224,14 +225,14 @@ impl World {
     }
 
     /// Registrations that nobody will remove. A path that is gone, or that is redirected elsewhere, cannot
-    /// remove what it left.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "two faults of many")]
+    /// remove what it left; nor what a session registers that its target lets live on.
     fn registrations_left(&mut self) -> Option<usize> {
-        let strays = |planned: &Planned| match planned.fault {
-            Fault::Reload(_) | Fault::Redirect { .. } => true,
-            _ => false,
+        let strays = |planned: &Planned| {
+            let fault = &planned.fault;
+            matches!(fault, Fault::Reload(_) | Fault::Redirect { .. })
         };
-        let kept = self.knobs.key == 0 && !self.knobs.faults.iter().any(strays);
+        let ends = self.knobs.reinstatement != Reinstatement::Ignored;
+        let kept = ends && self.knobs.key == 0 && !self.knobs.faults.iter().any(strays);
         let left = self.target.unit(0)?.registrations();
         (kept && left > 0).then_some(left)
     }

@@ -203,7 +203,7 @@ impl ByKey {
     }
 
     /// The target answered over the reference.
-    pub(super) fn on_reference(&mut self, keys: &mut Keys, answer: &Completion) -> Step {
+    pub(super) fn on_reference(&mut self, keys: &Keys, answer: &Completion) -> Step {
         let list = match list(answer) {
             Ok(list) if self.is_cut(&list) => return self.ask_reference(),
             Ok(list) => list,

@@ -438,7 +438,7 @@ impl Path {
                 run.failures = 0;
                 run.next = match &mut run.method {
                     Some(Method::Key(method)) => {
-                        Some(method.on_reference(&mut self.sameness.keys, &answer))
+                        Some(method.on_reference(&self.sameness.keys, &answer))
                     }
                     Some(Method::Blocks(method)) => Some(method.on_reference(&answer, undisturbed)),
                     None => None,
