@@ -52,7 +52,8 @@ pub enum Action {
     PathsUsed,
     /// The unit has grown: clients that connect from now on are told the new size.
     Resized,
-    /// The reservation key, or what became of it, has changed ([`super::Engine::remembered_key`]): remember it.
+    /// The reservation key, or what became of it, has changed: remember
+    /// [`super::Engine::remembered_key`].
     KeyChanged,
     /// A removed path is logged out, and nothing that it left behind can execute any more.
     PathGone {

@@ -1,16 +1,18 @@
 //! Persistent reservations (SPC-5 5.14) of a volume: one key, registered over every path.
 //!
-//! A registration belongs to a nexus, and each path is one. So the key is registered over every session before
-//! its path is used ([`enrol`]): a path that comes back and is not registered would get RESERVATION CONFLICT
-//! for what the others may do. What an administrator asks for runs over all paths as one *job* ([`job`]).
+//! A registration belongs to a nexus, and each path is one. So the key is registered over every session
+//! before its path is used ([`enrol`]): a path that comes back and is not registered would get RESERVATION
+//! CONFLICT for what the others may do. What an administrator asks for runs over all paths as one *job*
+//! ([`job`]).
 //!
 //! Somebody else may take our registration away: that is how a cluster fences a host. Then the key is
-//! *preempted*: it is not registered again until an administrator says so, and I/O goes on and fails with what
-//! the target answers. Whether a missing registration was taken away or got lost [`enrol`] tells apart.
+//! *preempted*: it is not registered again until an administrator says so, and I/O goes on and fails with
+//! what the target answers. Whether a missing registration was taken away or got lost [`enrol`] tells
+//! apart.
 //!
-//! With the fence `preempt-abort` each path has a key of its own, whose low 16 bits carry the path's number, and
-//! a lost path can be cut off by another one ([`preempt`]). Otherwise all paths have the same key, as cluster
-//! software expects it of a host.
+//! With the fence `preempt-abort` each path has a key of its own, whose low 16 bits carry the path's
+//! number, and a lost path can be cut off by another one ([`preempt`]). Otherwise all paths have the same
+//! key, as cluster software expects it of a host.
 
 mod decide;
 pub(super) mod enrol;

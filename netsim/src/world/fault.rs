@@ -235,8 +235,8 @@ pub enum Fault {
         /// Whether it holds it.
         on: bool,
     },
-    /// Another initiator removes our registrations, and takes the reservation over if there is one: I/O may fail
-    /// from then on.
+    /// Another initiator removes our registrations, and takes the reservation over if there is one: I/O may
+    /// fail from then on.
     Preempted,
     /// The administrator asks something of the daemon's reservations.
     Ask(ReservationAsk),

@@ -1,16 +1,17 @@
 //! The key is registered over a session, or it is looked after whether it still is.
 //!
-//! 1. REGISTER of the key by itself: GOOD only if it is registered over this nexus, and then nothing changes.
-//!    A target that remembers the nexus needs no more.
-//! 2. READ KEYS. If the key is there (another path's registration, or a stale one of a target that takes every
-//!    session for another nexus, as tgt does), nobody took it away: PREEMPT and CLEAR remove *all*
+//! 1. REGISTER of the key by itself: GOOD only if it is registered over this nexus, and then nothing
+//!    changes. A target that remembers the nexus needs no more.
+//! 2. READ KEYS. If the key is there (another path's registration, or a stale one of a target that takes
+//!    every session for another nexus, as tgt does), nobody took it away: PREEMPT and CLEAR remove *all*
 //!    registrations of a key.
 //! 3. If it is not there, somebody did, unless
 //!    - PRGENERATION went back: the unit lost its power, and everybody's registrations with it;
 //!    - we removed this path's key ourselves, to fence the path;
 //!    - this run has not registered it yet, or not over this path, whose siblings' keys are there.
 //!
-//!    Even then READ RESERVATION must not show somebody else's reservation: whoever made it may have fenced us.
+//!    Even then READ RESERVATION must not show somebody else's reservation: whoever made it may have fenced
+//!    us.
 //! 4. REGISTER AND IGNORE EXISTING KEY: the nexus is ours, whatever it was registered with before.
 
 use std::time::{Duration, Instant};

@@ -1,12 +1,12 @@
 //! What an administrator asks for, over all paths, one thing at a time.
 //!
-//! - A key is registered over every path that is up, or over none: where one refuses, those that did not are
-//!   undone. Paths that are down register it when they come back.
-//! - RESERVE goes over one path, which is then the holder. Only the holder's nexus can RELEASE, and the path may
-//!   be gone, or be another nexus since (tgt). So a release goes over all paths; if the unit is reserved by us
-//!   after that, the reservation is *taken over*: a path preempts the holder's key, which makes it the holder,
-//!   and releases. Where all paths have one key, they take another one before, so that no path in use loses its
-//!   registration, and take the first again after.
+//! - A key is registered over every path that is up, or over none: where one refuses, those that did not
+//!   are undone. Paths that are down register it when they come back.
+//! - RESERVE goes over one path, which is then the holder. Only the holder's nexus can RELEASE, and the
+//!   path may be gone, or be another nexus since (tgt). So a release goes over all paths; if the unit is
+//!   reserved by us after that, the reservation is *taken over*: a path preempts the holder's key, which
+//!   makes it the holder, and releases. Where all paths have one key, they take another one before, so that
+//!   no path in use loses its registration, and take the first again after.
 //! - While a job runs, no path joins; it begins when none is about to.
 
 use std::collections::{BTreeMap, VecDeque};

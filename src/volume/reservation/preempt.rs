@@ -1,14 +1,18 @@
-//! The fence `preempt-abort`: another path has the target remove a lost path's registration and abort its tasks.
+//! The fence `preempt-abort`: another path has the target remove a lost path's registration and abort its
+//! tasks.
 //!
-//! 1. PREEMPT AND ABORT with the lost path's own key (SPC-5 5.14.11.3): its GOOD means that the tasks of that
-//!    nexus are aborted.
-//! 2. READ RESERVATION: the unit must be reserved for registrants. Commands of the lost session that are still
-//!    in the network then meet RESERVATION CONFLICT; without a reservation nothing would keep them out.
-//! 3. An ORDERED command, as after reinstatement: for targets whose backing store goes on with what was aborted.
+//! 1. PREEMPT AND ABORT with the lost path's own key (SPC-5 5.14.11.3): its GOOD means that the tasks of
+//!    that nexus are aborted.
+//! 2. READ RESERVATION: the unit must be reserved for registrants. Commands of the lost session that are
+//!    still in the network then meet RESERVATION CONFLICT; without a reservation nothing would keep them
+//!    out.
+//! 3. An ORDERED command, as after reinstatement: for targets whose backing store goes on with what was
+//!    aborted.
 //!
-//! The path registers again with its next session, whose login ends the lost one (RFC 7143 6.3.5). It holds for sessions that were registered with that key, all of which are: a path is used only then. It
-//! comes after a login through a proven sibling, which ends the same session and leaves its key alone, and
-//! before the quiesce time.
+//! The path registers again with its next session, whose login ends the lost one (RFC 7143 6.3.5). It holds
+//! for sessions that were registered with that key, all of which are: a path is used only then. It comes
+//! after a login through a proven sibling, which ends the same session and leaves its key alone, and before
+//! the quiesce time.
 
 use std::time::{Duration, Instant};
 
