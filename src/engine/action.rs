@@ -47,8 +47,8 @@ pub enum Action {
     },
     /// The volume's unit was identified for the first time in this run: export it.
     Online,
-    /// One more path than before was used in this run ([`super::Engine::used_paths`]), or others than before led
-    /// to another unit ([`super::Engine::distrusted_paths`]): remember it.
+    /// One more path than before was used in this run ([`super::Engine::used_paths`]), or others than before
+    /// led to another unit ([`super::Engine::distrusted_paths`]): remember it.
     PathsUsed,
     /// The unit has grown: clients that connect from now on are told the new size.
     Resized,

@@ -3,9 +3,9 @@
 //! [`PLACES`] places of a few blocks are read over both paths: the first and the last ones, those that the
 //! volume wrote last, and others all over the unit. Blocks that are alike show little, and blank ones
 //! nothing: a copy is alike until it is written to. Blocks that differ show that there are two units, but for
-//! writes meanwhile. So a place that differs is read again by turns: reference, path, reference, path, reference.
-//! Only where each gave the same every time, the two are different, and the volume wrote nothing there from
-//! the first of these reads to the last, the units are.
+//! writes meanwhile. So a place that differs is read again by turns: reference, path, reference, path,
+//! reference. Only where each gave the same every time, the two are different, and the volume wrote nothing
+//! there from the first of these reads to the last, the units are.
 
 use bytes::Bytes;
 
