@@ -26,11 +26,15 @@ pub enum Sabotage {
     ForeignFence,
     /// Writes that are late are sent on a second path, as reads are.
     HedgedWrites,
+    /// A LOGICAL UNIT RESET passes for a fence of all lost sessions, whatever their connections still deliver.
+    ResetAloneIsAFence,
+    /// What the target calls aborted is taken not to execute any more.
+    AbortIsAFence,
 }
 
 impl Sabotage {
     /// All.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::GhostRuleOff,
         Self::FenceAtLogin,
         Self::SentCalledUnsent,
@@ -41,6 +45,8 @@ impl Sabotage {
         Self::IdentityUnchecked,
         Self::ForeignFence,
         Self::HedgedWrites,
+        Self::ResetAloneIsAFence,
+        Self::AbortIsAFence,
     ];
 }
 

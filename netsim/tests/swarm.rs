@@ -156,6 +156,8 @@ fn every_defect_is_found() {
         (Sabotage::IdentityUnchecked, 2),
         (Sabotage::ForeignFence, 76),
         (Sabotage::HedgedWrites, 77),
+        (Sabotage::ResetAloneIsAFence, 219),
+        (Sabotage::AbortIsAFence, 503),
     ];
     assert_eq!(known.map(|(defect, _)| defect), Sabotage::ALL);
     for (defect, first) in known {
@@ -176,7 +178,9 @@ fn every_defect_is_found() {
             | Sabotage::ForeignFence
             | Sabotage::StaleFence
             | Sabotage::FlushNotWaiting
-            | Sabotage::HedgedWrites => Rule::Content,
+            | Sabotage::HedgedWrites
+            | Sabotage::ResetAloneIsAFence
+            | Sabotage::AbortIsAFence => Rule::Content,
         };
         assert_eq!(violation.rule, rule, "{defect:?}: {violation}");
         must_pass(seed);

@@ -265,6 +265,8 @@ pub enum Resize {
 pub struct Fence {
     /// A new login with the lost session's ISID.
     pub reinstate: bool,
+    /// A command that hangs at the target, and keeps that from being done, is ended by LOGICAL UNIT RESET.
+    pub lun_reset: bool,
     /// After this time nothing of the lost session is taken to be under way any more: an assumption.
     pub quiesce: Option<Duration>,
 }

@@ -350,6 +350,7 @@ impl Lines {
     fn fence<T, U>(&mut self, fence: Fence, field: &Field<T>, quiesce: &Field<U>) {
         let Fence {
             reinstate: _,
+            lun_reset: _,
             quiesce: time,
         } = fence;
         self.key("fence", field, fences(fence));

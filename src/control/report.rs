@@ -123,6 +123,9 @@ pub struct VolumeReport {
     pub wwid: Option<String>,
     /// What fences lost sessions.
     pub fence: FenceLevel,
+    /// Where a command that hangs holds that up, the LUN may be reset.
+    #[serde(default)]
+    pub lun_reset: bool,
     /// Its policy, in words.
     pub policy: String,
     /// Writes are refused.
@@ -188,6 +191,18 @@ pub struct VolumeTotals {
     /// Those that the first path answered first.
     #[serde(default)]
     pub hedges_wasted: u64,
+    /// Bytes that arrived for reads which another path had answered.
+    #[serde(default)]
+    pub wasted_bytes: u64,
+    /// ABORT TASKs sent.
+    #[serde(default)]
+    pub aborts: u64,
+    /// Those of them for commands that hung while later ones were answered.
+    #[serde(default)]
+    pub overtaken: u64,
+    /// LOGICAL UNIT RESETs sent.
+    #[serde(default)]
+    pub lun_resets: u64,
 }
 
 /// The states of a path.
@@ -337,6 +352,12 @@ pub struct PathReport {
     pub retries: u64,
     /// Sessions that were lost while in use.
     pub losses: u64,
+    /// ABORT TASKs sent.
+    #[serde(default)]
+    pub aborts: u64,
+    /// LOGICAL UNIT RESETs sent.
+    #[serde(default)]
+    pub lun_resets: u64,
     /// Round trip of the last ping.
     pub last_rtt_us: Option<u64>,
 }
@@ -371,6 +392,8 @@ pub(crate) mod samples {
             errors: 0,
             retries: 0,
             losses: 0,
+            aborts: 0,
+            lun_resets: 0,
             last_rtt_us: Some(180),
         };
         let lost = PathReport {
@@ -387,6 +410,8 @@ pub(crate) mod samples {
             bytes: 1 << 20,
             retries: 4,
             losses: 6,
+            aborts: 0,
+            lun_resets: 0,
             last_rtt_us: None,
             ..good.clone()
         };
@@ -409,6 +434,7 @@ pub(crate) mod samples {
             block_size: Some(512),
             wwid: Some("naa.6001405f2d3c4b5a69788796a5b4c3d2".to_owned()),
             fence: FenceLevel::Reinstatement,
+            lun_reset: false,
             policy: "failover, failback after 30s".to_owned(),
             read_only: false,
             exports: vec!["unix:/run/iiblockdaemon/db.sock".to_owned()],

@@ -46,6 +46,10 @@ pub struct PathStatus {
     pub removing: bool,
     /// Round trip of the last ping.
     pub last_rtt: Option<Duration>,
+    /// ABORT TASKs sent, since the start.
+    pub aborts: u64,
+    /// LOGICAL UNIT RESETs sent, since the start.
+    pub resets: u64,
 }
 
 impl Path {
@@ -78,9 +82,13 @@ impl Path {
             incarnation: self.incarnation,
             fencing: self.fencer.is_some(),
             access: self.access.known(),
-            own_commands: usize::from(self.own.is_some()) + usize::from(self.access.is_asking()),
+            own_commands: usize::from(self.own.is_some())
+                + usize::from(self.access.is_asking())
+                + usize::from(self.drain.is_asking()),
             removing: self.retiring,
             last_rtt: self.pong.map(|(_, rtt)| rtt),
+            aborts: self.escalation.aborts(),
+            resets: self.escalation.resets(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! keep back.
 
 mod access;
+mod escalation;
 mod fencing;
 mod health;
 mod lifecycle;
@@ -257,6 +258,7 @@ impl Bench {
                 target: ms(5_000),
                 command: ms(30_000),
             },
+            lun_reset: false,
             seed: 1,
         };
         change(&mut config);

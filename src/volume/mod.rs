@@ -11,7 +11,8 @@
 //! - `roster`: the paths, and which of them may take a command.
 //! - `outcome`: what an answer means for its command.
 //! - `failover`: what becomes of the attempts of a lost session.
-//! - `fence`: the ledger of ghosts.
+//! - `fence`: the ledger of ghosts; `drain`: those of sessions that live.
+//! - `overtaken`: a command that hangs while later ones are answered.
 //! - `no_path`: what waits, and how long, while no path is left; `pace`: how fast that goes out after.
 //! - `access`: access states of the paths (ALUA), and `activation`: asking for others.
 //! - `admission`: is what a path found the volume's unit?
@@ -30,6 +31,7 @@ mod capacity;
 mod change;
 mod command;
 mod dispatch;
+mod drain;
 mod durability;
 mod duty;
 mod failover;
@@ -43,6 +45,7 @@ mod latency;
 mod no_path;
 mod outcome;
 mod outlier;
+mod overtaken;
 mod pace;
 pub mod ranges;
 mod request;
@@ -54,7 +57,7 @@ mod tests;
 mod trial;
 mod window;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,6 +70,7 @@ use crate::ids::{Incarnation, IoId, PathId, PathNames, TaskId};
 use crate::limits;
 use crate::path::message::{FenceKind, Message, Order, Standing, Unit};
 use crate::payload::Payload;
+use crate::sabotage::{self, Sabotage};
 use crate::units::BlockRange;
 
 pub use admission::Pin;
@@ -87,6 +91,7 @@ use durability::{Covers, Durability};
 use fence::Ledger;
 use gray::Gray;
 use journal::Journal;
+use overtaken::Overtaken;
 use pace::Pace;
 use ranges::RangeTable;
 use roster::Roster;
@@ -169,6 +174,8 @@ struct Command {
     put_off_since: Option<Instant>,
     /// A path that failed it last.
     avoid: Option<PathId>,
+    /// It was aborted once for hanging while others did not: now it has all the time that there is.
+    overtaken: bool,
     /// It is a read that was sent twice: first so, and then so.
     rivals: Option<(TaskId, TaskId)>,
 }
@@ -205,6 +212,9 @@ pub struct Volume {
     attempts: FxHashMap<TaskId, Attempt>,
     ranges: RangeTable,
     ledger: Ledger,
+    /// Barriers that were asked for, in these sessions.
+    drains: BTreeMap<PathId, Incarnation>,
+    overtaken: Overtaken,
     /// Finished ios that wait for a fence (`shared`).
     unacknowledged: VecDeque<(IoId, Io)>,
     no_path_since: Option<Instant>,
@@ -270,6 +280,8 @@ impl Volume {
             attempts: FxHashMap::default(),
             ranges: RangeTable::default(),
             ledger,
+            drains: BTreeMap::new(),
+            overtaken: Overtaken::new(now),
             unacknowledged: VecDeque::new(),
             no_path_since: Some(now),
             no_path_expired: config.no_path == NoPath::Fail,
@@ -376,16 +388,20 @@ impl Volume {
                 self.on_answer(now, &attempt);
                 self.on_completed(now, &attempt, completion);
             }
+            Message::Drained { incarnation, asked } => {
+                self.on_drained(now, path, incarnation, asked);
+            }
+            Message::UnitReset { incarnation } => self.on_unit_reset(now, path, incarnation),
             Message::Failed {
                 incarnation,
                 task,
-                at_large,
+                fate,
             } => {
                 if self.on_errand_end(now, task, None) {
                     return;
                 }
                 let attempt = self.take_attempt(now, path, incarnation, task);
-                self.on_failed(now, &attempt, at_large);
+                self.on_failed(now, &attempt, fate);
             }
         }
     }
@@ -407,6 +423,7 @@ impl Volume {
             self.ready.insert(order);
         }
         self.gray_timeout(now);
+        self.find_overtaken(now);
         self.check_access(now);
         self.ask_about_size(now);
         let expired = self.ledger.expire(now);
@@ -459,14 +476,29 @@ impl Volume {
             .ask_at()
             .map(|at| Deadline::new(at, "question to a witness"));
         let gray = self.gray_deadline();
-        [retry, ghost, no_path, access, pace, size, rumour, gray]
-            .into_iter()
-            .fold(None, Deadline::earlier)
+        let drain = self
+            .drain_deadline()
+            .map(|at| Deadline::new(at, "barrier after an abort"));
+        let overtaken = self
+            .overtaken
+            .due()
+            .map(|at| Deadline::new(at, "command that may hang"));
+        [
+            retry, ghost, no_path, access, pace, size, rumour, gray, drain, overtaken,
+        ]
+        .into_iter()
+        .fold(None, Deadline::earlier)
     }
 
     /// The next attempt to be made.
     pub fn poll_submission(&mut self) -> Option<Submission> {
         self.submissions.pop_front()
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn has_orders(&self) -> bool {
+        !self.orders.is_empty()
     }
 
     /// The next order to a path.
@@ -510,6 +542,21 @@ impl Volume {
                 .lasted(since.unwrap_or(now), now, "fenced", &why);
             tracing::info!(path = %self.names.of(path), %upto, ?by, "lost sessions fenced");
             self.counters.fenced += 1;
+            self.after_fence(now);
+        }
+    }
+}
+
+impl Volume {
+    fn on_unit_reset(&mut self, now: Instant, path: PathId, incarnation: Incarnation) {
+        let why = format!(
+            "over {}: what was asked of the unit is asked again",
+            self.names.of(path)
+        );
+        self.journal.note(now, "lun reset", &why);
+        tracing::debug!(path = %self.names.of(path), %incarnation, "the unit was reset");
+        if sabotage::is(Sabotage::ResetAloneIsAFence) {
+            self.ledger.clear();
             self.after_fence(now);
         }
     }

@@ -37,6 +37,8 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     knobs.queue_depth = target.queue_depth;
     knobs.reinstatement = target.reinstatement;
     knobs.orphans = target.orphans;
+    knobs.aborts = target.aborts;
+    knobs.resets = target.resets;
     let absent = paths
         .iter()
         .enumerate()
@@ -83,6 +85,7 @@ fn daemon(knobs: &mut Knobs, volume: &config::Volume) {
     let sessions = volume.paths.iter().map(|path| path.session).max();
     knobs.sessions = sessions.unwrap_or(1);
     knobs.reinstate = volume.fence.reinstate;
+    knobs.lun_reset = volume.fence.lun_reset;
     knobs.quiesce = volume.fence.quiesce;
     knobs.commands_per_path = u32::from(iscsi.queue_depth);
     knobs.no_path = match volume.no_path {

@@ -98,6 +98,7 @@ impl Scenario {
             | Order::Late(_)
             | Order::Freeze
             | Order::Hang(_)
+            | Order::Jam(_)
             | Order::Pace(_)
             | Order::ClosedWindow
             | Order::Notice(_)
@@ -173,13 +174,14 @@ impl Scenario {
                 Some(Fault::Reload(Reload::Add { path })),
             ),
             Order::Add => (Fault::Reload(Reload::Add { path }), None),
-            Order::Hang(times) => (
-                Fault::Hang {
-                    path,
-                    times: *times,
-                },
-                None,
-            ),
+            Order::Hang(times) => {
+                let times = *times;
+                (Fault::Hang { path, times }, None)
+            }
+            Order::Jam(times) => {
+                let times = *times;
+                (Fault::Jam { path, times }, Some(Fault::EndJams))
+            }
             Order::Pace(pace) => {
                 let at = |pace| Fault::Pace { path, pace };
                 (at(*pace), Some(at(Pace::default())))

@@ -53,6 +53,8 @@ pub(super) struct Target {
     pub(super) queue_depth: Number,
     pub(super) reinstatement: Text,
     pub(super) orphans: Text,
+    pub(super) aborts: Text,
+    pub(super) resets: Text,
     pub(super) access: Text,
 }
 
@@ -170,6 +172,10 @@ pub(super) struct Pass {
     pub(super) ejections_min: Number,
     pub(super) hedges_max: Number,
     pub(super) hedges_min: Number,
+    pub(super) aborts_max: Number,
+    pub(super) aborts_min: Number,
+    pub(super) resets_max: Number,
+    pub(super) resets_min: Number,
     pub(super) size: Text,
     pub(super) kept: Given<Vec<String>>,
 }

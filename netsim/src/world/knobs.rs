@@ -12,7 +12,7 @@ use policies::{PolicyKind, PolicySpec};
 use super::{Asymmetry, Fault, Planned, Reload, faults};
 use crate::rng::Rng;
 use crate::target::lun::WriteCache;
-use crate::target::{Orphans, Reinstatement, Wishes};
+use crate::target::{Aborts, Orphans, Reinstatement, Resets, Wishes};
 
 /// Requests come so thick.
 #[derive(Clone, Debug)]
@@ -94,6 +94,10 @@ pub struct Knobs {
     pub reinstatement: Reinstatement,
     /// Commands of dead sessions.
     pub orphans: Orphans,
+    /// ABORT TASK.
+    pub aborts: Aborts,
+    /// LOGICAL UNIT RESET.
+    pub resets: Resets,
     /// What the target wants.
     pub wishes: Wishes,
     /// What the initiator offers.
@@ -122,6 +126,8 @@ pub struct Knobs {
     pub shared: bool,
     /// A later login counts as a fence.
     pub reinstate: bool,
+    /// Where nothing else helps, the daemon resets the unit.
+    pub lun_reset: bool,
     /// A unit that grew is served with its new size.
     pub grow: bool,
     /// Ghosts are let go by time.
@@ -173,6 +179,8 @@ impl Knobs {
             queue_depth: 32,
             reinstatement: Reinstatement::Synchronous,
             orphans: Orphans::Terminate,
+            aborts: Aborts::End,
+            resets: Resets::Wait,
             wishes: Wishes::default(),
             offer: Offer::default(),
             detect: Detect {
@@ -191,6 +199,7 @@ impl Knobs {
             commands_per_path: 64,
             shared: false,
             reinstate: true,
+            lun_reset: false,
             grow: true,
             quiesce: None,
             load: Load {
@@ -239,6 +248,7 @@ impl Knobs {
             .then_some(0)
             .filter(|_| knobs.groups.len() > 1);
         knobs.faults = faults::draw(&mut rng, &knobs);
+        knobs.draw_management();
         // What was only told of is not there for good.
         let told_of = |planned: &Planned| matches!(planned.fault, Fault::Capacity { .. });
         knobs.grow = !knobs.faults.iter().any(told_of);
@@ -359,6 +369,15 @@ impl Knobs {
             Orphans::Terminate => Duration::ZERO,
             Orphans::ExecuteAfter(delay) => delay,
         };
+        let run_on = match self.aborts {
+            Aborts::RunOn(longer) => longer,
+            Aborts::End | Aborts::Refused => Duration::ZERO,
+        };
+        let reset = match self.resets {
+            Resets::Early(longer) => longer,
+            Resets::Wait => Duration::ZERO,
+        };
+        let late = late.max(run_on).max(reset);
         self.trouble + late + self.service_time * 64 + SECOND
     }
 
@@ -367,6 +386,24 @@ impl Knobs {
     pub fn share_sessions(&self, one: usize, other: usize) -> bool {
         let same = |of: &[u16]| of.get(one) == of.get(other);
         same(&self.groups) && same(&self.processes)
+    }
+
+    /// What task management does at the target, and whether the daemon resets the unit.
+    fn draw_management(&mut self) {
+        let mut rng = Rng::new(self.seed).stream("management");
+        let longer = rng.duration_below(3 * SECOND);
+        self.aborts = one_of(
+            &mut rng,
+            &[
+                Aborts::End,
+                Aborts::RunOn(longer),
+                Aborts::RunOn(longer),
+                Aborts::Refused,
+            ],
+        );
+        self.resets = one_of(&mut rng, &[Resets::Wait, Resets::Early(longer)]);
+        self.lun_reset = self.reinstate && rng.chance(1, 2);
+        faults::manage(&mut rng, self);
     }
 
     fn draw_cache(&mut self) {
@@ -421,8 +458,8 @@ impl fmt::Display for Knobs {
         )?;
         writeln!(
             f,
-            "  target reinstatement {:?}, orphans {:?}, {:?}",
-            self.reinstatement, self.orphans, self.wishes
+            "  target reinstatement {:?}, orphans {:?}, aborts {:?}, resets {:?}, {:?}",
+            self.reinstatement, self.orphans, self.aborts, self.resets, self.wishes
         )?;
         writeln!(
             f,
@@ -431,12 +468,13 @@ impl fmt::Display for Knobs {
         )?;
         writeln!(
             f,
-            "  daemon {}, {} sessions per path, grow {}, shared {}, reinstate {}, quiesce {:?}, login {:?}, {:?}",
+            "  daemon {}, {} sessions per path, grow {}, shared {}, reinstate {}, lun-reset {}, quiesce {:?}, login {:?}, {:?}",
             self.policy,
             self.sessions,
             self.grow,
             self.shared,
             self.reinstate,
+            self.lun_reset,
             self.quiesce,
             self.login_timeout,
             self.detect

@@ -90,6 +90,7 @@ impl Checker<'_, '_, '_> {
     fn fence(&mut self, tuning: &Tuning) -> Fence {
         let default = Fences {
             reinstate: defaults::FENCE_REINSTATE,
+            lun_reset: false,
             quiesce: defaults::FENCE_QUIESCE,
         };
         let fences = value_or(&tuning.fence, default);
@@ -100,9 +101,16 @@ impl Checker<'_, '_, '_> {
         {
             self.report.add(quiesce, Problem::QuiesceUnused);
         }
+        if let Some(fence) = tuning.fence.place()
+            && fences.lun_reset
+            && !fences.reinstate
+        {
+            self.report.add(fence, Problem::LunResetAlone);
+        }
         let quiesce = value_or(&tuning.quiesce, defaults::QUIESCE);
         Fence {
             reinstate: fences.reinstate,
+            lun_reset: fences.lun_reset,
             quiesce: fences.quiesce.then_some(quiesce),
         }
     }

@@ -40,8 +40,9 @@ const _: () = assert!(SESSIONS_MAX as usize <= crate::limits::PATHS_MAX);
 const RESIZES: [(&str, Resize); 2] = [("grow", Resize::Grow), ("never", Resize::Never)];
 
 /// Names of the fences.
-const FENCES: [(&str, FenceKind); 2] = [
+const FENCES: [(&str, FenceKind); 3] = [
     ("reinstate", FenceKind::Reinstate),
+    ("lun-reset", FenceKind::LunReset),
     ("quiesce", FenceKind::Quiesce),
 ];
 
@@ -56,6 +57,7 @@ const ALUA: [(&str, Alua); 3] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FenceKind {
     Reinstate,
+    LunReset,
     Quiesce,
 }
 
@@ -63,6 +65,7 @@ enum FenceKind {
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Fences {
     pub(in super::super) reinstate: bool,
+    pub(in super::super) lun_reset: bool,
     pub(in super::super) quiesce: bool,
 }
 
@@ -123,6 +126,7 @@ impl Tuning {
             no_path: read_no_path(section, report),
             fence: fences.map(|kinds| Fences {
                 reinstate: kinds.contains(&FenceKind::Reinstate),
+                lun_reset: kinds.contains(&FenceKind::LunReset),
                 quiesce: kinds.contains(&FenceKind::Quiesce),
             }),
             quiesce: section.parsed("quiesce", report, to_an_hour()),

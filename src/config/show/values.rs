@@ -72,6 +72,7 @@ pub(super) fn digest(choice: DigestChoice) -> String {
 pub(super) fn fences(fence: Fence) -> String {
     let named = [
         (fence.reinstate, "reinstate"),
+        (fence.lun_reset, "lun-reset"),
         (fence.quiesce.is_some(), "quiesce"),
     ];
     let named = named.into_iter().filter(|(on, _)| *on);

@@ -143,6 +143,7 @@ pub(super) fn assemble(
                 prove: true,
                 hedge: u32::from(volume.policy.hedge.0),
                 domains: domains(&volume.paths),
+                jitter: Some(seed(&volume.name)),
             },
         },
         paths,
@@ -238,6 +239,7 @@ fn path_config(
             target: volume.detect.target,
             command: volume.detect.command,
         },
+        lun_reset: volume.fence.lun_reset,
         seed: seed(&path.isid),
     })
 }
