@@ -26,7 +26,8 @@ pub enum Sabotage {
     ForeignFence,
     /// Writes that are late are sent on a second path, as reads are.
     HedgedWrites,
-    /// A LOGICAL UNIT RESET passes for a fence of all lost sessions, whatever their connections still deliver.
+    /// A LOGICAL UNIT RESET passes for a fence of all lost sessions, whatever their connections still
+    /// deliver.
     ResetAloneIsAFence,
     /// What the target calls aborted is taken not to execute any more.
     AbortIsAFence,

@@ -37,8 +37,8 @@ fn stuck(seed: u64) -> Knobs {
     knobs
 }
 
-/// Whether the login waits for what is stuck (LIO), or the barrier after it (tgt), the unit's reset frees them;
-/// if it is answered before the backing store is done, the barrier waits for the rest.
+/// Whether the login waits for what is stuck (LIO), or the barrier after it (tgt), the unit's reset frees
+/// them; if it is answered before the backing store is done, the barrier waits for the rest.
 #[test]
 fn a_reset_frees_a_fence_that_is_held_up() {
     for reinstatement in [Reinstatement::Synchronous, Reinstatement::Asynchronous] {

@@ -83,9 +83,11 @@ impl Engine {
         }
     }
 
-    /// A command that hangs at the target may keep a fence from being made: it is ended by a reset of the unit.
+    /// A command that hangs at the target may keep a fence from being made: it is ended by a reset of the
+    /// unit.
     /// That is no fence itself: what the lost session's connection still delivers comes after it. It is asked
-    /// for over a path whose sessions are with the same machine, as a proof has shown, or over the path itself.
+    /// for over a path whose sessions are with the same machine, as a proof has shown, or over the path
+    /// itself.
     pub(super) fn free_fences(&mut self, now: Instant) {
         for index in 0..self.paths.len() {
             let (own, paths) = (path_id(index), &self.paths);

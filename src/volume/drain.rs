@@ -17,7 +17,8 @@ use super::Volume;
 const IDLE: Duration = Duration::from_secs(10);
 
 impl Volume {
-    /// Sessions that live and have ghosts, when the youngest of each was recorded, and whether somebody waits.
+    /// Sessions that live and have ghosts, when the youngest of each was recorded, and whether somebody
+    /// waits.
     fn live_ghosts(&self) -> impl Iterator<Item = (PathId, Instant, bool)> {
         let routes = self.roster.iter().filter(|(path, route)| {
             route.standing != Standing::Unusable && !self.drains.contains_key(path)

@@ -225,8 +225,8 @@ impl Record {
         }
     }
 
-    /// For so long it has shown nothing, if that is long: whatever took less on another path may have taken as
-    /// long here.
+    /// For so long it has shown nothing, if that is long: whatever took less on another path may have taken
+    /// as long here.
     fn unproven(&self, now: Instant) -> Option<Duration> {
         let since = self.proven.map(|sent| now.saturating_duration_since(sent));
         since.filter(|long| *long > STALE)

@@ -1,9 +1,9 @@
-//! A command that hangs while later ones of its kind are answered: it is aborted long before its deadline, and
-//! asked for again.
+//! A command that hangs while later ones of its kind are answered: it is aborted long before its deadline,
+//! and asked for again.
 //!
 //! What is slow as a whole must not be taken for that, nor what waits its turn: a disk that spins up, a long
-//! queue with an unfair scheduler, a target that answers everything ten seconds late. A command hangs if all of
-//! this holds:
+//! queue with an unfair scheduler, a target that answers everything ten seconds late. A command hangs if
+//! all of this holds:
 //!
 //! - it has been out for [`FLOOR`], and for [`FACTOR`] times what 99 of 100 of its class (direction and size)
 //!   take in this session;
@@ -13,12 +13,12 @@
 //! - it made no progress in the second half of that time (R2T, Data-In, bytes taken by the socket), which the
 //!   path knows.
 //!
-//! Those that overtake it are counted in what 99 of 100 take, and there are more of them than the one: if they
-//! were slow as well, so is what 99 of 100 take, and nothing hangs.
+//! Those that overtake it are counted in what 99 of 100 take, and there are more of them than the one: if
+//! they were slow as well, so is what 99 of 100 take, and nothing hangs.
 //!
 //! A command is aborted for that once, and its next attempt, on another path if there is one, has the time of
-//! `detect.command`: if that hangs too, it is not the path. [`BURST`] in a row, then one every [`EARNED`]: what
-//! hangs by the dozen is better left to its deadline. Commands that move no data take as long as they take.
+//! `detect.command`: if that hangs too, it is not the path. [`BURST`] in a row, then one every [`EARNED`]:
+//! what hangs by the dozen is better left to its deadline. Commands that move no data take as long as they take.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -140,8 +140,8 @@ impl Flow {
         self.classes = None;
     }
 
-    /// A command that was sent at `sent` hangs: for how long it must have made no progress. That is half of what
-    /// it has been out for: it took a moment to be written.
+    /// A command that was sent at `sent` hangs: for how long it must have made no progress. That is half of
+    /// what it has been out for: it took a moment to be written.
     fn hangs(&self, now: Instant, class: Class, sent: Instant) -> Option<Duration> {
         let flow = &self.classes.as_ref()?[class.index()];
         let usual = flow.took.quantile(990);

@@ -7,7 +7,8 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// One path in use, of which `seconds` of reads took `took` each, one at a time, with `hung` of them left out.
+/// One path in use, of which `seconds` of reads took `took` each, one at a time, with `hung` of them left
+/// out.
 struct Flowing {
     bench: Bench,
 }
