@@ -18,7 +18,8 @@
 //!
 //! A command is aborted for that once, and its next attempt, on another path if there is one, has the time of
 //! `detect.command`: if that hangs too, it is not the path. [`BURST`] in a row, then one every [`EARNED`]:
-//! what hangs by the dozen is better left to its deadline. Commands that move no data take as long as they take.
+//! what hangs by the dozen is better left to its deadline. Commands that move no data take as
+//! long as they take.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
