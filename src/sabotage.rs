@@ -30,11 +30,16 @@ pub enum Sabotage {
     UnregisteredUse,
     /// Identifiers alone say which unit is the volume's.
     SamenessUnchecked,
+    /// A LOGICAL UNIT RESET passes for a fence of all lost sessions, whatever their connections still
+    /// deliver.
+    ResetAloneIsAFence,
+    /// What the target calls aborted is taken not to execute any more.
+    AbortIsAFence,
 }
 
 impl Sabotage {
     /// All.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::GhostRuleOff,
         Self::FenceAtLogin,
         Self::SentCalledUnsent,
@@ -47,6 +52,8 @@ impl Sabotage {
         Self::HedgedWrites,
         Self::UnregisteredUse,
         Self::SamenessUnchecked,
+        Self::ResetAloneIsAFence,
+        Self::AbortIsAFence,
     ];
 }
 

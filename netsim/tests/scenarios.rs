@@ -117,10 +117,15 @@ fn without_the_comparison_the_drills_about_a_copy_fail() {
     }
 }
 
-/// The drills about ghosts are worth their names: without the ghost rule each loses a write.
+/// The drills about ghosts are worth their names: without its rule each loses a write.
 #[test]
-fn without_the_ghost_rule_the_drills_about_old_writes_fail() {
-    for name in ["06-old-segments-arrive", "09-frozen-target"] {
+fn without_their_rules_the_drills_about_old_writes_fail() {
+    for (defect, name) in [
+        (Sabotage::GhostRuleOff, "06-old-segments-arrive"),
+        (Sabotage::GhostRuleOff, "09-frozen-target"),
+        (Sabotage::ResetAloneIsAFence, "06-reset-is-no-fence"),
+        (Sabotage::AbortIsAFence, "16-hung-write-runs-on"),
+    ] {
         let scenario = load(name);
         let lost = |seed| {
             let mut scenario = scenario.clone();
@@ -130,7 +135,7 @@ fn without_the_ghost_rule_the_drills_about_old_writes_fail() {
                 .iter()
                 .any(|missed| missed.starts_with("every read returns"))
         };
-        sabotage::set(Some(Sabotage::GhostRuleOff));
+        sabotage::set(Some(defect));
         let found = (0..SEARCH).any(lost);
         sabotage::set(None);
         assert!(found, "{name} loses no write within {SEARCH} seeds");

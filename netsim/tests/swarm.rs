@@ -166,6 +166,8 @@ fn every_defect_is_found() {
         (Sabotage::HedgedWrites, 77),
         (Sabotage::UnregisteredUse, 0),
         (Sabotage::SamenessUnchecked, 0),
+        (Sabotage::ResetAloneIsAFence, 219),
+        (Sabotage::AbortIsAFence, 503),
     ];
     assert_eq!(known.map(|(defect, _)| defect), Sabotage::ALL);
     for (defect, first) in known {
@@ -187,7 +189,9 @@ fn every_defect_is_found() {
             | Sabotage::ForeignFence
             | Sabotage::StaleFence
             | Sabotage::FlushNotWaiting
-            | Sabotage::HedgedWrites => Rule::Content,
+            | Sabotage::HedgedWrites
+            | Sabotage::ResetAloneIsAFence
+            | Sabotage::AbortIsAFence => Rule::Content,
         };
         assert_eq!(violation.rule, rule, "{defect:?}: {violation}");
         must_pass(seed);

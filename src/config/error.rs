@@ -271,6 +271,11 @@ pub enum Problem {
          detect.target = {budget}); raise it, or write \"fail\""
     )]
     NoPathTooShort { queue: String, budget: String },
+    #[error(
+        "\"lun-reset\" is no fence without \"reinstate\": what a lost connection still delivers comes after the reset; \
+         add \"reinstate\", or remove this"
+    )]
+    LunResetAlone,
     #[error("quiesce has no effect without \"quiesce\" in fence; add it there, or remove this")]
     QuiesceUnused,
     #[error(

@@ -282,6 +282,8 @@ pub struct Fence {
     pub reinstate: bool,
     /// Another path has the target abort the tasks of the lost path's own reservation key.
     pub preempt_abort: bool,
+    /// A command that hangs at the target, and keeps that from being done, is ended by LOGICAL UNIT RESET.
+    pub lun_reset: bool,
     /// After this time nothing of the lost session is taken to be under way any more: an assumption.
     pub quiesce: Option<Duration>,
 }

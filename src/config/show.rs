@@ -360,6 +360,7 @@ impl Lines {
         let Fence {
             reinstate: _,
             preempt_abort: _,
+            lun_reset: _,
             quiesce: time,
         } = fence;
         self.key("fence", field, fences(fence));

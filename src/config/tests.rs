@@ -477,6 +477,11 @@ fn contradictions_are_found_where_they_were_written() {
              add it there, or remove this",
         ),
         (
+            "fence = [\"lun-reset\", \"quiesce\"]",
+            "volume.db.fence: \"lun-reset\" is no fence without \"reinstate\": what a lost connection still \
+             delivers comes after the reset; add \"reinstate\", or remove this",
+        ),
+        (
             "profile = \"x\"",
             "volume.db.profile: \"x\" is not defined; add a section [profile.x]",
         ),
@@ -498,6 +503,12 @@ fn contradictions_are_found_where_they_were_written() {
         "the default follows what was lowered"
     );
     assert_eq!(only("fence = [\"reinstate\"]").fence.quiesce, None);
+    assert!(!only("").fence.lun_reset, "it hits other hosts");
+    assert!(
+        only("fence = [\"reinstate\", \"lun-reset\"]")
+            .fence
+            .lun_reset
+    );
 }
 
 #[test]

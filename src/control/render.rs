@@ -61,7 +61,11 @@ fn volume_text(volume: &VolumeReport) -> String {
     );
     line("export", &export(volume));
     line("policy", &printable(&volume.policy));
-    line("fence", volume.fence.describe());
+    let reset = match volume.lun_reset {
+        true => "; LUN reset where a hanging command holds it up",
+        false => "",
+    };
+    line("fence", &format!("{}{reset}", volume.fence.describe()));
     if let Some(key) = &volume.reservation {
         line("reserved", &key.text());
     }
@@ -149,8 +153,16 @@ fn totals(volume: &VolumeReport) -> String {
             totals.hedges_won
         ),
     };
+    let aborts = match (totals.aborts, totals.lun_resets) {
+        (0, 0) => String::new(),
+        (aborts, 0) => format!("; {}", count(aborts, "abort")),
+        (aborts, resets) => {
+            let (aborts, resets) = (count(aborts, "abort"), count(resets, "LUN reset"));
+            format!("; {aborts}, {resets}")
+        }
+    };
     format!(
-        "{} ({}), {} ({}), {}, {}; {}; {}; slowest {}{hedges}",
+        "{} ({}), {} ({}), {}, {}; {}; {}; slowest {}{hedges}{aborts}",
         count(totals.reads, "read"),
         bytes(totals.read_bytes),
         count(totals.writes, "write"),
@@ -355,6 +367,19 @@ db: degraded, 1 of 2 paths ready
         );
         report.volumes[0].paths[0].same = same("identifiers");
         assert!(text(&report).contains("key; 1 path the same by identifiers alone\n"));
+    }
+
+    #[test]
+    fn aborts_and_resets_are_counted_and_that_a_unit_may_be_reset_is_said() {
+        let mut report = report();
+        assert!(!text(&report).contains("abort"));
+        let volume = &mut report.volumes[0];
+        (volume.totals.aborts, volume.totals.lun_resets) = (3, 1);
+        volume.lun_reset = true;
+        let shown = text(&report);
+        assert!(shown.contains("; 3 aborts, 1 LUN reset\n"), "{shown}");
+        let fence = "over another path; LUN reset where a hanging command holds it up\n";
+        assert!(shown.contains(fence), "{shown}");
     }
 
     #[test]

@@ -140,6 +140,9 @@ pub struct VolumeReport {
     /// Its reservation key, if it has one.
     #[serde(default)]
     pub reservation: Option<KeyReport>,
+    /// Where a command that hangs holds that up, the LUN may be reset.
+    #[serde(default)]
+    pub lun_reset: bool,
     /// Its policy, in words.
     pub policy: String,
     /// Writes are refused.
@@ -205,6 +208,18 @@ pub struct VolumeTotals {
     /// Those that the first path answered first.
     #[serde(default)]
     pub hedges_wasted: u64,
+    /// Bytes that arrived for reads which another path had answered.
+    #[serde(default)]
+    pub wasted_bytes: u64,
+    /// ABORT TASKs sent.
+    #[serde(default)]
+    pub aborts: u64,
+    /// Those of them for commands that hung while later ones were answered.
+    #[serde(default)]
+    pub overtaken: u64,
+    /// LOGICAL UNIT RESETs sent.
+    #[serde(default)]
+    pub lun_resets: u64,
 }
 
 /// The states of a path.
@@ -357,6 +372,12 @@ pub struct PathReport {
     pub retries: u64,
     /// Sessions that were lost while in use.
     pub losses: u64,
+    /// ABORT TASKs sent.
+    #[serde(default)]
+    pub aborts: u64,
+    /// LOGICAL UNIT RESETs sent.
+    #[serde(default)]
+    pub lun_resets: u64,
     /// Round trip of the last ping.
     pub last_rtt_us: Option<u64>,
 }
@@ -392,6 +413,8 @@ pub(crate) mod samples {
             errors: 0,
             retries: 0,
             losses: 0,
+            aborts: 0,
+            lun_resets: 0,
             last_rtt_us: Some(180),
         };
         let lost = PathReport {
@@ -408,6 +431,8 @@ pub(crate) mod samples {
             bytes: 1 << 20,
             retries: 4,
             losses: 6,
+            aborts: 0,
+            lun_resets: 0,
             last_rtt_us: None,
             ..good.clone()
         };
@@ -431,6 +456,7 @@ pub(crate) mod samples {
             wwid: Some("naa.6001405f2d3c4b5a69788796a5b4c3d2".to_owned()),
             fence: FenceLevel::Reinstatement,
             reservation: None,
+            lun_reset: false,
             policy: "failover, failback after 30s".to_owned(),
             read_only: false,
             exports: vec!["unix:/run/iiblockdaemon/db.sock".to_owned()],

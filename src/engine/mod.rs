@@ -91,6 +91,8 @@ pub struct Engine {
     last_flush: LastFlush,
     /// What requests took of late.
     usual: Duration,
+    /// When the unit was reset last to free a fence.
+    freed_at: Option<Instant>,
     actions: VecDeque<Action>,
 }
 
@@ -151,6 +153,7 @@ impl Engine {
             stopping: false,
             last_flush: LastFlush::default(),
             usual: Duration::ZERO,
+            freed_at: None,
             actions: VecDeque::new(),
         };
         engine.distrust(&distrusted);
@@ -305,6 +308,7 @@ impl Engine {
                 path.ping_in_company(now);
             }
         }
+        self.free_fences(now);
         self.volume.handle_timeout(now);
     }
 
@@ -387,10 +391,16 @@ impl Engine {
             while let Some(message) = self.paths[index].poll_message() {
                 news = true;
                 let identified = matches!(message, Message::Identified { .. });
+                let reset = matches!(message, Message::UnitReset { .. });
                 self.volume.handle_message(now, path_id(index), message);
                 if identified {
                     let surroundings = self.surroundings(index);
                     self.paths[index].set_surroundings(surroundings);
+                }
+                if reset {
+                    self.paths
+                        .iter_mut()
+                        .for_each(|path| path.on_unit_was_reset(now));
                 }
             }
             if let Some((sibling, shared)) = self.paths[index].take_proven() {
@@ -453,7 +463,7 @@ impl Engine {
             );
             path.submit(now, submission.task);
         }
-        news
+        news | self.volume.has_orders()
     }
 
     fn carry_replies(&mut self) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::ids::PathId;
-use crate::path::{Path, Peers, Surroundings};
+use crate::path::{Path, Peers, RESET_PAUSE, Surroundings};
 
 use super::{Engine, path_id, same_way};
 
@@ -45,6 +45,7 @@ impl Engine {
                 any: others().any(|(_, path)| any(path)),
             },
             wants_fence: self.volume.wants_fence(own),
+            holds_writes: self.volume.holds_writes(own),
             fencer_stranded: self.paths[index].fencer_via().is_some_and(|via| {
                 let via = &self.paths[usize::from(via.0)];
                 !via.is_ready() && !via.is_suspect()
@@ -89,6 +90,35 @@ impl Engine {
             if starved {
                 self.paths[index].hurry(now);
             }
+        }
+    }
+
+    /// A command that hangs at the target may keep a fence from being made: it is ended by a reset of the
+    /// unit.
+    /// That is no fence itself: what the lost session's connection still delivers comes after it. It is asked
+    /// for over a path whose sessions are with the same machine, as a proof has shown, or over the path
+    /// itself.
+    pub(super) fn free_fences(&mut self, now: Instant) {
+        for index in 0..self.paths.len() {
+            let (own, paths) = (path_id(index), &self.paths);
+            if !paths[index].is_held_up(now) {
+                continue;
+            }
+            let recent = |at: Instant| now.saturating_duration_since(at) < RESET_PAUSE;
+            let mut others = self
+                .ids()
+                .filter(|id| *id != own && self.groups.same(own, *id));
+            let other = others.find(|id| self.path(*id).is_ready());
+            let over = other.or_else(|| self.path_mut(own).is_logged_in().then_some(own));
+            let Some(over) = over.filter(|_| !self.freed_at.is_some_and(recent)) else {
+                self.path_mut(own).note_freed(now, None);
+                continue;
+            };
+            self.freed_at = Some(now);
+            let by = self.path(over).config().name.clone();
+            self.path_mut(own).note_freed(now, Some(&by));
+            let why = "a fence is held up by what hangs at the target";
+            self.path_mut(over).reset_unit(now, why);
         }
     }
 }

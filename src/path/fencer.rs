@@ -193,8 +193,11 @@ pub(super) struct Fencer {
     pub(super) purpose: Purpose,
     phase: Phase,
     step: Duration,
+    since: Instant,
     session: Option<Session>,
     next_task: u64,
+    /// The command whose answer moves the barrier on.
+    awaited: Option<TaskId>,
     /// The unit has answered.
     told: bool,
     events: std::collections::VecDeque<FencerEvent>,
@@ -210,10 +213,29 @@ impl Fencer {
                 deadline: now + step,
             },
             step,
+            since: now,
             session: None,
             next_task: 0,
+            awaited: None,
             told: false,
             events: std::collections::VecDeque::new(),
+        }
+    }
+
+    /// Since when it tries to end the path's lost sessions, with a connection.
+    pub(super) fn fencing_since(&self) -> Option<Instant> {
+        let fences = self.purpose == Purpose::Fence && self.has_asked();
+        fences.then_some(self.since)
+    }
+
+    /// The unit was reset: what the barrier has sent is gone without an answer.
+    pub(super) fn begin_barrier_again(&mut self, now: Instant, lun: Lun) {
+        if matches!(self.phase, Phase::Barrier { .. }) {
+            self.phase = Phase::Barrier {
+                barrier: Barrier::default(),
+                deadline: now + self.step,
+            };
+            self.send(now, lun, Barrier::first());
         }
     }
 
@@ -321,16 +343,21 @@ impl Fencer {
                 self.events.push_back(FencerEvent::LoggedIn);
                 self.send(now, lun, Barrier::first());
             }
-            Event::Completed(_, completion) => {
+            Event::Completed(task, completion) => {
                 self.told |= shows_no_attention_is_left(&completion);
                 let sense = unit_attention(&completion);
                 if sense.is_some_and(|sense| sense.says_power_was_lost()) {
                     self.told = true;
                     self.events.push_back(FencerEvent::PowerLost);
                 }
+                // A reset of the unit may have overtaken the answer to what was sent before it.
+                let awaited = self.awaited == Some(task);
                 let Phase::Barrier { barrier, .. } = &mut self.phase else {
                     return;
                 };
+                if !awaited {
+                    return;
+                }
                 match barrier.on_answer(turn(&completion)) {
                     BarrierStep::Send(attribute) => self.send(now, lun, attribute),
                     BarrierStep::Passed => {
@@ -372,6 +399,7 @@ impl Fencer {
     fn send(&mut self, now: Instant, lun: Lun, attribute: TaskAttribute) {
         let id = TaskId(self.next_task);
         self.next_task += 1;
+        self.awaited = Some(id);
         match self.session.as_mut().and_then(Session::full_feature) {
             Some(session) if session.free_slots() > 0 => {
                 session.submit(now, test_unit_ready(id, lun, attribute));

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ids::Incarnation;
+use crate::ids::{Incarnation, TaskId};
 use crate::iscsi::name::PortalAddr;
 use crate::iscsi::session::Session;
 use crate::scsi::cdb::Command;
 use crate::task::{Completion, TaskAttribute};
 
-use super::fencer::{Turn, turn};
+use super::fencer::{Turn, test_unit_ready, turn};
 use super::message::{FenceKind, Message};
 use super::{Path, State};
 
@@ -45,7 +45,107 @@ impl Power {
     }
 }
 
+/// A barrier in a session that lives: aborted commands of it may still run on in a backing store.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Drain {
+    wanted: bool,
+    /// Not before this: the target did not let it take its turn.
+    not_before: Option<Instant>,
+    asked: Option<(TaskId, Instant)>,
+    /// Times in a row that it ended without an answer.
+    failures: u32,
+}
+
+/// So often a barrier may end without an answer; then its session is given up.
+const BARRIERS_MAX: u32 = 2;
+
+impl Drain {
+    /// The volume asks for one that begins now or later.
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// Whether it waits for a place in the target's command window.
+    pub(super) fn waits(&self) -> bool {
+        self.wanted && self.not_before.is_none() && self.asked.is_none()
+    }
+
+    /// Whether its answer is due.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Whether that is the one whose answer is due.
+    pub(super) fn is(&self, task: TaskId) -> bool {
+        self.asked.is_some_and(|(asked, _)| asked == task)
+    }
+
+    /// When it is tried again.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.not_before.filter(|_| self.wanted)
+    }
+
+    /// When it was sent, if that is it.
+    pub(super) fn take_asked(&mut self, task: TaskId) -> Option<Instant> {
+        let asked = self.asked.take_if(|(asked, _)| *asked == task);
+        asked.map(|(_, at)| at)
+    }
+}
+
 impl Path {
+    /// Sends the barrier that the volume asked for, if it may be sent now.
+    pub(super) fn try_drain(&mut self, now: Instant) {
+        self.drain.not_before.take_if(|at| *at <= now);
+        if !self.drain.waits() || !self.admitted || self.logging_out {
+            return;
+        }
+        let id = self.own_task();
+        let lun = self.config.lun;
+        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else {
+            return;
+        };
+        if session.free_slots() == 0 {
+            return;
+        }
+        session.submit(now, test_unit_ready(id, lun, TaskAttribute::Ordered));
+        self.drain.wanted = false;
+        self.drain.asked = Some((id, now));
+        self.watch_barrier(now);
+    }
+
+    /// The answer to that barrier, which was sent at `asked`.
+    pub(super) fn on_drain_answer(
+        &mut self,
+        now: Instant,
+        asked: Instant,
+        answer: Option<&Completion>,
+    ) {
+        let incarnation = self.incarnation;
+        match answer.map(turn) {
+            Some(Turn::Taken) => {
+                self.drain.failures = 0;
+                let drained = Message::Drained { incarnation, asked };
+                self.messages.push_back(drained);
+            }
+            Some(Turn::Attention) => {
+                self.drain.wanted = true;
+                self.recheck(now, "a unit attention met a barrier");
+            }
+            Some(Turn::Refused | Turn::NotNow) => {
+                self.drain.wanted = true;
+                self.drain.not_before = Some(now + BARRIER_RETRY);
+            }
+            // A reset may have ended it. If it hangs itself, only the end of the session is left.
+            None => {
+                self.drain.wanted = true;
+                self.drain.failures += 1;
+                if self.drain.failures >= BARRIERS_MAX {
+                    self.lose(now, "a barrier after an abort was not carried out");
+                }
+            }
+        }
+    }
+
     /// When a path in use tries the barrier again that its login still owes.
     pub(super) fn barrier_due(&self) -> Option<Instant> {
         let owed = self.fence_owed && self.surroundings.wants_fence;

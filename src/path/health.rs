@@ -62,15 +62,20 @@ pub struct Witness {
     pub took: Duration,
     /// The oldest ping that is not answered yet.
     pub waiting: Option<Instant>,
+    /// The longest that an answer took of late, and when it came.
+    pub longest: Option<(Duration, Instant)>,
 }
 
 impl Witness {
-    /// How long an answer takes on this path now, at least.
+    /// How long an answer takes on this path now, at least. What took long is remembered for as long again:
+    /// of paths that were slow together one is well first, and the others' answers are still on their way.
     fn takes(self, now: Instant) -> Duration {
         let waits = self
             .waiting
             .map(|since| now.saturating_duration_since(since));
-        waits.unwrap_or_default().max(self.took)
+        let longest = self.longest.filter(|&(took, at)| now <= at + took);
+        let longest = longest.map_or(self.took, |(took, _)| took);
+        waits.unwrap_or_default().max(self.took).max(longest)
     }
 }
 
@@ -250,7 +255,17 @@ impl Path {
             asked,
             took,
             waiting: self.session.as_ref().and_then(Session::oldest_ping),
+            longest: self.longest_pong,
         })
+    }
+
+    /// A ping was answered.
+    pub(super) fn on_pong(&mut self, now: Instant, rtt: Duration) {
+        self.pong = now.checked_sub(rtt).map(|asked| (asked, rtt));
+        let longer = |&(took, at): &(Duration, Instant)| rtt < took && now <= at + took;
+        if !self.longest_pong.as_ref().is_some_and(longer) {
+            self.longest_pong = Some((rtt, now));
+        }
     }
 
     /// Asks the target for a sign of life unless one is due already.
@@ -351,6 +366,7 @@ mod tests {
                 asked,
                 took,
                 waiting: None,
+                longest: None,
             }),
             usable: true,
             any: true,
@@ -413,12 +429,29 @@ mod tests {
                     asked: t0,
                     took: ms(1),
                     waiting: Some(t0 + ms(80)),
+                    longest: None,
                 }),
                 usable: true,
                 any: true,
             };
             assert_eq!(judgements(t0, [late], waiting), [Judgement::Suspect]);
         }
+    }
+
+    #[test]
+    fn of_paths_that_were_slow_together_one_is_well_first_and_the_others_have_as_long() {
+        let t0 = Instant::now();
+        let recovered = |millis: u64| Peers {
+            witness: Some(Witness {
+                longest: Some((ms(10_000), t0)),
+                ..witness(t0 + ms(millis - 10), ms(1)).witness.unwrap()
+            }),
+            ..witness(t0, ms(1))
+        };
+        let seen = judgements(t0, [700, 5_000, 9_900], recovered);
+        assert_eq!(seen, [Judgement::Suspect; 3]);
+        let seen = judgements(t0, [10_001, 10_300], recovered);
+        assert!(matches!(seen[1], Judgement::Lost(_)), "and no longer");
     }
 
     #[test]

@@ -10,9 +10,10 @@ use crate::sabotage::{self, Feature, Sabotage};
 
 use super::advice::advice;
 use super::fencer::{Fencer, FencerEvent, Purpose, may_have_told};
-use super::fencing::Power;
-use super::message::Message;
+use super::fencing::{Drain, Power};
+use super::message::{Fate, Message};
 use super::probe::{self, Probe};
+use super::tasks::fate;
 use super::{
     Action, CONNECT_TIMEOUT, DISABLED_RETRY, DISABLED_RETRY_MAX, FLAP_WINDOW, Link, Path, State,
     Surroundings,
@@ -155,8 +156,8 @@ impl Path {
         self.probation_left = None;
         self.held_up = false;
         self.on_main_lost();
-        self.aborting.clear();
-        self.stale_check = None;
+        self.escalation.end_session();
+        self.drain = Drain::default();
         self.draining = None;
         self.logging_out = false;
         self.keep_results();
@@ -208,12 +209,12 @@ impl Path {
                 Event::Failed(task, failure) if !probe::is_ours(task) => Message::Failed {
                     incarnation,
                     task,
-                    at_large: failure.at_large(),
+                    fate: fate(&failure),
                 },
                 Event::Aborted(task) if !probe::is_ours(task) => Message::Failed {
                     incarnation,
                     task,
-                    at_large: false,
+                    fate: Fate::Aborted,
                 },
                 Event::Completed(..)
                 | Event::Failed(..)
@@ -454,7 +455,8 @@ impl Path {
         self.check_health(now);
         self.check_uplink(now);
         self.check_network(now);
-        self.check_stale(now);
+        self.check_commands(now);
+        self.try_drain(now);
         self.check_draining(now);
         self.watch_network(now);
     }

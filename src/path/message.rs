@@ -301,9 +301,46 @@ pub enum Message {
         incarnation: Incarnation,
         /// The task.
         task: TaskId,
-        /// Whether it may still be executing.
-        at_large: bool,
+        /// What that says of its execution.
+        fate: Fate,
     },
+    /// What this session, which lives, had asked for and was ended without a SCSI status before that time
+    /// does not execute any more.
+    Drained {
+        /// The session.
+        incarnation: Incarnation,
+        /// When its barrier was sent.
+        asked: Instant,
+    },
+    /// A LOGICAL UNIT RESET of ours was carried out.
+    UnitReset {
+        /// The session that asked for it.
+        incarnation: Incarnation,
+    },
+}
+
+/// What the end of a task without a SCSI status says of its execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It does not execute: the target never took it, or its answer came and was useless.
+    Over,
+    /// The target says that it aborted it. There are targets that say so while it runs on in their backing
+    /// store: what has changed data haunts its range until a barrier of the same session has passed.
+    Aborted,
+    /// It may execute at any time: only the end of the session is its end.
+    AtLarge,
+}
+
+/// Why a command is to be aborted before its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abort {
+    /// Later ones of its kind have been answered for long, and it made no progress for this time.
+    Overtaken {
+        /// So long.
+        idle: Duration,
+    },
+    /// Another path has answered it. It is not worth it once its data arrives.
+    Beaten,
 }
 
 /// What a volume wants of a path.
@@ -348,6 +385,15 @@ pub enum Order {
     /// A write of this session may still execute although the target reported its end: give the session
     /// up, so that it can be fenced.
     GiveUp,
+    /// This command is to be aborted before its deadline, if the target bears that.
+    Abort {
+        /// The command.
+        task: TaskId,
+        /// Why.
+        why: Abort,
+    },
+    /// Writes that were aborted in this session are waited for: find out when nothing older executes.
+    Drain,
 }
 
 /// A path's answer times, for status.

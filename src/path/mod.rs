@@ -27,6 +27,7 @@ mod admission;
 mod advice;
 mod backoff;
 mod courier;
+mod escalation;
 mod fencer;
 mod fencing;
 mod health;
@@ -64,8 +65,10 @@ use crate::units::Geometry;
 use access::Access;
 use backoff::Backoff;
 use courier::Courier;
+use escalation::Escalation;
+pub(crate) use escalation::RESET_PAUSE;
 use fencer::Fencer;
-use fencing::{Place, Power};
+use fencing::{Drain, Place, Power};
 use health::Silence;
 pub use health::{Detect, Peers, Witness};
 use journal::Journal;
@@ -116,6 +119,8 @@ pub struct PathConfig {
     pub detect: Detect,
     /// How its unit is compared with that of the other paths.
     pub same_by: SameBy,
+    /// Where nothing else helps, the logical unit may be reset.
+    pub lun_reset: bool,
     /// Of its jitter.
     pub seed: u64,
 }
@@ -158,6 +163,8 @@ pub struct Surroundings {
     pub peers: Peers,
     /// Writes of this path's lost sessions may still execute.
     pub wants_fence: bool,
+    /// And others wait for that to end.
+    pub holds_writes: bool,
     /// A usable path of the same session group, through which this path can be fenced.
     pub fence_route: Option<PathId>,
     /// It is proven that this path's portal shares its sessions with that of the path which found the
@@ -260,8 +267,12 @@ pub struct Path {
     flaps: u32,
     /// What was left of a probation that a look at the unit interrupted.
     probation_left: Option<u32>,
-    aborting: BTreeMap<TaskId, Instant>,
-    stale_check: Option<Instant>,
+    /// Commands that are aborted, and what follows if that does not help.
+    escalation: Escalation,
+    /// A barrier after aborts of writes.
+    drain: Drain,
+    /// What the engine did about a fence that was held up, last.
+    freed_at: Option<Instant>,
     next_probe_task: u64,
     /// The path's own command whose answer is due; there is one at a time.
     own: Option<TaskId>,
@@ -278,6 +289,8 @@ pub struct Path {
     large_pings: LargePings,
     /// When the newest ping was sent that the target answered, and how long that took.
     pong: Option<(Instant, Duration)>,
+    /// The longest that one took of late, and when that was.
+    longest_pong: Option<(Duration, Instant)>,
     /// Whether the network carries what is sent.
     network: NetClock,
     /// Whether its own end of the network is there.
@@ -339,8 +352,9 @@ impl Path {
             last_loss: None,
             flaps: 0,
             probation_left: None,
-            aborting: BTreeMap::new(),
-            stale_check: None,
+            escalation: Escalation::default(),
+            drain: Drain::default(),
+            freed_at: None,
             next_probe_task: 0,
             own: None,
             unsent: None,
@@ -351,6 +365,7 @@ impl Path {
             actions: VecDeque::new(),
             large_pings: LargePings::default(),
             pong: None,
+            longest_pong: None,
             network: NetClock::default(),
             uplink: UplinkClock::default(),
             silence: Silence::new(now),
@@ -538,6 +553,7 @@ impl Path {
             || self.unsent.is_some()
             || self.access.waits()
             || self.courier.waits()
+            || self.drain.waits()
             || self.draining.is_some()
             || self.logging_out
         {
@@ -568,8 +584,7 @@ impl Path {
 
     /// A command went out: it is looked at when it could have made no progress for too long.
     fn watch_progress(&mut self, now: Instant) {
-        let deadline = now + self.config.detect.command;
-        self.stale_check.get_or_insert(deadline);
+        self.escalation.on_sent(now + self.config.detect.command);
     }
 
     /// What the volume wants.
@@ -587,6 +602,11 @@ impl Path {
                 self.lose(now, "a write of unknown fate has to be fenced");
             }
             Order::GiveUp => {}
+            Order::Abort { task, why } => self.abort_early(now, task, why),
+            Order::Drain => {
+                self.drain.want();
+                self.try_drain(now);
+            }
             Order::ReadAccess => self.read_access(now),
             Order::Activate => self.activate(now),
             Order::Carry(errand) => self.carry(now, errand),

@@ -49,6 +49,10 @@ pub struct PathStatus {
     pub removing: bool,
     /// Round trip of the last ping.
     pub last_rtt: Option<Duration>,
+    /// ABORT TASKs sent, since the start.
+    pub aborts: u64,
+    /// LOGICAL UNIT RESETs sent, since the start.
+    pub resets: u64,
 }
 
 impl Path {
@@ -85,9 +89,12 @@ impl Path {
             own_commands: usize::from(self.own.is_some())
                 + usize::from(self.access.is_asking())
                 + self.sameness.commands()
-                + usize::from(self.courier.is_asking()),
+                + usize::from(self.courier.is_asking())
+                + usize::from(self.drain.is_asking()),
             removing: self.retiring,
             last_rtt: self.pong.map(|(_, rtt)| rtt),
+            aborts: self.escalation.aborts(),
+            resets: self.escalation.resets(),
         }
     }
 }

@@ -1,22 +1,18 @@
-//! The session in use: its events, its health, its stuck commands.
+//! The session in use: its events.
 
 use std::time::{Duration, Instant};
 
 use crate::ids::TaskId;
-use crate::iscsi::pdu::TmfResponse;
-use crate::iscsi::session::{AsyncEvent, Event, Session, TaskFunction};
+use crate::iscsi::session::{AsyncEvent, Event, Session, TaskFailure};
 use crate::limits;
 use crate::task::Completion;
 
 use super::fencer::unit_attention;
 use super::fencing::Power;
-use super::message::Message;
+use super::message::{Fate, Message};
 use super::probe;
 use super::{Path, State};
 use crate::scsi::verdict::shows_no_attention_is_left;
-
-/// ABORT TASK must be answered within so long; then the session is dropped.
-const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// No target keeps a path away for longer: Time2Wait may be up to 18 hours.
 const TIME2WAIT_MAX: Duration = Duration::from_secs(30);
@@ -28,6 +24,7 @@ impl Path {
             self.on_event(now, event);
         }
         self.send_unsent(now);
+        self.try_drain(now);
         self.check_draining(now);
         self.trust_again(now);
         self.watch_network(now);
@@ -63,7 +60,7 @@ impl Path {
                 self.on_own_end(now, task, Some(completion));
             }
             Event::Completed(task, completion) => {
-                self.aborting.remove(&task);
+                self.escalation.on_end(now, task);
                 if unit_attention(&completion).is_some_and(|sense| sense.says_reset()) {
                     self.abort_what_a_reset_ended(now);
                 }
@@ -80,31 +77,26 @@ impl Path {
             }
             Event::Failed(task, failure) => {
                 tracing::info!(path = %self.config.name, ?failure, "a command failed without a SCSI status");
-                self.aborting.remove(&task);
-                let at_large = failure.at_large();
+                self.escalation.on_end(now, task);
                 self.messages.push_back(Message::Failed {
                     incarnation,
                     task,
-                    at_large,
+                    fate: fate(&failure),
                 });
             }
             Event::Aborted(task) if probe::is_ours(task) => self.on_own_end(now, task, None),
             Event::Aborted(task) => {
-                self.aborting.remove(&task);
+                self.escalation.on_end(now, task);
                 self.messages.push_back(Message::Failed {
                     incarnation,
                     task,
-                    at_large: false,
+                    fate: Fate::Aborted,
                 });
             }
-            Event::TaskManagement { response, .. } => {
-                if response != TmfResponse::Complete && response != TmfResponse::TaskDoesNotExist {
-                    self.lose(now, "the target refused ABORT TASK");
-                }
-            }
+            Event::TaskManagement { id, response } => self.on_management(now, id, response),
             Event::PingAnswered { rtt } => {
                 self.large_pings.answered();
-                self.pong = now.checked_sub(rtt).map(|asked| (asked, rtt));
+                self.on_pong(now, rtt);
             }
             Event::Async(event) => self.on_async(now, event),
             Event::LoggedOut { time2wait } => {
@@ -117,7 +109,7 @@ impl Path {
 
     /// A command of the path itself has ended; of interest if it is the one whose answer is due.
     fn on_own_end(&mut self, now: Instant, task: TaskId, completion: Option<Completion>) {
-        self.aborting.remove(&task);
+        self.escalation.on_end(now, task);
         let sense = completion.as_ref().and_then(unit_attention);
         let lost = sense.is_some_and(|sense| sense.says_power_was_lost());
         let nothing_left = completion.as_ref().is_some_and(shows_no_attention_is_left);
@@ -145,6 +137,8 @@ impl Path {
             self.on_errand_answer(now, ticket, completion);
         } else if let Some(asked) = self.access.take_asked(task) {
             self.on_access_answer(now, asked, completion.as_ref());
+        } else if let Some(asked) = self.drain.take_asked(task) {
+            self.on_drain_answer(now, asked, completion.as_ref());
         } else {
             self.on_compared(now, task, completion.as_ref());
         }
@@ -157,27 +151,6 @@ impl Path {
             self.on_probation_answer(now, completion.as_ref());
         } else {
             self.on_late_barrier(now, completion.as_ref());
-        }
-    }
-
-    /// A reset ends the commands of everybody, and without the TAS bit (SPC-5 8.4.6) nobody is told of each.
-    /// Which ones only the target knows: those that have no answer yet are aborted and come back.
-    fn abort_what_a_reset_ended(&mut self, now: Instant) {
-        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else {
-            return;
-        };
-        let tasks: Vec<TaskId> = session.tasks().map(|(task, _)| task).collect();
-        for task in tasks {
-            if self.aborting.contains_key(&task) {
-                continue;
-            }
-            tracing::debug!(path = %self.config.name, ?task, "the unit was reset: ABORT TASK");
-            session.manage(now, TaskFunction::AbortTask(task));
-            self.aborting.insert(task, now);
-        }
-        if !self.aborting.is_empty() {
-            let due = now + ABORT_TIMEOUT;
-            self.stale_check = self.stale_check.into_iter().chain([due]).min();
         }
     }
 
@@ -223,50 +196,13 @@ impl Path {
             self.logging_out = true;
         }
     }
+}
 
-    /// Aborts commands without progress for the command timeout; drops the session if that is not answered.
-    pub(super) fn check_stale(&mut self, now: Instant) {
-        if self.stale_check.is_none_or(|at| at > now) {
-            return;
-        }
-        self.stale_check = None;
-        let limit = self.config.detect.command;
-        let Some(session) = self.session.as_mut().and_then(Session::full_feature) else {
-            return;
-        };
-        let mut next: Option<Instant> = None;
-        let mut stuck = Vec::new();
-        for (task, progress) in session.tasks() {
-            if let Some(&since) = self.aborting.get(&task) {
-                next = next.into_iter().chain([since + ABORT_TIMEOUT]).min();
-                continue;
-            }
-            let due = progress.last_progress_at + limit;
-            if due <= now {
-                stuck.push(task);
-            } else {
-                next = next.into_iter().chain([due]).min();
-            }
-        }
-        for &task in &stuck {
-            tracing::warn!(path = %self.config.name, ?task, timeout = ?limit, "a command makes no progress: ABORT TASK");
-            session.manage(now, TaskFunction::AbortTask(task));
-            self.journal.note(
-                now,
-                self.incarnation,
-                "abort",
-                "a command made no progress within detect.command",
-            );
-            self.aborting.insert(task, now);
-            next = next.into_iter().chain([now + ABORT_TIMEOUT]).min();
-        }
-        self.stale_check = next;
-        if self
-            .aborting
-            .values()
-            .any(|&since| since + ABORT_TIMEOUT <= now)
-        {
-            self.lose(now, "no answer to ABORT TASK");
-        }
+/// What a task's failure says of its execution.
+pub(super) fn fate(failure: &TaskFailure) -> Fate {
+    if failure.at_large() {
+        Fate::AtLarge
+    } else {
+        Fate::Over
     }
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod courier;
+mod escalation;
 mod fencing;
 mod health;
 mod lifecycle;
@@ -274,6 +275,7 @@ impl Bench {
                 command: ms(30_000),
             },
             same_by: SameBy::Reservation,
+            lun_reset: false,
             seed: 1,
         };
         change(&mut config);

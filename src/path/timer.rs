@@ -52,9 +52,7 @@ impl Path {
         let fencer = self.fencer.as_ref().and_then(Fencer::poll_timeout);
         let proof = self.proof.as_ref().and_then(|proof| proof.deadline());
         let proof = proof.map(|at| Deadline::new(at, "proof of a session group"));
-        let stale = self
-            .stale_check
-            .map(|at| Deadline::new(at, "command deadline"));
+        let stale = self.commands_deadline();
         let drain = self
             .draining
             .map(|at| Deadline::new(at, "logout asked for by the target"));
@@ -77,6 +75,16 @@ impl Path {
         ]
         .into_iter()
         .fold(None, Deadline::earlier)
+    }
+
+    fn commands_deadline(&self) -> Option<Deadline> {
+        let due = self.escalation.due();
+        let stale = due.map(|at| Deadline::new(at, "command deadline"));
+        let again = self.drain.retry_at();
+        let again = again.map(|at| Deadline::new(at, "barrier after an abort"));
+        let held_up = self.held_up_at();
+        let held_up = held_up.map(|at| Deadline::new(at, "fence that is held up"));
+        Deadline::earlier(Deadline::earlier(stale, again), held_up)
     }
 
     fn health_deadline(&mut self) -> Option<Deadline> {

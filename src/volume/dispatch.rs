@@ -32,6 +32,7 @@ impl Volume {
     /// Sends waiting commands on paths with free slots; then what the volume asks for itself.
     pub fn dispatch(&mut self, now: Instant) {
         self.ask_witnesses(now);
+        self.drain_ghosts(now);
         let Some(unit) = self.unit.clone() else {
             return;
         };
@@ -100,6 +101,7 @@ impl Volume {
     ) -> TaskId {
         self.config.policy.on_dispatch(now, path.0, &io);
         self.gray.on_dispatch(now);
+        self.overtaken.on_dispatch(now);
         if self.gray.any_away() {
             self.roster.spend(path);
         }

@@ -20,7 +20,7 @@ use crate::sabotage::{self, Feature};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::trial::Trial;
+use super::trial::{Trial, WHOLE_PAUSE};
 
 /// The first ejection lasts so long; it doubles with each further one.
 const EJECTION: Duration = Duration::from_secs(5);
@@ -123,9 +123,33 @@ enum State {
     OnTrial(Box<Trial>),
 }
 
+/// Times are a tenth longer or shorter, each by chance: volumes whose paths became slow for one reason must
+/// not give them up, and try them, in step. Seeded, so that a run can be repeated.
+#[derive(Debug)]
+struct Jitter(Option<u64>);
+
+impl Jitter {
+    /// Permille from 900 to 1100; 1000 without a seed. SplitMix64 (Steele, Lea, Flood 2014).
+    fn permille(&mut self) -> u32 {
+        let Some(state) = &mut self.0 else {
+            return WHOLE_PAUSE;
+        };
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let drawn = u32::try_from((z ^ (z >> 31)) % 201).unwrap_or(0);
+        WHOLE_PAUSE - 100 + drawn
+    }
+
+    fn of(&mut self, time: Duration) -> Duration {
+        time * self.permille() / WHOLE_PAUSE
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Duty {
+    jitter: Jitter,
     state: State,
     /// Ejections that are not forgiven.
     ejections: u32,
@@ -139,8 +163,10 @@ pub(super) struct Duty {
 }
 
 impl Duty {
-    pub(super) fn new() -> Self {
+    /// In use; times vary if there is a seed.
+    pub(super) fn new(seed: Option<u64>) -> Self {
         Self {
+            jitter: Jitter(seed),
             state: State::On,
             ejections: 0,
             forgiven_at: None,
@@ -189,6 +215,7 @@ impl Duty {
             Some(hold) => (flapping, hold),
             None => (OutCause::Gray, time.min(EJECTION_MAX)),
         };
+        let time = self.jitter.of(time);
         let until = now + time;
         self.state = State::Out { until, cause };
         time
@@ -221,14 +248,14 @@ impl Duty {
             State::Out { until, cause } => (until, cause),
             State::On | State::Rising { .. } | State::OnTrial(_) => (now, OutCause::Flapping),
         };
-        let held = self
-            .hold_down()
-            .map_or(before, |hold| (now + hold, OutCause::Flapping));
+        let held = self.hold_down().map_or(before, |hold| {
+            (now + self.jitter.of(hold), OutCause::Flapping)
+        });
         let (until, cause) = if held.0 > before.0 { held } else { before };
         self.state = if until > now {
             State::Out { until, cause }
         } else {
-            State::OnTrial(Box::new(Trial::new(now)))
+            State::OnTrial(Box::new(Trial::new(now, self.jitter.permille())))
         };
     }
 
@@ -251,7 +278,8 @@ impl Duty {
         match self.state {
             State::Rising { since } if since + SLOW_START <= now => self.state = State::On,
             State::Out { until, .. } if until <= now => {
-                self.state = State::OnTrial(Box::new(Trial::new(now)));
+                let pace = self.jitter.permille();
+                self.state = State::OnTrial(Box::new(Trial::new(now, pace)));
             }
             State::On | State::Rising { .. } | State::Out { .. } | State::OnTrial(_) => {
                 return false;
@@ -333,7 +361,7 @@ mod tests {
     #[test]
     fn ejections_double_up_to_five_minutes_and_are_forgiven() {
         let mut now = Instant::now();
-        let mut duty = Duty::new();
+        let mut duty = Duty::new(None);
         let mut times = Vec::new();
         for _ in 0..9 {
             times.push(duty.eject(now).as_secs());
@@ -347,9 +375,30 @@ mod tests {
     }
 
     #[test]
+    fn the_same_trouble_does_not_bring_paths_of_several_volumes_back_in_step() {
+        let t0 = Instant::now();
+        let times = |seed: u64| {
+            let mut duty = Duty::new(Some(seed));
+            let time = |n| duty.eject(t0 + secs(100) * n);
+            (0..12).map(time).collect::<Vec<_>>()
+        };
+        assert_eq!(times(1), times(1));
+        let (one, other) = (times(1), times(2));
+        assert!(one.iter().zip(&other).all(|(one, other)| one != other));
+        let mut plain = Duty::new(None);
+        for (n, time) in (0..).zip(&one) {
+            let middle = plain.eject(t0 + secs(100) * n);
+            assert!(
+                *time >= middle * 9 / 10 && *time <= middle * 11 / 10,
+                "{time:?} {middle:?}"
+            );
+        }
+    }
+
+    #[test]
     fn after_an_ejection_comes_a_trial_and_then_a_slow_start() {
         let t0 = Instant::now();
-        let mut duty = Duty::new();
+        let mut duty = Duty::new(None);
         duty.eject(t0);
         assert!(!duty.advance(t0 + secs(4)));
         assert!(duty.advance(t0 + secs(5)));
@@ -367,7 +416,7 @@ mod tests {
     #[test]
     fn a_single_loss_costs_a_trial_and_a_flapping_path_is_held_down_ever_longer() {
         let mut now = Instant::now();
-        let mut duty = Duty::new();
+        let mut duty = Duty::new(None);
         let mut held = Vec::new();
         for _ in 0..20 {
             duty.on_loss(now, true);
@@ -393,7 +442,7 @@ mod tests {
     #[test]
     fn no_hold_down_is_longer_than_ten_minutes() {
         let now = Instant::now();
-        let mut duty = Duty::new();
+        let mut duty = Duty::new(None);
         (0..1_000_000).for_each(|_| duty.on_loss(now, true));
         duty.on_return(now);
         let DutyStatus::Out { left, .. } = duty.status(now) else {
@@ -405,7 +454,7 @@ mod tests {
     #[test]
     fn what_all_paths_lose_together_is_no_flapping() {
         let mut now = Instant::now();
-        let mut duty = Duty::new();
+        let mut duty = Duty::new(None);
         for _ in 0..50 {
             duty.on_loss(now, true);
             duty.pardon(now + secs(1));
@@ -419,7 +468,7 @@ mod tests {
     #[test]
     fn what_fails_while_the_path_is_out_does_not_hold_it_down_longer() {
         let mut now = Instant::now();
-        let mut duty = Duty::new();
+        let mut duty = Duty::new(None);
         for _ in 0..50 {
             duty.on_loss(now, false);
             duty.on_return(now);
@@ -431,7 +480,7 @@ mod tests {
     #[test]
     fn losses_an_hour_apart_are_no_flapping() {
         let mut now = Instant::now();
-        let mut duty = Duty::new();
+        let mut duty = Duty::new(None);
         for _ in 0..50 {
             duty.on_loss(now, true);
             duty.on_return(now);
@@ -443,7 +492,7 @@ mod tests {
     #[test]
     fn an_ejection_outlives_a_loss() {
         let t0 = Instant::now();
-        let mut duty = Duty::new();
+        let mut duty = Duty::new(None);
         duty.eject(t0);
         duty.on_loss(t0 + secs(1), true);
         duty.on_return(t0 + secs(2));

@@ -63,6 +63,7 @@ impl Volume {
         }
         self.durability.on_session(path, false);
         self.on_member_lost(now, path);
+        self.drains.remove(&path);
         let route = self.roster.route_mut(path);
         assert_eq!(
             route.in_flight, 0,
@@ -70,6 +71,7 @@ impl Volume {
         );
         let in_use = !route.out && matches!(route.standing, Standing::Ready | Standing::Suspect);
         route.standing = Standing::Unusable;
+        route.flow.forget();
         route.alua.forget();
         route.incarnation = incarnation;
         // One that is about to go and carried nothing was logged out on purpose.

@@ -107,6 +107,37 @@ impl Ledger {
         self.haunts.len() < before
     }
 
+    /// The session lives, and nothing of it executes that had ended by then; `true` if that laid a ghost.
+    pub(super) fn drained(&mut self, path: PathId, incarnation: Incarnation, by: Instant) -> bool {
+        let key = (path, incarnation);
+        let old = self.haunts.get(&key).is_some_and(|haunt| haunt.since <= by);
+        old && self.haunts.remove(&key).is_some()
+    }
+
+    /// Whether there is no ghost.
+    pub(super) fn is_empty(&self) -> bool {
+        self.haunts.is_empty()
+    }
+
+    /// When the youngest ghost of that session was recorded.
+    pub(super) fn youngest(&self, path: PathId, incarnation: Incarnation) -> Option<Instant> {
+        let haunt = self.haunts.get(&(path, incarnation));
+        haunt.map(|haunt| haunt.since)
+    }
+
+    /// Whether a ghost of one of the path's sessions may write to `range`.
+    pub(super) fn haunts_by(&self, path: PathId, range: BlockRange) -> bool {
+        let of_path = (path, Incarnation(0))..=(path, Incarnation(u32::MAX));
+        let haunts = self.haunts.range(of_path);
+        let mut ghosts = haunts.flat_map(|(_, haunt)| &haunt.ranges);
+        ghosts.any(|ghost| ghost.overlaps(range))
+    }
+
+    /// All ghosts are taken for laid.
+    pub(super) fn clear(&mut self) {
+        self.haunts.clear();
+    }
+
     /// Lets go of what was lost a quiesce time ago.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Expired> {
         let Some(quiesce) = self.quiesce else {

@@ -5,6 +5,8 @@
 //! what paths that are out wait for. A volume with one path has none of it.
 
 use crate::sabotage::{self, Feature};
+mod settings;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -25,30 +27,10 @@ use super::outlier::{Finding, Outlier, Seen, WINDOW};
 use super::trial::{Progress, Read};
 use super::{Attempt, Volume};
 
+pub use settings::{Domain, GrayConfig};
+
 /// Why a path is in use without more ado.
 const ALONE: &str = "no other path of its tier is in use";
-
-/// What a path shares with others, and they may lose together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Domain {
-    /// Number of its portal.
-    pub portal: u16,
-    /// Number of its NIC or source address.
-    pub nic: u16,
-}
-
-/// What is done about paths that are slow, and about slow reads.
-#[derive(Clone, Debug, Default)]
-pub struct GrayConfig {
-    /// A path that is slower than its peers is put out of use.
-    pub eject: bool,
-    /// A path that was lost shows that it is as good as the others before it is used beside them.
-    pub prove: bool,
-    /// Of ten thousand reads so many may be sent on a second path when they are late; 0: none.
-    pub hedge: u32,
-    /// What each path shares with others; empty: nothing.
-    pub domains: Vec<Domain>,
-}
 
 /// A read of the volume itself, for a trial.
 #[derive(Clone, Copy, Debug)]
@@ -71,9 +53,10 @@ struct Watched {
 }
 
 impl Watched {
-    fn new() -> Self {
+    fn new(jitter: Option<u64>, path: usize) -> Self {
+        let seed = jitter.map(|seed| seed ^ (path as u64) << 48);
         Self {
-            duty: Duty::new(),
+            duty: Duty::new(seed),
             proven: Incarnation::default(),
         }
     }
@@ -87,6 +70,7 @@ pub(super) struct Gray {
     /// Paths that are not simply in use.
     away: usize,
     paths: Vec<Watched>,
+    jitter: Option<u64>,
     outlier: Outlier,
     seen: Vec<Seen>,
     window_ends: Option<Instant>,
@@ -110,7 +94,10 @@ impl Gray {
             eject: config.eject && several,
             prove: config.prove && several,
             away: 0,
-            paths: std::iter::repeat_with(Watched::new).take(paths).collect(),
+            paths: (0..paths)
+                .map(|path| Watched::new(config.jitter, path))
+                .collect(),
+            jitter: config.jitter,
             outlier: Outlier::new(paths),
             seen: Vec::new(),
             window_ends: None,
@@ -128,10 +115,10 @@ impl Gray {
     pub(super) fn put(&mut self, path: PathId, domain: Option<Domain>) {
         let place = usize::from(path.0);
         if place == self.paths.len() {
-            self.paths.push(Watched::new());
+            self.paths.push(Watched::new(self.jitter, place));
             self.domains.push(domain);
         } else {
-            (self.paths[place], self.domains[place]) = (Watched::new(), domain);
+            (self.paths[place], self.domains[place]) = (Watched::new(self.jitter, place), domain);
         }
         self.outlier.put(place);
         self.stale.take_if(|stale| *stale == path);
@@ -202,14 +189,18 @@ impl Gray {
 impl Volume {
     /// A command of a client was answered.
     pub(super) fn on_answer(&mut self, now: Instant, attempt: &Attempt) {
-        let (path, io) = (attempt.path, &attempt.io);
-        if self.gray.watches() {
-            let path = usize::from(path.0);
-            self.gray.outlier.on_answer(now, path, io, attempt.sent);
-        }
-        let route = self.roster.route_mut(path);
+        self.took_until(now, attempt);
+        let route = self.roster.route_mut(attempt.path);
         let depth = route.depth();
         route.window.on_answer(now, depth);
+    }
+
+    /// It was, or was aborted because another path had answered it: that long it took at least.
+    pub(super) fn took_until(&mut self, now: Instant, attempt: &Attempt) {
+        if self.gray.watches() {
+            let (path, io) = (usize::from(attempt.path.0), &attempt.io);
+            self.gray.outlier.on_answer(now, path, io, attempt.sent);
+        }
     }
 
     /// What a path's standing means after it was lost.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use policies::{Direction, IoView};
 
 use crate::ids::{PathId, TaskId};
-use crate::path::message::Standing;
+use crate::path::message::{Abort, Order, Standing};
 use crate::sabotage::{self, Sabotage};
 use crate::units::Geometry;
 
@@ -25,6 +25,10 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// A path that is asked for a sign of life is not given longer reads.
 const REFRESH_MAX: u32 = 128 << 10;
+
+/// An attempt whose answer nobody waits for is aborted if it is for so many bytes or more: what is shorter
+/// has arrived before the target has read of it.
+const ABORTED_MIN: u32 = 64 << 10;
 
 /// Late reads that are looked at together; the rest are still late a moment later.
 const AT_ONCE: usize = 64;
@@ -175,12 +179,21 @@ impl Volume {
         let Some((first, second)) = command.rivals else {
             return;
         };
-        if let Some(attempt) = self.attempts.get_mut(&first) {
+        let loser = if let Some(attempt) = self.attempts.get_mut(&first) {
             attempt.orphan = true;
             self.counters.hedges_won += 1;
+            (first, attempt.path, attempt.io.bytes)
         } else if let Some(attempt) = self.attempts.get_mut(&second) {
             attempt.orphan = true;
             self.counters.hedges_wasted += 1;
+            (second, attempt.path, attempt.io.bytes)
+        } else {
+            return;
+        };
+        let (task, path, bytes) = loser;
+        if bytes >= ABORTED_MIN {
+            let why = Abort::Beaten;
+            self.orders.push_back((path, Order::Abort { task, why }));
         }
     }
 }

@@ -112,6 +112,7 @@ impl Volume {
                     attentions: 0,
                     put_off_since: None,
                     avoid: None,
+                    overtaken: false,
                     rivals: None,
                 },
             );

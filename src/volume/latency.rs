@@ -135,7 +135,7 @@ impl Histogram {
         *fresh = Self::default();
     }
 
-    fn halve(&mut self) {
+    pub(super) fn halve(&mut self) {
         for count in &mut self.counts {
             *count /= 2;
         }

@@ -11,7 +11,8 @@
 //! - `roster`: the paths, and which of them may take a command.
 //! - `outcome`: what an answer means for its command.
 //! - `failover`: what becomes of the attempts of a lost session.
-//! - `fence`: the ledger of ghosts.
+//! - `fence`: the ledger of ghosts; `drain`: those of sessions that live.
+//! - `overtaken`: a command that hangs while later ones are answered.
 //! - `no_path`: what waits, and how long, while no path is left; `pace`: how fast that goes out after.
 //! - `access`: access states of the paths (ALUA), and `activation`: asking for others.
 //! - `admission`: is what a path found the volume's unit?
@@ -31,6 +32,7 @@ mod capacity;
 mod change;
 mod command;
 mod dispatch;
+mod drain;
 mod durability;
 mod duty;
 mod failover;
@@ -44,6 +46,7 @@ mod latency;
 mod no_path;
 mod outcome;
 mod outlier;
+mod overtaken;
 mod pace;
 pub mod ranges;
 mod request;
@@ -57,7 +60,7 @@ mod trial;
 mod window;
 mod written;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,6 +73,7 @@ use crate::ids::{Incarnation, IoId, PathId, PathNames, TaskId};
 use crate::limits;
 use crate::path::message::{FenceKind, Message, Order, Standing, Unit};
 use crate::payload::Payload;
+use crate::sabotage::{self, Sabotage};
 use crate::units::BlockRange;
 
 pub use admission::Pin;
@@ -92,6 +96,7 @@ use durability::{Covers, Durability};
 use fence::Ledger;
 use gray::Gray;
 use journal::Journal;
+use overtaken::Overtaken;
 use pace::Pace;
 use ranges::RangeTable;
 use reservation::Reservation;
@@ -178,6 +183,8 @@ struct Command {
     put_off_since: Option<Instant>,
     /// A path that failed it last.
     avoid: Option<PathId>,
+    /// It was aborted once for hanging while others did not: now it has all the time that there is.
+    overtaken: bool,
     /// It is a read that was sent twice: first so, and then so.
     rivals: Option<(TaskId, TaskId)>,
 }
@@ -215,6 +222,9 @@ pub struct Volume {
     ranges: RangeTable,
     written: Written,
     ledger: Ledger,
+    /// Barriers that were asked for, in these sessions.
+    drains: BTreeMap<PathId, Incarnation>,
+    overtaken: Overtaken,
     /// Finished ios that wait for a fence (`shared`).
     unacknowledged: VecDeque<(IoId, Io)>,
     no_path_since: Option<Instant>,
@@ -282,6 +292,8 @@ impl Volume {
             ranges: RangeTable::default(),
             written: Written::default(),
             ledger,
+            drains: BTreeMap::new(),
+            overtaken: Overtaken::new(now),
             unacknowledged: VecDeque::new(),
             no_path_since: Some(now),
             no_path_expired: config.no_path == NoPath::Fail,
@@ -396,16 +408,20 @@ impl Volume {
                 self.on_answer(now, &attempt);
                 self.on_completed(now, &attempt, completion);
             }
+            Message::Drained { incarnation, asked } => {
+                self.on_drained(now, path, incarnation, asked);
+            }
+            Message::UnitReset { incarnation } => self.on_unit_reset(now, path, incarnation),
             Message::Failed {
                 incarnation,
                 task,
-                at_large,
+                fate,
             } => {
                 if self.on_errand_end(now, task, None) {
                     return;
                 }
                 let attempt = self.take_attempt(now, path, incarnation, task);
-                self.on_failed(now, &attempt, at_large);
+                self.on_failed(now, &attempt, fate);
             }
         }
     }
@@ -428,6 +444,7 @@ impl Volume {
         }
         self.gray_timeout(now);
         self.check_reservation(now);
+        self.find_overtaken(now);
         self.check_access(now);
         self.ask_about_size(now);
         let expired = self.ledger.expire(now);
@@ -481,6 +498,13 @@ impl Volume {
             .map(|at| Deadline::new(at, "question to a witness"));
         let gray = self.gray_deadline();
         let reservation = self.reservation.deadline();
+        let drain = self
+            .drain_deadline()
+            .map(|at| Deadline::new(at, "barrier after an abort"));
+        let overtaken = self
+            .overtaken
+            .due()
+            .map(|at| Deadline::new(at, "command that may hang"));
         [
             retry,
             ghost,
@@ -491,6 +515,8 @@ impl Volume {
             rumour,
             gray,
             reservation,
+            drain,
+            overtaken,
         ]
         .into_iter()
         .fold(None, Deadline::earlier)
@@ -499,6 +525,12 @@ impl Volume {
     /// The next attempt to be made.
     pub fn poll_submission(&mut self) -> Option<Submission> {
         self.submissions.pop_front()
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn has_orders(&self) -> bool {
+        !self.orders.is_empty()
     }
 
     /// The next order to a path.
@@ -543,6 +575,21 @@ impl Volume {
                 .lasted(since.unwrap_or(now), now, "fenced", &why);
             tracing::info!(path = %self.names.of(path), %upto, ?by, "lost sessions fenced");
             self.counters.fenced += 1;
+            self.after_fence(now);
+        }
+    }
+}
+
+impl Volume {
+    fn on_unit_reset(&mut self, now: Instant, path: PathId, incarnation: Incarnation) {
+        let why = format!(
+            "over {}: what was asked of the unit is asked again",
+            self.names.of(path)
+        );
+        self.journal.note(now, "lun reset", &why);
+        tracing::debug!(path = %self.names.of(path), %incarnation, "the unit was reset");
+        if sabotage::is(Sabotage::ResetAloneIsAFence) {
+            self.ledger.clear();
             self.after_fence(now);
         }
     }

@@ -7,8 +7,9 @@ use smallvec::smallvec;
 use crate::errno::IoErrno;
 use crate::ids::{Incarnation, PathId, TaskId};
 use crate::limits;
-use crate::path::message::Order;
+use crate::path::message::{Fate, Order};
 use crate::payload::Payload;
+use crate::sabotage::{self, Sabotage};
 use crate::scsi::verdict::{
     CommandKind, Judgement, PathTrouble, Recheck, RetryPath, Verdict, judge,
 };
@@ -64,6 +65,7 @@ impl Volume {
     pub(super) fn on_completed(&mut self, now: Instant, attempt: &Attempt, completion: Completion) {
         let order = attempt.command;
         if attempt.orphan {
+            self.counters.wasted_bytes += completion.data.len() as u64;
             let judgement = judge(&completion, CommandKind::Read);
             self.heed(now, attempt.path, attempt.sent, &judgement);
             return self.heed_refusal(now, attempt.path, &judgement);
@@ -82,6 +84,7 @@ impl Volume {
             };
             if whole {
                 route.counters.bytes += u64::from(attempt.io.bytes);
+                route.flow.on_good(now, &attempt.io, attempt.sent);
                 if matches!(command.op, Op::Sync) && self.holds_flush(now, order) {
                     return;
                 }
@@ -261,14 +264,30 @@ impl Volume {
     }
 
     /// The attempt ended without a SCSI status. A write that may still be executing is a ghost like that
-    /// of a lost session, and only a new session can fence it.
-    pub(super) fn on_failed(&mut self, now: Instant, attempt: &Attempt, at_large: bool) {
-        self.gray.on_error(attempt.path);
+    /// of a lost session, and only a new session can fence it; if the target says that it has aborted it, a
+    /// barrier can (`drain.rs`).
+    pub(super) fn on_failed(&mut self, now: Instant, attempt: &Attempt, fate: Fate) {
         if attempt.orphan {
+            // Nobody is to blame for what we have ended ourselves; it took that long at least.
+            if fate == Fate::Aborted {
+                self.took_until(now, attempt);
+            } else {
+                self.gray.on_error(attempt.path);
+            }
             return;
         }
-        if at_large && self.record_ghost(now, attempt) {
-            self.orders.push_back((attempt.path, Order::GiveUp));
+        self.gray.on_error(attempt.path);
+        match fate {
+            Fate::Over => {}
+            Fate::Aborted if sabotage::is(Sabotage::AbortIsAFence) => {}
+            Fate::Aborted => {
+                self.record_ghost(now, attempt);
+            }
+            Fate::AtLarge => {
+                if self.record_ghost(now, attempt) {
+                    self.orders.push_back((attempt.path, Order::GiveUp));
+                }
+            }
         }
         self.again(
             now,

@@ -158,6 +158,11 @@ struct Record {
     /// What the window's commands moved, in blocks of 4 KiB, a command counting as sixteen of them.
     work: u64,
     last_answer: Option<Instant>,
+    /// The longest that an answer took of late, and when it came.
+    longest: Option<(Duration, Instant)>,
+    /// When the youngest command was sent that is answered; and of those that were before this window.
+    answered: Option<Instant>,
+    proven: Option<Instant>,
     answers: f32,
     errors: f32,
     /// Windows in a row in which it was accused.
@@ -211,6 +216,28 @@ impl Record {
             .any(|exceeded| exceeded)
     }
 
+    fn note_longest(&mut self, now: Instant, took: Duration) {
+        if self
+            .longest_of_late(now)
+            .is_none_or(|longest| took >= longest)
+        {
+            self.longest = Some((took, now));
+        }
+    }
+
+    /// For so long it has shown nothing, if that is long: whatever took less on another path may have taken
+    /// as long here.
+    fn unproven(&self, now: Instant) -> Option<Duration> {
+        let since = self.proven.map(|sent| now.saturating_duration_since(sent));
+        since.filter(|long| *long > STALE)
+    }
+
+    /// The longest that an answer took of late: it is remembered for twice as long again, and a second.
+    fn longest_of_late(&self, now: Instant) -> Option<Duration> {
+        let recent = |&(took, at): &(Duration, Instant)| now <= at + took * 2 + STALE;
+        self.longest.filter(recent).map(|(took, _)| took)
+    }
+
     /// Commands in flight on average.
     fn load(&self) -> f32 {
         self.busy.as_secs_f32() / WINDOW.as_secs_f32()
@@ -229,6 +256,7 @@ impl Record {
     /// The window is over.
     fn close(&mut self, now: Instant) {
         let accused = std::mem::take(&mut self.accused);
+        self.proven = self.answered;
         self.was_slow = self.is_slower_than_it_was(PAST_FACTOR);
         for at in 0..CLASSES {
             if self.fresh[at].total() > 0 {
@@ -291,8 +319,10 @@ impl Outlier {
         let record = &mut self.records[path];
         record.answers += 1.0;
         record.last_answer = Some(now);
-        let Some(class) = Class::of(io) else { return };
         let took = now.saturating_duration_since(sent);
+        record.note_longest(now, took);
+        record.answered = record.answered.max(Some(sent));
+        let Some(class) = Class::of(io) else { return };
         record.fresh[class.index()].add(took);
         record.busy += took;
         record.work += 16 + u64::from(io.bytes >> 12);
@@ -415,7 +445,9 @@ impl Outlier {
         worst.map(|(_, finding, answers)| (finding, answers))
     }
 
-    /// Answers of the window that came far too late count as failures, unless the peers were late as well.
+    /// Answers of the window that came far too late count as failures, unless the peers were late as well, or
+    /// had answers of late that took as long: what was slow as a whole is not slow everywhere at the same
+    /// instant, and long answers to what was sent meanwhile come after it.
     fn count_late(&mut self, now: Instant, path: usize, seen: &[Seen]) {
         let slow = |peer: usize| {
             let peer = &self.records[peer];
@@ -426,9 +458,16 @@ impl Outlier {
         }
         let mut late = 0;
         for class in Class::all() {
-            let reference = |peer: usize| self.records[peer].reference(now, class);
-            if let Some(best) = self.peers(path, seen).filter_map(reference).min() {
-                late += self.records[path].fresh[class.index()].above(best * FACTOR + LOST);
+            let reference = |peer: usize| {
+                let (record, oldest) = (&self.records[peer], seen[peer].oldest);
+                let usual = record.reference(now, class)? * FACTOR;
+                let waits = oldest.map(|(_, sent)| now.saturating_duration_since(sent));
+                let longest = record.longest_of_late(now).max(waits);
+                let limit = longest.unwrap_or_default().max(usual);
+                Some(record.unproven(now).map_or(limit, |long| long.max(limit)))
+            };
+            if let Some(limit) = self.peers(path, seen).filter_map(reference).min() {
+                late += self.records[path].fresh[class.index()].above(limit + LOST);
             }
         }
         self.records[path].errors += late as f32;

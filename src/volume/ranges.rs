@@ -109,6 +109,11 @@ impl RangeTable {
         !self.waiting.is_empty()
     }
 
+    /// Whether one of those that wait has such a range.
+    pub fn any_waiting(&self, which: impl Fn(BlockRange) -> bool) -> bool {
+        self.waiting.iter().any(|&(_, range)| which(range))
+    }
+
     /// Number of ios that wait.
     pub fn waiting_count(&self) -> usize {
         self.waiting.len()

@@ -15,6 +15,7 @@ use super::access::RouteAccess;
 use super::change::RouteConfig;
 use super::duty::WHOLE;
 use super::latency::Class;
+use super::overtaken::Flow;
 use super::window::Window;
 
 /// Counters of one path, since the start.
@@ -82,6 +83,8 @@ pub(super) struct Route {
     /// Commands sent, oldest first. The first has not ended.
     pub(super) flying: VecDeque<Flight>,
     pub(super) counters: RouteCounters,
+    /// How commands of this session are answered.
+    pub(super) flow: Flow,
     /// What the session has room for.
     slots: u32,
     /// What the target bears.
@@ -110,6 +113,7 @@ impl Route {
             in_flight_bytes: 0,
             flying: VecDeque::new(),
             counters: RouteCounters::default(),
+            flow: Flow::default(),
             slots: 0,
             window: Window::default(),
             out: false,

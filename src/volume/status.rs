@@ -44,6 +44,10 @@ pub struct VolumeCounters {
     pub hedges_won: u64,
     /// Those whose first attempt was.
     pub hedges_wasted: u64,
+    /// Bytes that arrived for reads which another path had answered.
+    pub wasted_bytes: u64,
+    /// Commands that were aborted for hanging while later ones were answered.
+    pub overtaken: u64,
     /// Commands that were issued again after paths failed them that there are no more.
     pub retries_removed: u64,
 }

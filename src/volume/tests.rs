@@ -3,6 +3,7 @@
 mod access;
 mod change;
 mod durability;
+mod escalation;
 mod failover;
 mod flow;
 mod gray;
@@ -20,7 +21,7 @@ use policies::{PolicyKind, PolicySpec};
 use super::*;
 use crate::errno::IoErrno;
 use crate::ids::Disposition;
-use crate::path::message::{Features, TrimMethod};
+use crate::path::message::{Fate, Features, TrimMethod};
 use crate::scsi::identity::LunIdentity;
 use crate::scsi::inquiry::StandardInquiry;
 use crate::task::{Completion, DataTransfer, Residual};
@@ -211,12 +212,12 @@ impl Bench {
     }
 
     /// It ends without a SCSI status.
-    pub(super) fn fail(&mut self, task: TaskId, at_large: bool) {
+    pub(super) fn fail(&mut self, task: TaskId, fate: Fate) {
         let submission = self.in_flight.remove(&task).unwrap();
         let message = Message::Failed {
             incarnation: submission.incarnation,
             task,
-            at_large,
+            fate,
         };
         self.volume
             .handle_message(self.now, submission.path, message);

@@ -31,6 +31,9 @@ const HOPELESS: u32 = 6;
 /// ones are allowed: more would only stand in the way of clients.
 pub(super) const SIZES: [u32; 3] = [4 << 10, 64 << 10, 1 << 20];
 
+/// The pace of a trial whose pauses are what they are, in permille of them.
+pub(super) const WHOLE_PAUSE: u32 = 1000;
+
 /// What is to be read, on both paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Read {
@@ -69,6 +72,8 @@ pub(super) struct Trial {
     made: u32,
     next: Instant,
     pause: Duration,
+    /// Its pauses are so long, in permille.
+    pace: u32,
     under_way: Option<Probe>,
     /// The longest time for each size.
     mine: [Duration; SIZES.len()],
@@ -76,9 +81,10 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    /// A trial that begins at `from`.
-    pub(super) fn new(from: Instant) -> Self {
+    /// A trial that begins at `from`, with pauses of so many permille.
+    pub(super) fn new(from: Instant, pace: u32) -> Self {
         Self {
+            pace,
             answered: 0,
             made: 0,
             next: from,
@@ -87,6 +93,10 @@ impl Trial {
             mine: Default::default(),
             peers: Default::default(),
         }
+    }
+
+    fn paced(&self, pause: Duration) -> Duration {
+        pause * self.pace / WHOLE_PAUSE
     }
 
     /// Reads that were answered in time so far.
@@ -160,7 +170,7 @@ impl Trial {
         *self = Self {
             made: self.made,
             pause: (self.pause * 2).min(PAUSE_MAX),
-            ..Self::new(now + self.pause)
+            ..Self::new(now + self.paced(self.pause), self.pace)
         };
         Progress::Failed
     }
@@ -175,7 +185,7 @@ impl Trial {
             return Progress::Open;
         };
         self.under_way = None;
-        self.next = now.max(self.next + INTERVAL);
+        self.next = now.max(self.next + self.paced(INTERVAL));
         self.mine[kind] = self.mine[kind].max(mine);
         self.peers[kind] = self.peers[kind].max(peers);
         self.answered += 1;
@@ -208,7 +218,7 @@ mod tests {
     /// Plays one; the path takes `mine` for its nth read, the peer a millisecond.
     fn play(mine: impl Fn(u32) -> Duration) -> (Progress, Duration) {
         let t0 = Instant::now();
-        let mut trial = Trial::new(t0);
+        let mut trial = Trial::new(t0, WHOLE_PAUSE);
         let mut now = t0;
         for n in 0..PROBES {
             now = trial.due().unwrap().max(now);
@@ -247,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_path_that_is_slow_with_long_reads_only_fails() {
-        let mut trial = Trial::new(Instant::now());
+        let mut trial = Trial::new(Instant::now(), WHOLE_PAUSE);
         for _ in 0..PROBES {
             let now = trial.due().unwrap();
             let read = trial.read();
@@ -263,7 +273,7 @@ mod tests {
     #[test]
     fn a_failing_trial_goes_on_for_ever_at_a_bounded_rate() {
         let t0 = Instant::now();
-        let mut trial = Trial::new(t0);
+        let mut trial = Trial::new(t0, WHOLE_PAUSE);
         let mut pauses = Vec::new();
         for _ in 0..10 {
             let now = trial.due().unwrap();
@@ -277,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_the_peer_fails_is_asked_again_and_counts_for_nothing() {
-        let mut trial = Trial::new(Instant::now());
+        let mut trial = Trial::new(Instant::now(), WHOLE_PAUSE);
         let now = trial.due().unwrap();
         trial.read();
         trial.on_own_answer(now, ms(1));
@@ -287,7 +297,7 @@ mod tests {
 
     #[test]
     fn reads_are_of_all_sizes_and_all_over_the_unit() {
-        let mut trial = Trial::new(Instant::now());
+        let mut trial = Trial::new(Instant::now(), WHOLE_PAUSE);
         let mut sizes = [0; SIZES.len()];
         let mut places = Vec::new();
         for _ in 0..PROBES {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use iiblockdaemon::ids::{Disposition, Incarnation, IoId, PathId, TaskId};
 use iiblockdaemon::path::message::{
-    Features, FenceKind, Message, Order, Standing, TrimMethod, Unit,
+    Fate, Features, FenceKind, Message, Order, Standing, TrimMethod, Unit,
 };
 use iiblockdaemon::payload::Payload;
 use iiblockdaemon::scsi::cdb::Command;
@@ -183,7 +183,7 @@ impl Host {
         let message = Message::Failed {
             incarnation: self.sessions[path],
             task,
-            at_large: true,
+            fate: Fate::AtLarge,
         };
         self.tell(path, message);
         let order = self

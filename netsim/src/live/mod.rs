@@ -62,6 +62,7 @@ pub fn impossible(scenario: &Scenario) -> Vec<String> {
         | Order::Reload
         | Order::Ends(_)
         | Order::Hang(_)
+        | Order::Jam(_)
         | Order::Pace(_)
         | Order::ClosedWindow
         | Order::Notice(_)
@@ -267,6 +268,8 @@ fn seen(site: &Site, report: &Report, status: Option<&StatusReport>) -> Seen {
         late_writes: statistics.orphans_executed,
         reads: totals.reads,
         hedges: totals.hedges,
+        aborts: statistics.aborts,
+        resets: statistics.unit_resets,
         ejections: volume.map_or(0, |volume| {
             volume.paths.iter().map(|path| path.ejections).sum()
         }),

@@ -40,6 +40,8 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     knobs.reinstatement = target.reinstatement;
     knobs.orphans = target.orphans;
     knobs.persistent = target.persistent;
+    knobs.aborts = target.aborts;
+    knobs.resets = target.resets;
     let absent = paths
         .iter()
         .enumerate()
@@ -93,6 +95,7 @@ fn daemon(knobs: &mut Knobs, volume: &config::Volume) {
     knobs.reinstate = volume.fence.reinstate;
     knobs.preempt_abort = volume.fence.preempt_abort;
     knobs.key = volume.reservation_key.unwrap_or(0);
+    knobs.lun_reset = volume.fence.lun_reset;
     knobs.quiesce = volume.fence.quiesce;
     knobs.commands_per_path = u32::from(iscsi.queue_depth);
     knobs.no_path = match volume.no_path {

@@ -16,7 +16,7 @@ use super::{
     raw,
 };
 use crate::target::lun::WriteCache;
-use crate::target::{Orphans, Reinstatement};
+use crate::target::{Aborts, Orphans, Reinstatement, Resets};
 use crate::world::Line;
 use values::{Checker, MILLI, SECOND};
 
@@ -213,7 +213,20 @@ impl Checker<'_> {
             Some(text) if text.get_ref() == "terminate" => Orphans::Terminate,
             Some(_) => Orphans::ExecuteAfter(self.duration("target.orphans", &raw.orphans, SECOND)),
         };
+        let aborts = match &raw.aborts {
+            None => Aborts::End,
+            Some(text) if text.get_ref() == "end" => Aborts::End,
+            Some(text) if text.get_ref() == "refused" => Aborts::Refused,
+            Some(_) => Aborts::RunOn(self.duration("target.aborts", &raw.aborts, SECOND)),
+        };
+        let resets = match &raw.resets {
+            None => Resets::Wait,
+            Some(text) if text.get_ref() == "wait" => Resets::Wait,
+            Some(_) => Resets::Early(self.duration("target.resets", &raw.resets, SECOND)),
+        };
         Target {
+            aborts,
+            resets,
             service_time: self.duration("target.service_time", &raw.service_time, MILLI),
             queue_depth: self.small("target.queue_depth", &raw.queue_depth, 32, (1, 1024)),
             reinstatement: self.choice("target.reinstatement", &raw.reinstatement, &reinstatements),
@@ -280,6 +293,10 @@ impl Checker<'_> {
             ejections_min: number(&raw.ejections_min),
             hedges_max: number(&raw.hedges_max),
             hedges_min: number(&raw.hedges_min),
+            aborts_max: number(&raw.aborts_max),
+            aborts_min: number(&raw.aborts_min),
+            resets_max: number(&raw.resets_max),
+            resets_min: number(&raw.resets_min),
             size: self.size("pass.size", &raw.size),
             registration: raw.registration.as_ref().map(|_| {
                 let choices = [

@@ -36,6 +36,10 @@ pub struct Seen {
     pub hedges: u64,
     /// Times that a path was put out of use for being worse than its peers.
     pub ejections: u64,
+    /// ABORT TASKs that the target was asked for.
+    pub aborts: u64,
+    /// LOGICAL UNIT RESETs that the daemon asked for.
+    pub resets: u64,
     /// Bytes that a client which connected at the end would be told of.
     pub size: u64,
     /// Whether the daemon knows that its reservation key was preempted; `None`: it has no key.
@@ -66,6 +70,8 @@ impl Seen {
             reads: summary.reads,
             hedges: summary.hedges,
             ejections: summary.ejections,
+            aborts: summary.aborts,
+            resets: summary.resets,
             size: summary.size,
             preempted: summary.key.map(|key| key.preempted),
             registrations: summary.registrations as u64,
@@ -189,6 +195,10 @@ impl Judge<'_> {
         self.count_at_most("ejections", seen.ejections, pass.ejections_max);
         self.count_at_least("ejections", seen.ejections, pass.ejections_min);
         self.count_at_least("hedged reads", seen.hedges, pass.hedges_min);
+        self.count_at_most("ABORT TASKs", seen.aborts, pass.aborts_max);
+        self.count_at_least("ABORT TASKs", seen.aborts, pass.aborts_min);
+        self.count_at_most("LOGICAL UNIT RESETs", seen.resets, pass.resets_max);
+        self.count_at_least("LOGICAL UNIT RESETs", seen.resets, pass.resets_min);
         if let Some(permille) = pass.hedges_max {
             let limit = seen.reads * permille / 1000;
             let demand = format!("hedged reads <= {permille} of 1000");

@@ -31,7 +31,7 @@ use iiblockdaemon::config;
 use crate::link::Held;
 use crate::recording::Recording;
 use crate::target::lun::{Access, WriteCache};
-use crate::target::{Orphans, Reinstatement};
+use crate::target::{Aborts, Orphans, Reinstatement, Resets};
 use crate::world::{self, Detail, Entry, Knobs, Line, Settings};
 
 pub use criteria::{Seen, judge};
@@ -114,6 +114,10 @@ pub struct Target {
     pub reinstatement: Reinstatement,
     /// Commands of dead sessions.
     pub orphans: Orphans,
+    /// ABORT TASK.
+    pub aborts: Aborts,
+    /// LOGICAL UNIT RESET.
+    pub resets: Resets,
     /// Access states can be asked for.
     pub explicit: bool,
     /// Registrations of persistent reservations can outlive a crash.
@@ -271,6 +275,14 @@ pub struct Pass {
     pub hedges_max: Option<u64>,
     /// So many reads at least are sent on a second path.
     pub hedges_min: Option<u64>,
+    /// ABORT TASKs that the target is asked for.
+    pub aborts_max: Option<u64>,
+    /// So many at least.
+    pub aborts_min: Option<u64>,
+    /// LOGICAL UNIT RESETs that the daemon asks for.
+    pub resets_max: Option<u64>,
+    /// So many at least.
+    pub resets_min: Option<u64>,
     /// Bytes that a client which connects at the end is told of.
     pub size: Option<u64>,
     /// What becomes of the reservation key.

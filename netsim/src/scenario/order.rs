@@ -34,6 +34,8 @@ pub enum Order {
     Pace(Pace),
     /// The next commands that come in through a portal are never carried out and never answered.
     Hang(u32),
+    /// The next writes that come in through a portal are stuck in the backing store.
+    Jam(u32),
     /// A portal's command windows do not move on.
     ClosedWindow,
     /// A portal's sessions get an asynchronous message.
@@ -101,7 +103,7 @@ pub enum OrderError {
         "\"{0}\" is no fault; on a path: cut, cut-fin, blackhole [both|to-target|to-initiator], large-hole SIZE, \
          latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, loss ONE-IN, reset, close, half-open, \
          half-close [to-initiator|to-target], no-carrier; on a path's portal: freeze, late TIME, slow TIMES, \
-         stragglers ONE-IN/TIME, hang COUNT, closed-window, ask-logout TIME, \
+         stragglers ONE-IN/TIME, hang COUNT, jam COUNT, closed-window, ask-logout TIME, \
          drop-connection TIME, drop-session TIME, redirect PATH, misbehave HOW, access STATE, impostor, \
          capacity SIZE, vanish; on the target: crash, grow SIZE, busy COUNT, task-set-full COUNT, reset-unit, \
          attention ASC/ASCQ, reserve writes|all, preempted; on the daemon and its clients: kill-daemon, remove, add, \
@@ -140,6 +142,7 @@ impl Order {
             | Self::Late(_)
             | Self::Freeze
             | Self::Hang(_)
+            | Self::Jam(_)
             | Self::Pace(_)
             | Self::ClosedWindow
             | Self::Notice(_)
@@ -191,6 +194,7 @@ impl Order {
             | Self::NoCarrier
             | Self::Late(_)
             | Self::Freeze
+            | Self::Jam(_)
             | Self::Pace(_)
             | Self::ClosedWindow
             | Self::Redirect(_)
@@ -257,6 +261,7 @@ fn with_value(first: &str, value: Option<&str>) -> Option<Result<Order, OrderErr
     let status = |status| move |times| Order::Status { status, times };
     let order = match first {
         "hang" => need(number(value).map(Order::Hang), commands),
+        "jam" => need(number(value).map(Order::Jam), "a number of writes"),
         "late" => {
             let time = value.and_then(|value| parse_duration(value).ok());
             need(time.map(Order::Late), "a time, e.g. 3s")
@@ -424,6 +429,7 @@ impl fmt::Display for Order {
             Self::HalfClose(Direction::ToTarget) => f.write_str("half-close to-target"),
             Self::HalfClose(_) => f.write_str("half-close to-initiator"),
             Self::Hang(times) => write!(f, "hang {times}"),
+            Self::Jam(times) => write!(f, "jam {times}"),
             Self::Pace(Pace {
                 stragglers: Some((one_in, by)),
                 ..

@@ -100,6 +100,7 @@ impl Scenario {
             | Order::Late(_)
             | Order::Freeze
             | Order::Hang(_)
+            | Order::Jam(_)
             | Order::Pace(_)
             | Order::ClosedWindow
             | Order::Notice(_)
@@ -184,6 +185,10 @@ impl Scenario {
             Order::Hang(times) => {
                 let times = *times;
                 (Fault::Hang { path, times }, None)
+            }
+            Order::Jam(times) => {
+                let times = *times;
+                (Fault::Jam { path, times }, Some(Fault::EndJams))
             }
             Order::Pace(pace) => {
                 let at = |pace| Fault::Pace { path, pace };

@@ -142,9 +142,35 @@ pub enum Orphans {
     ExecuteAfter(Duration),
 }
 
+/// What ABORT TASK does to a write that has reached the backing store, or hangs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Aborts {
+    /// It never executes.
+    #[default]
+    End,
+    /// It is called aborted and executes all the same: so much later, or when its time comes.
+    RunOn(Duration),
+    /// The function is refused.
+    Refused,
+}
+
+/// What LOGICAL UNIT RESET does to writes that have reached the backing store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resets {
+    /// They have ended, one way or the other, when it is answered.
+    #[default]
+    Wait,
+    /// It is answered at once. They run on: what was stuck so much longer.
+    Early(Duration),
+}
+
 /// What can be changed while a target runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Behaviour {
+    /// ABORT TASK.
+    pub aborts: Aborts,
+    /// LOGICAL UNIT RESET.
+    pub resets: Resets,
     /// Session reinstatement.
     pub reinstatement: Reinstatement,
     /// Commands of dead sessions.

@@ -33,6 +33,9 @@ impl Target {
                 if self.takes_hang(connection.portal) {
                     return Ok(());
                 }
+                if self.jams(now, connection, itt) {
+                    return Ok(());
+                }
                 let taken = self.pace_of(connection.portal);
                 let order = self.next_serial();
                 if let Phase::Full(session) = &mut connection.phase {
@@ -69,6 +72,27 @@ impl Target {
             }
         }
         Ok(())
+    }
+
+    /// Whether a task is stuck in the backing store from now on.
+    fn jams(&mut self, now: Instant, connection: &mut Connection, itt: Itt) -> bool {
+        let portal = connection.portal;
+        if self.trouble[portal].jams == 0 {
+            return false;
+        }
+        let order = self.next_serial();
+        let Phase::Full(session) = &mut connection.phase else {
+            return false;
+        };
+        let Some(task) = session.tasks.get_mut(&itt) else {
+            return false;
+        };
+        let jammed = self.takes_jam(portal, task.data_out().len());
+        task.jammed = jammed;
+        if jammed {
+            session.schedule(itt, Self::stuck_until(now), order);
+        }
+        jammed
     }
 
     /// Executes a task of a living session and answers it.

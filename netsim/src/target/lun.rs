@@ -476,11 +476,6 @@ impl Lun {
         self.reservations.registrations()
     }
 
-    /// LOGICAL UNIT RESET: all nexuses are told (29/03), data and registrations stay.
-    pub fn reset(&mut self) {
-        self.attention(None, 0x29, 0x03);
-    }
-
     /// Power fails and comes back: registrations are gone unless they were made to outlive it, and so is every block in the volatile cache for
     /// which `survives` says no. All nexuses are told (29/01). Returns how many blocks were lost.
     pub fn power_cycle(&mut self, survives: impl FnMut(u64) -> bool) -> usize {

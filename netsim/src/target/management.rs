@@ -6,8 +6,11 @@ use iiblockdaemon::ids::Lun as LunAddress;
 use iiblockdaemon::iscsi::pdu::{Function, TaskManagementRequest, TmfResponse};
 use iiblockdaemon::iscsi::tags::Itt;
 
+use super::config::{Aborts, Resets};
 use super::connection::{Connection, Phase};
+use super::jam::Withheld;
 use super::lun::NexusId;
+use super::reinstate::Orphan;
 use super::session::Session;
 use super::{ConnectionId, Target};
 
@@ -17,6 +20,7 @@ pub(super) struct DeferredReset {
     connection: ConnectionId,
     itt: Itt,
     lun: Option<LunAddress>,
+    process: Option<u16>,
 }
 
 impl Target {
@@ -27,20 +31,27 @@ impl Target {
         connection: &mut Connection,
         request: TaskManagementRequest,
     ) {
+        let impostor = match &connection.phase {
+            Phase::Full(session) => session.impostor,
+            Phase::Login(_) | Phase::Waiting(_) | Phase::Closing => None,
+        };
         let function = request.function;
         let unknown = function
             .lun()
             .is_some_and(|lun| !self.units.contains_key(&lun));
         let response = match function {
             _ if unknown => TmfResponse::LunDoesNotExist,
-            Function::AbortTask { itt, .. } => self.abort_tasks(connection, |session| {
-                session
-                    .tasks
-                    .contains_key(&itt)
-                    .then_some(itt)
-                    .into_iter()
-                    .collect()
-            }),
+            Function::AbortTask { itt, .. } => match self.abort_task(now, connection, itt) {
+                Some(response) => response,
+                None => {
+                    self.withheld.push(Withheld {
+                        connection: id,
+                        itt: request.itt,
+                        task: itt,
+                    });
+                    return;
+                }
+            },
             Function::AbortTaskSet(lun) => {
                 self.abort_tasks(connection, |session| session.tasks_on(Some(lun)));
                 TmfResponse::Complete
@@ -51,11 +62,14 @@ impl Target {
                 TmfResponse::Complete
             }
             Function::LogicalUnitReset(lun) => {
-                return self.reset(id, connection, request.itt, Some(lun));
+                let here = lun == LunAddress::from_wire([0; 8]);
+                let lun = impostor.filter(|_| here).unwrap_or(lun);
+                self.statistics.unit_resets += 1;
+                return self.reset(now, id, connection, request.itt, Some(lun));
             }
-            Function::TargetWarmReset => return self.reset(id, connection, request.itt, None),
+            Function::TargetWarmReset => return self.reset(now, id, connection, request.itt, None),
             Function::TargetColdReset => {
-                self.reset(id, connection, request.itt, None);
+                self.reset(now, id, connection, request.itt, None);
                 return self.end_everything(now, connection);
             }
         };
@@ -64,25 +78,47 @@ impl Target {
         }
     }
 
-    /// Takes tasks out of one session; they are never answered.
-    fn abort_tasks(
+    /// ABORT TASK; `None`: it is answered once the command has ended.
+    fn abort_task(
         &mut self,
+        now: Instant,
         connection: &mut Connection,
-        which: impl Fn(&Session) -> Vec<Itt>,
-    ) -> TmfResponse {
+        itt: Itt,
+    ) -> Option<TmfResponse> {
+        self.statistics.aborts += 1;
         let Phase::Full(session) = &mut connection.phase else {
-            return TmfResponse::Rejected;
+            return Some(TmfResponse::Rejected);
         };
-        let tasks = which(session);
-        let none = tasks.is_empty();
-        for itt in tasks {
+        if self.behaviour.aborts == Aborts::Refused {
+            return Some(TmfResponse::NotSupported);
+        }
+        if session.tasks.get(&itt).is_some_and(|task| task.jammed) {
+            return None;
+        }
+        let (nexus, process) = (session.nexus, session.name.process);
+        let Some(task) = session.remove(itt) else {
+            return Some(TmfResponse::TaskDoesNotExist);
+        };
+        self.statistics.terminated += 1;
+        let complete = task.is_complete() && !task.data_out().is_empty();
+        if let Aborts::RunOn(longer) = self.behaviour.aborts
+            && complete
+        {
+            let order = self.next_serial();
+            let key = task.ready.unwrap_or((now + longer, order));
+            self.orphans.insert(key, Orphan::of(nexus, process, &task));
+        }
+        Some(TmfResponse::Complete)
+    }
+
+    /// Takes tasks out of one session; they are never answered.
+    fn abort_tasks(&mut self, connection: &mut Connection, which: impl Fn(&Session) -> Vec<Itt>) {
+        let Phase::Full(session) = &mut connection.phase else {
+            return;
+        };
+        for itt in which(session) {
             session.remove(itt);
             self.statistics.terminated += 1;
-        }
-        if none {
-            TmfResponse::TaskDoesNotExist
-        } else {
-            TmfResponse::Complete
         }
     }
 
@@ -98,47 +134,69 @@ impl Target {
         }
     }
 
+    /// What another process serves is not reached, whatever it calls its unit.
     fn reset(
         &mut self,
+        now: Instant,
         id: ConnectionId,
         connection: &mut Connection,
         itt: Itt,
         lun: Option<LunAddress>,
     ) {
-        self.clear(lun, connection);
-        for (address, unit) in &mut self.units {
-            if lun.is_none_or(|lun| lun == *address) {
-                unit.reset();
-            }
-        }
-        if self.has_orphans(lun) {
+        let Phase::Full(session) = &connection.phase else {
+            return;
+        };
+        let scope = (lun, Some(session.name.process));
+        self.reset_session(now, connection, scope);
+        self.answer_withheld(id, connection);
+        self.end_commands(now, scope);
+        let waits = self.behaviour.resets == Resets::Wait && self.has_orphans(scope);
+        if waits {
+            let (connection, process) = (id, scope.1);
             self.resets.push(DeferredReset {
-                connection: id,
+                connection,
                 itt,
                 lun,
+                process,
             });
         } else if let Phase::Full(session) = &mut connection.phase {
             session.answer_management(itt, TmfResponse::Complete, &mut connection.out);
         }
     }
 
-    /// Another initiator resets the units: what sessions had asked for is gone without an answer, and each of
-    /// them is told with its next command.
-    pub fn reset_units(&mut self) {
+    /// Ends the commands that a reset reaches in all other sessions, and tells all nexuses there.
+    fn end_commands(&mut self, now: Instant, scope: (Option<LunAddress>, Option<u16>)) {
         let ids: Vec<_> = self.connections.keys().copied().collect();
         for id in ids {
             if let Some(mut connection) = self.connections.remove(&id) {
-                self.abort_tasks(&mut connection, |session| session.tasks_on(None));
+                self.reset_session(now, &mut connection, scope);
+                self.answer_withheld(id, &mut connection);
                 self.connections.insert(id, connection);
             }
         }
-        for unit in self.units.values_mut() {
-            unit.reset();
+        self.reset_orphans(now, scope);
+        let nexuses = self.nexuses_in(scope.1);
+        for (address, unit) in &mut self.units {
+            if scope.0.is_none_or(|lun| lun == *address) {
+                for nexus in &nexuses {
+                    unit.attention(Some(*nexus), 0x29, 0x03);
+                }
+            }
         }
+        self.after_orphans(now);
     }
 
-    fn has_orphans(&self, lun: Option<LunAddress>) -> bool {
-        let on = |orphan: &super::Orphan| lun.is_none_or(|lun| orphan.lun == lun);
+    /// Another initiator resets the units: what sessions had asked for is gone without an answer, and each of
+    /// them is told with its next command.
+    pub fn reset_units(&mut self, now: Instant) {
+        self.end_commands(now, (None, None));
+    }
+
+    fn has_orphans(&self, (lun, process): (Option<LunAddress>, Option<u16>)) -> bool {
+        let on = |orphan: &Orphan| {
+            lun.is_none_or(|lun| orphan.lun == lun)
+                && process.is_none_or(|process| orphan.process == process)
+        };
         self.orphans.values().any(on)
     }
 
@@ -146,7 +204,7 @@ impl Target {
     pub(super) fn finish_resets(&mut self) {
         let resets = std::mem::take(&mut self.resets);
         for reset in resets {
-            if self.has_orphans(reset.lun) {
+            if self.has_orphans((reset.lun, reset.process)) {
                 self.resets.push(reset);
                 continue;
             }
@@ -207,6 +265,7 @@ impl Target {
         self.statistics.terminated += self.orphans.len() as u64;
         self.orphans.clear();
         self.resets.clear();
+        self.withheld.clear();
         let units = self.units.values_mut();
         units.map(|unit| unit.power_cycle(&mut survives)).sum()
     }

@@ -19,6 +19,7 @@ mod chap;
 mod config;
 mod connection;
 mod execute;
+mod jam;
 mod login;
 pub mod lun;
 mod management;
@@ -46,8 +47,8 @@ use iiblockdaemon::payload::Payload;
 
 pub use breach::Breach;
 pub use config::{
-    Behaviour, DigestWish, Orphans, PortalBehaviour, PortalConfig, Reinstatement, TargetAuth,
-    TargetConfig, Wishes,
+    Aborts, Behaviour, DigestWish, Orphans, PortalBehaviour, PortalConfig, Reinstatement, Resets,
+    TargetAuth, TargetConfig, Wishes,
 };
 pub use login::SessionKind;
 pub use pace::Pace;
@@ -56,6 +57,7 @@ pub use session::SessionName;
 pub use trouble::Misdeed;
 
 use connection::{Connection, Pdu, Phase};
+use jam::Withheld;
 use login::Step;
 use lun::{Lun, NexusId};
 use management::DeferredReset;
@@ -93,6 +95,12 @@ pub struct TargetStatistics {
     pub terminated: u64,
     /// Commands that were left without an answer.
     pub hung: u64,
+    /// Writes that were stuck in the backing store.
+    pub jammed: u64,
+    /// ABORT TASKs that were asked for.
+    pub aborts: u64,
+    /// LOGICAL UNIT RESETs that were carried out for an initiator.
+    pub unit_resets: u64,
     /// Answers that broke the protocol.
     pub misdeeds: u64,
     /// Blocks of volatile caches that were lost.
@@ -110,6 +118,8 @@ pub struct Target {
     connections: BTreeMap<ConnectionId, Connection>,
     orphans: BTreeMap<(Instant, u64), Orphan>,
     resets: Vec<DeferredReset>,
+    /// ABORT TASKs that are answered once their command has ended.
+    withheld: Vec<Withheld>,
     nexuses: BTreeMap<SessionName, NexusId>,
     woken: BTreeSet<ConnectionId>,
     breaches: Vec<Breach>,
@@ -139,6 +149,7 @@ impl Target {
             connections: BTreeMap::new(),
             orphans: BTreeMap::new(),
             resets: Vec::new(),
+            withheld: Vec::new(),
             nexuses: BTreeMap::new(),
             woken: BTreeSet::new(),
             breaches: Vec::new(),
@@ -267,6 +278,7 @@ impl Target {
         self.behaviour.orphans = orphans;
         self.statistics.terminated += self.orphans.len() as u64;
         self.orphans.clear();
+        self.withheld.clear();
         self.finish_resets();
         for unit in self.units.values_mut() {
             let lost = unit.power_cycle(&mut survives);

@@ -10,6 +10,7 @@ use super::connection::{Connection, Phase};
 use super::login::{Established, SessionKind};
 use super::lun::{NexusId, Port};
 use super::session::{Session, SessionName};
+use super::task::Task;
 use super::{ConnectionId, Target, segment};
 
 /// Machines that took over the address of a portal are processes from this number on.
@@ -23,6 +24,19 @@ pub(super) struct Orphan {
     pub(super) lun: LunAddress,
     cdb: [u8; 16],
     data: Payload,
+}
+
+impl Orphan {
+    /// What is left of a task whose session is gone, or has nothing to do with it any more.
+    pub(super) fn of(nexus: NexusId, process: u16, task: &Task) -> Self {
+        Self {
+            nexus,
+            process,
+            lun: task.lun,
+            cdb: task.cdb,
+            data: task.data_out(),
+        }
+    }
 }
 
 impl Target {
@@ -155,18 +169,19 @@ impl Target {
         for (_, task) in session.tasks {
             // What brings no data never reached the disk.
             let reached = task.ready.filter(|_| !task.data_out().is_empty());
-            match (reached, self.behaviour.orphans) {
+            let due = match (reached, self.behaviour.orphans) {
+                (Some((due, order)), _) if task.jammed => Some((due, order)),
                 (Some((due, order)), Orphans::ExecuteAfter(delay)) => {
-                    let orphan = Orphan {
-                        nexus,
-                        process: session.name.process,
-                        lun: task.lun,
-                        cdb: task.cdb,
-                        data: task.data_out(),
-                    };
-                    self.orphans.insert((due.max(now + delay), order), orphan);
+                    Some((due.max(now + delay), order))
                 }
-                _ => self.statistics.terminated += 1,
+                _ => None,
+            };
+            match due {
+                Some(key) => {
+                    let orphan = Orphan::of(nexus, session.name.process, &task);
+                    self.orphans.insert(key, orphan);
+                }
+                None => self.statistics.terminated += 1,
             }
         }
     }

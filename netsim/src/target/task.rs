@@ -58,6 +58,8 @@ pub(super) struct Task {
     asked: u32,
     r2t_sn: u32,
     bursts: Vec<Burst>,
+    /// It is stuck in the backing store.
+    pub(super) jammed: bool,
     /// Complete and waiting to be executed at this time, under this number.
     pub(super) ready: Option<(Instant, u64)>,
 }
@@ -108,6 +110,7 @@ impl Task {
             asked: came,
             r2t_sn: 0,
             bursts,
+            jammed: false,
             ready: None,
         })
     }

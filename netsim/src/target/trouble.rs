@@ -85,6 +85,8 @@ impl Misdeed {
 pub(super) struct Trouble {
     /// So many further commands are never answered.
     pub(super) hangs: u32,
+    /// So many further writes are stuck in the backing store.
+    pub(super) jams: u32,
     /// Command windows do not move on.
     pub(super) window_closed: bool,
     /// How fast commands are.

@@ -180,6 +180,16 @@ pub enum Fault {
         /// How many.
         times: u32,
     },
+    /// The next writes that come in through a portal are stuck in the backing store, and whatever waits for
+    /// them waits, until a reset of the unit or the end of all jams.
+    Jam {
+        /// The path whose portal it is.
+        path: usize,
+        /// How many.
+        times: u32,
+    },
+    /// What is stuck executes.
+    EndJams,
     /// A portal's command windows do not move on, or do again.
     Window {
         /// The path whose portal it is.
@@ -354,6 +364,10 @@ impl fmt::Display for Fault {
                     "portal of path {path} never answers the next {times} commands"
                 )
             }
+            Self::Jam { path, times } => {
+                write!(f, "the next {times} writes through path {path} are stuck")
+            }
+            Self::EndJams => f.write_str("what is stuck executes"),
             Self::Window { path, closed: true } => {
                 write!(f, "portal of path {path} closes its command windows")
             }

@@ -71,6 +71,34 @@ pub(super) fn draw(rng: &mut Rng, knobs: &Knobs) -> Vec<Planned> {
     planned
 }
 
+/// Commands that hang, in some way or the other, and resets of the unit by others.
+pub(super) fn manage(rng: &mut Rng, knobs: &mut Knobs) {
+    if !rng.chance(1, 2) {
+        return;
+    }
+    let first = usize::from(knobs.spared.is_some());
+    for _ in 0..rng.between(1, 4) {
+        let at = rng.duration_below(knobs.trouble);
+        let path = first + rng.index(knobs.groups.len() - first);
+        let times = u32::try_from(rng.between(1, 3)).unwrap_or(1);
+        let fault = match rng.below(4) {
+            0 | 1 => Fault::Jam { path, times },
+            2 => Fault::Hang { path, times },
+            _ => Fault::Reset,
+        };
+        let spared = knobs.spared.is_some() && fault == Fault::Reset;
+        if !spared {
+            knobs.faults.push(Planned { at, fault });
+        }
+    }
+    if rng.chance(1, 2) {
+        let at = rng.duration_below(knobs.trouble);
+        let fault = Fault::EndJams;
+        knobs.faults.push(Planned { at, fault });
+    }
+    knobs.faults.sort_by_key(|planned| planned.at);
+}
+
 /// A carrier that is lost, or a target that answers late: through one path, or all that may be broken.
 fn uplink(rng: &mut Rng, knobs: &Knobs, planned: &mut Vec<Planned>) {
     let at = rng.duration_below(knobs.trouble);

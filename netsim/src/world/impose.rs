@@ -15,11 +15,13 @@ use crate::target::lun::{Injection, Refusal, sense};
 pub fn impose(target: &mut Target, now: Instant, fault: &Fault) {
     match *fault {
         Fault::Hang { path, times } => target.hang(path, times),
+        Fault::Jam { path, times } => target.jam(path, times),
+        Fault::EndJams => target.end_jams(now),
         Fault::Pace { path, pace } => target.set_pace(path, pace),
         Fault::Window { path, closed } => target.close_window(path, closed),
         Fault::Notice { path, notice } => give_notice(target, now, path, notice),
         Fault::Misbehave { path, how } => target.misbehave(path, how),
-        Fault::Reset => target.reset_units(),
+        Fault::Reset => target.reset_units(now),
         Fault::Grow { blocks } => {
             if let Some(unit) = target.unit(0) {
                 unit.resize(blocks);

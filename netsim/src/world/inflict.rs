@@ -81,6 +81,8 @@ impl World {
             | Fault::Crash { .. }
             | Fault::Boot
             | Fault::Hang { .. }
+            | Fault::Jam { .. }
+            | Fault::EndJams
             | Fault::Pace { .. }
             | Fault::Window { .. }
             | Fault::Notice { .. }
@@ -338,6 +340,7 @@ impl World {
             return;
         }
         self.note(|| "everything is mended".to_owned());
+        self.target.end_jams(self.now);
         self.net.away = false;
         self.mend_unit();
         for path in 0..self.knobs.groups.len() {

@@ -148,7 +148,8 @@ impl World {
 
     /// Long after the last ghost, the disk holds what was acknowledged, and nothing is left over.
     fn read_back(&mut self) -> Result<(), Violation> {
-        let hangs = self.target.statistics().hung > 0;
+        let hung = self.target.statistics();
+        let hangs = hung.hung + hung.jammed > 0;
         let aborted = if hangs {
             self.knobs.detect.command + ABORT
         } else {
@@ -388,7 +389,10 @@ impl Knobs {
             let fault = &planned.fault;
             matches!(fault, Fault::Slow { .. } | Fault::Bandwidth { .. })
         };
-        let hangs = |planned: &Planned| matches!(planned.fault, Fault::Hang { .. });
+        let hangs = |planned: &Planned| {
+            let fault = &planned.fault;
+            matches!(fault, Fault::Hang { .. } | Fault::Jam { .. })
+        };
         let hung = match self.faults.iter().any(hangs) {
             true => (self.detect.command + ABORT) * 2,
             false => Duration::ZERO,

@@ -14,7 +14,7 @@ use super::{Asymmetry, Fault, Planned, Reload, faults};
 use crate::link::End;
 use crate::rng::Rng;
 use crate::target::lun::WriteCache;
-use crate::target::{Orphans, Reinstatement, Wishes};
+use crate::target::{Aborts, Orphans, Reinstatement, Resets, Wishes};
 
 /// Requests come so thick.
 #[derive(Clone, Debug)]
@@ -102,6 +102,10 @@ pub struct Knobs {
     pub reinstatement: Reinstatement,
     /// Commands of dead sessions.
     pub orphans: Orphans,
+    /// ABORT TASK.
+    pub aborts: Aborts,
+    /// LOGICAL UNIT RESET.
+    pub resets: Resets,
     /// What the target wants.
     pub wishes: Wishes,
     /// What the initiator offers.
@@ -138,6 +142,8 @@ pub struct Knobs {
     pub preempt_abort: bool,
     /// The unit can keep registrations without power.
     pub persistent: bool,
+    /// Where nothing else helps, the daemon resets the unit.
+    pub lun_reset: bool,
     /// A unit that grew is served with its new size.
     pub grow: bool,
     /// Ghosts are let go by time.
@@ -192,6 +198,8 @@ impl Knobs {
             queue_depth: 32,
             reinstatement: Reinstatement::Synchronous,
             orphans: Orphans::Terminate,
+            aborts: Aborts::End,
+            resets: Resets::Wait,
             wishes: Wishes::default(),
             offer: Offer::default(),
             detect: Detect {
@@ -214,6 +222,7 @@ impl Knobs {
             reserve: None,
             preempt_abort: false,
             persistent: true,
+            lun_reset: false,
             grow: true,
             quiesce: None,
             load: Load {
@@ -263,6 +272,7 @@ impl Knobs {
             .filter(|_| knobs.groups.len() > 1);
         knobs.faults = faults::draw(&mut rng, &knobs);
         knobs.draw_copy();
+        knobs.draw_management();
         // What was only told of is not there for good.
         let told_of = |planned: &Planned| matches!(planned.fault, Fault::Capacity { .. });
         knobs.grow = !knobs.faults.iter().any(told_of);
@@ -384,6 +394,15 @@ impl Knobs {
             Orphans::Terminate => Duration::ZERO,
             Orphans::ExecuteAfter(delay) => delay,
         };
+        let run_on = match self.aborts {
+            Aborts::RunOn(longer) => longer,
+            Aborts::End | Aborts::Refused => Duration::ZERO,
+        };
+        let reset = match self.resets {
+            Resets::Early(longer) => longer,
+            Resets::Wait => Duration::ZERO,
+        };
+        let late = late.max(run_on).max(reset);
         self.trouble + late + self.service_time * 64 + SECOND
     }
 
@@ -420,6 +439,24 @@ impl Knobs {
         let planned = faults.map(|(at, fault)| Planned { at, fault });
         self.faults.extend(planned);
         self.faults.sort_by_key(|planned| planned.at);
+    }
+
+    /// What task management does at the target, and whether the daemon resets the unit.
+    fn draw_management(&mut self) {
+        let mut rng = Rng::new(self.seed).stream("management");
+        let longer = rng.duration_below(3 * SECOND);
+        self.aborts = one_of(
+            &mut rng,
+            &[
+                Aborts::End,
+                Aborts::RunOn(longer),
+                Aborts::RunOn(longer),
+                Aborts::Refused,
+            ],
+        );
+        self.resets = one_of(&mut rng, &[Resets::Wait, Resets::Early(longer)]);
+        self.lun_reset = self.reinstate && rng.chance(1, 2);
+        faults::manage(&mut rng, self);
     }
 
     fn draw_cache(&mut self) {
@@ -489,8 +526,15 @@ impl fmt::Display for Knobs {
         )?;
         writeln!(
             f,
-            "  target reinstatement {:?}, orphans {:?}, reservations {}, the other unit is a copy {}, {:?}",
-            self.reinstatement, self.orphans, self.reservations, self.copied, self.wishes
+            "  target reinstatement {:?}, orphans {:?}, aborts {:?}, resets {:?}, reservations {}, \
+             the other unit is a copy {}, {:?}",
+            self.reinstatement,
+            self.orphans,
+            self.aborts,
+            self.resets,
+            self.reservations,
+            self.copied,
+            self.wishes
         )?;
         writeln!(
             f,
@@ -499,12 +543,13 @@ impl fmt::Display for Knobs {
         )?;
         writeln!(
             f,
-            "  daemon {}, {} sessions per path, grow {}, shared {}, reinstate {}, quiesce {:?}, login {:?}, {:?}",
+            "  daemon {}, {} sessions per path, grow {}, shared {}, reinstate {}, lun-reset {}, quiesce {:?}, login {:?}, {:?}",
             self.policy,
             self.sessions,
             self.grow,
             self.shared,
             self.reinstate,
+            self.lun_reset,
             self.quiesce,
             self.login_timeout,
             self.detect

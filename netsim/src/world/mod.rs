@@ -119,6 +119,12 @@ pub struct Summary {
     pub hedges: u64,
     /// Times that a path was put out of use for being worse than its peers.
     pub ejections: u64,
+    /// ABORT TASKs that the target was asked for.
+    pub aborts: u64,
+    /// LOGICAL UNIT RESETs that the daemon asked for.
+    pub resets: u64,
+    /// Bytes that arrived for reads which another path had answered.
+    pub wasted_bytes: u64,
     /// The longest request.
     pub slowest: Duration,
     /// From the mending until everything was well.
@@ -358,6 +364,9 @@ impl World {
             reads: volume.reads,
             hedges: volume.hedges,
             ejections,
+            aborts: target.aborts,
+            resets: target.unit_resets,
+            wasted_bytes: volume.wasted_bytes,
             slowest: self.slowest,
             recovery: self.recovery,
             elapsed: self.elapsed(),

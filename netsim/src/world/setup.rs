@@ -124,6 +124,7 @@ fn volume(knobs: &Knobs, configured: &[usize], last: LastRun, pin: Pin) -> Volum
             prove: true,
             hedge: u32::from(knobs.policy.hedge.0),
             domains: numbered(knobs, configured).map(domain).collect(),
+            jitter: Some(knobs.seed),
         },
         reservation: reservation(knobs, last.key),
     }
@@ -193,6 +194,7 @@ fn path_config(path: usize, number: u16, knobs: &Knobs) -> PathConfig {
         queue_depth: knobs.commands_per_path,
         detect: knobs.detect,
         same_by: knobs.same_by,
+        lun_reset: knobs.lun_reset,
         seed: knobs.seed ^ path as u64 ^ u64::from(number - 1) << 32,
     }
 }
@@ -248,6 +250,8 @@ pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Targ
     target.set_behaviour(Behaviour {
         reinstatement: knobs.reinstatement,
         orphans: knobs.orphans,
+        aborts: knobs.aborts,
+        resets: knobs.resets,
         refuse_logins: None,
         ping_interval: Some(TARGET_PING),
     });

@@ -93,6 +93,7 @@ impl Checker<'_, '_, '_> {
         let default = Fences {
             reinstate: defaults::FENCE_REINSTATE,
             preempt_abort: defaults::FENCE_PREEMPT_ABORT,
+            lun_reset: false,
             quiesce: defaults::FENCE_QUIESCE,
         };
         let fences = value_or(&tuning.fence, default);
@@ -103,10 +104,17 @@ impl Checker<'_, '_, '_> {
         {
             self.report.add(quiesce, Problem::QuiesceUnused);
         }
+        if let Some(fence) = tuning.fence.place()
+            && fences.lun_reset
+            && !fences.reinstate
+        {
+            self.report.add(fence, Problem::LunResetAlone);
+        }
         let quiesce = value_or(&tuning.quiesce, defaults::QUIESCE);
         Fence {
             reinstate: fences.reinstate,
             preempt_abort: fences.preempt_abort,
+            lun_reset: fences.lun_reset,
             quiesce: fences.quiesce.then_some(quiesce),
         }
     }

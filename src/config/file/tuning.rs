@@ -47,9 +47,10 @@ const SAME_UNITS: [(&str, SameUnit); 3] = [
 const RESIZES: [(&str, Resize); 2] = [("grow", Resize::Grow), ("never", Resize::Never)];
 
 /// Names of the fences.
-const FENCES: [(&str, FenceKind); 3] = [
+const FENCES: [(&str, FenceKind); 4] = [
     ("reinstate", FenceKind::Reinstate),
     ("preempt-abort", FenceKind::PreemptAbort),
+    ("lun-reset", FenceKind::LunReset),
     ("quiesce", FenceKind::Quiesce),
 ];
 
@@ -65,6 +66,7 @@ const ALUA: [(&str, Alua); 3] = [
 enum FenceKind {
     Reinstate,
     PreemptAbort,
+    LunReset,
     Quiesce,
 }
 
@@ -73,6 +75,7 @@ enum FenceKind {
 pub(in super::super) struct Fences {
     pub(in super::super) reinstate: bool,
     pub(in super::super) preempt_abort: bool,
+    pub(in super::super) lun_reset: bool,
     pub(in super::super) quiesce: bool,
 }
 
@@ -135,6 +138,7 @@ impl Tuning {
             fence: fences.map(|kinds| Fences {
                 reinstate: kinds.contains(&FenceKind::Reinstate),
                 preempt_abort: kinds.contains(&FenceKind::PreemptAbort),
+                lun_reset: kinds.contains(&FenceKind::LunReset),
                 quiesce: kinds.contains(&FenceKind::Quiesce),
             }),
             quiesce: section.parsed("quiesce", report, to_an_hour()),

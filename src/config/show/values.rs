@@ -73,6 +73,7 @@ pub(super) fn fences(fence: Fence) -> String {
     let named = [
         (fence.reinstate, "reinstate"),
         (fence.preempt_abort, "preempt-abort"),
+        (fence.lun_reset, "lun-reset"),
         (fence.quiesce.is_some(), "quiesce"),
     ];
     let named = named.into_iter().filter(|(on, _)| *on);

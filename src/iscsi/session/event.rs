@@ -178,6 +178,8 @@ pub struct TaskProgress {
     pub last_progress_at: Instant,
     /// Whether any byte of it was taken by the socket.
     pub sent: bool,
+    /// Bytes of its Data-In that have arrived.
+    pub received: usize,
 }
 
 /// What SendTargets asks for (RFC 7143 appendix C).

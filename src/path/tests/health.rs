@@ -8,6 +8,7 @@ fn peers(bench: &mut Bench, usable: bool) {
             asked: bench.now + ms(3_600_000),
             took: ms(1),
             waiting: None,
+            longest: None,
         }),
         usable,
         any: usable,

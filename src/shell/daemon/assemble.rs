@@ -148,6 +148,7 @@ pub(super) fn assemble(
                 prove: true,
                 hedge: u32::from(volume.policy.hedge.0),
                 domains: domains(&volume.paths),
+                jitter: Some(seed(&volume.name)),
             },
             reservation: reservation(volume, state),
         },
@@ -266,6 +267,7 @@ fn path_config(
             config::SameUnit::Blocks => SameBy::Blocks,
             config::SameUnit::Identifiers => SameBy::Identifiers,
         },
+        lun_reset: volume.fence.lun_reset,
         seed: seed(&path.isid),
     })
 }

@@ -15,7 +15,7 @@ use crate::control::reservation::{ReservationDeed, ReservationReport};
 use crate::engine::EngineStatus;
 use crate::path::message::PathAccess;
 use crate::path::{self, PathEvent, PathStatus};
-use crate::volume::{self, DutyStatus, OutCause, RouteStatus, VolumeStatus};
+use crate::volume::{self, DutyStatus, OutCause, RouteStatus};
 
 use super::volume::Running;
 use super::{Board, Daemon, clock, reload, reservation};
@@ -153,6 +153,7 @@ fn report(running: &Running, status: Option<&EngineStatus>) -> VolumeReport {
         reservation: volume
             .and_then(|volume| volume.key.as_ref())
             .map(reservation::of_status),
+        lun_reset: config.fence.lun_reset,
         policy: config.policy.to_string(),
         read_only: config.export.read_only,
         exports: config.export.nbd.iter().map(ToString::to_string).collect(),
@@ -164,9 +165,7 @@ fn report(running: &Running, status: Option<&EngineStatus>) -> VolumeReport {
         ghosts: volume.map_or(0, |volume| count(volume.ghosts)),
         no_path_ms: volume.and_then(|volume| volume.no_path).map(millis),
         slow_ms: volume.and_then(|volume| volume.slow).map(millis),
-        totals: volume
-            .map(|volume| totals(volume, size.map_or(0, |(_, block_size)| block_size)))
-            .unwrap_or_default(),
+        totals: status.map(totals).unwrap_or_default(),
         paths,
     }
 }
@@ -233,7 +232,9 @@ fn preempts(config: &config::Volume, status: Option<&EngineStatus>) -> bool {
         })
 }
 
-fn totals(volume: &VolumeStatus, block_size: u32) -> VolumeTotals {
+fn totals(status: &EngineStatus) -> VolumeTotals {
+    let (volume, paths) = (&status.volume, &status.paths);
+    let block_size = status.size.map_or(0, |(_, block_size)| block_size);
     let counters = &volume.counters;
     VolumeTotals {
         reads: counters.reads,
@@ -255,6 +256,10 @@ fn totals(volume: &VolumeStatus, block_size: u32) -> VolumeTotals {
         hedges: counters.hedges,
         hedges_won: counters.hedges_won,
         hedges_wasted: counters.hedges_wasted,
+        wasted_bytes: counters.wasted_bytes,
+        aborts: paths.iter().map(|path| path.aborts).sum(),
+        overtaken: counters.overtaken,
+        lun_resets: paths.iter().map(|path| path.resets).sum(),
     }
 }
 
@@ -296,6 +301,8 @@ fn path_report(
         errors: counters.errors,
         retries: counters.retries,
         losses: counters.losses,
+        aborts: state.map_or(0, |state| state.aborts),
+        lun_resets: state.map_or(0, |state| state.resets),
         last_rtt_us: rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
     }
 }

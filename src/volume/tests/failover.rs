@@ -342,7 +342,7 @@ fn a_write_that_failed_without_a_status_and_may_still_execute_haunts_until_its_s
         bench.up(1);
         let io = bench.write(0, 8);
         let task = bench.tasks_on(0)[0];
-        bench.fail(task, at_large);
+        bench.fail(task, if at_large { Fate::AtLarge } else { Fate::Over });
         let order = bench.volume.poll_order();
         assert_eq!(order.is_some(), at_large, "the session is given up");
         bench.all_good(1);

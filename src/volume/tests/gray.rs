@@ -10,6 +10,7 @@ pub(super) fn all_on(config: &mut VolumeConfig) {
         prove: true,
         hedge: 100,
         domains: Vec::new(),
+        jitter: None,
     };
 }
 
@@ -80,7 +81,7 @@ fn what_one_of_two_attempts_fails_with_is_no_matter_while_the_other_is_under_way
     let mut bench = seasoned(|_| {});
     let ends: [fn(&mut Bench, TaskId); 3] = [
         |bench, task| bench.answer(task, check(3, 0x11, 0)),
-        |bench, task| bench.fail(task, false),
+        |bench, task| bench.fail(task, Fate::Over),
         |bench, task| bench.answer(task, check(2, 4, 0x0b)),
     ];
     for end in ends {
@@ -100,8 +101,8 @@ fn if_both_attempts_fail_the_command_is_tried_again() {
     let io = bench.read(16, 8);
     bench.pass(5 * MILLI);
     let (first, second) = (bench.tasks_on(0)[0], bench.tasks_on(1)[0]);
-    bench.fail(first, false);
-    bench.fail(second, false);
+    bench.fail(first, Fate::Over);
+    bench.fail(second, Fate::Over);
     bench.pass(Duration::from_secs(1));
     let path = u16::from(bench.tasks_on(0).is_empty());
     bench.all_good(path);
@@ -231,7 +232,7 @@ fn a_path_whose_trial_reads_fail_stays_out_of_use() {
     for _ in 0..100 {
         if let Some(&task) = bench.tasks_on(0).first() {
             reads += 1;
-            bench.fail(task, false);
+            bench.fail(task, Fate::Over);
         }
         bench.all_good(1);
         bench.pass(100 * MILLI);

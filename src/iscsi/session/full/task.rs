@@ -70,6 +70,10 @@ impl TaskState {
             submitted_at: self.submitted_at,
             last_progress_at: self.last_progress_at,
             sent: self.start < sent,
+            received: match &self.transfer {
+                Transfer::In { data, .. } => data.len(),
+                Transfer::None | Transfer::Out { .. } => 0,
+            },
         }
     }
 

@@ -1,0 +1,288 @@
+//! A command that hangs while later ones of its kind are answered: it is aborted long before its deadline,
+//! and asked for again.
+//!
+//! What is slow as a whole must not be taken for that, nor what waits its turn: a disk that spins up, a long
+//! queue with an unfair scheduler, a target that answers everything ten seconds late. A command hangs if
+//! all of this holds:
+//!
+//! - it has been out for [`FLOOR`], and for [`FACTOR`] times what 99 of 100 of its class (direction and size)
+//!   take in this session;
+//! - of those that were sent after it in the same session, and are of its class, [`OVERTAKERS`] at least were
+//!   answered with GOOD, in [`WINDOWS`] different quarters of a second at least, the last one just now;
+//! - no more than [`TOGETHER`] of the session's commands are that old: more, and it is not one command;
+//! - it made no progress in the second half of that time (R2T, Data-In, bytes taken by the socket), which the
+//!   path knows.
+//!
+//! Those that overtake it are counted in what 99 of 100 take, and there are more of them than the one: if
+//! they were slow as well, so is what 99 of 100 take, and nothing hangs.
+//!
+//! A command is aborted for that once, and its next attempt, on another path if there is one, has the time of
+//! `detect.command`: if that hangs too, it is not the path. [`BURST`] in a row, then one every [`EARNED`]:
+//! what hangs by the dozen is better left to its deadline. Commands that move no data take as
+//! long as they take.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use policies::IoView;
+
+use crate::ids::{PathId, TaskId};
+use crate::path::message::{Abort, Order};
+
+use super::Volume;
+use super::latency::{CLASSES, Class, Histogram};
+use super::outlier::WINDOW;
+use super::roster::Route;
+
+/// Nothing hangs that is younger.
+const FLOOR: Duration = Duration::from_secs(2);
+
+/// So many times what 99 of 100 take.
+const FACTOR: u32 = 20;
+
+/// So many answers tell what 99 of 100 take.
+const ANSWERS_MIN: u32 = 64;
+
+/// Above so many, older answers count half.
+const ANSWERS_KEPT: u32 = 1024;
+
+/// Later commands that were answered before it.
+const OVERTAKERS: u32 = 32;
+const _: () = assert!(
+    OVERTAKERS > ANSWERS_KEPT / 100 * 2,
+    "they tell in what 99 of 100 take"
+);
+
+/// In so many different windows.
+const WINDOWS: usize = 8;
+
+/// Windows with an answer that are remembered.
+const WINDOWS_KEPT: usize = 16;
+
+/// The last of them is no older: the rest flows now.
+const RECENT: Duration = Duration::from_secs(1);
+
+/// What is old is looked at again after so long.
+const LOOK: Duration = WINDOW;
+
+/// More commands that old, and it is not one that hangs.
+const TOGETHER: usize = 4;
+
+/// Aborts in a row.
+const BURST: u32 = 4;
+
+/// One more after so long.
+const EARNED: Duration = Duration::from_secs(10);
+
+/// Answers of a quarter of a second.
+#[derive(Clone, Copy, Debug)]
+struct Answers {
+    began: Instant,
+    count: u32,
+    /// When the first one of those that were answered was sent, and the last one.
+    earliest: Instant,
+    latest: Instant,
+}
+
+impl Answers {
+    /// How many of them were sent after that: one at least if there were any.
+    fn sent_after(&self, sent: Instant) -> u32 {
+        if self.earliest > sent {
+            self.count
+        } else {
+            u32::from(self.latest > sent)
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct ClassFlow {
+    took: Histogram,
+    windows: VecDeque<Answers>,
+}
+
+/// How the commands of one session are answered, by class.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    classes: Option<Box<[ClassFlow; CLASSES]>>,
+}
+
+impl Flow {
+    /// A command was answered with GOOD.
+    pub(super) fn on_good(&mut self, now: Instant, io: &IoView, sent: Instant) {
+        let Some(class) = Class::of(io) else { return };
+        let flow = &mut self.classes.get_or_insert_default()[class.index()];
+        flow.took.add(now.saturating_duration_since(sent));
+        if flow.took.total() > ANSWERS_KEPT {
+            flow.took.halve();
+        }
+        match flow.windows.back_mut() {
+            Some(last) if now < last.began + WINDOW => {
+                last.count += 1;
+                last.earliest = last.earliest.min(sent);
+                last.latest = last.latest.max(sent);
+            }
+            Some(_) | None => {
+                if flow.windows.len() == WINDOWS_KEPT {
+                    flow.windows.pop_front();
+                }
+                flow.windows.push_back(Answers {
+                    began: now,
+                    count: 1,
+                    earliest: sent,
+                    latest: sent,
+                });
+            }
+        }
+    }
+
+    /// The session is gone: another one may be with another machine.
+    pub(super) fn forget(&mut self) {
+        self.classes = None;
+    }
+
+    /// A command that was sent at `sent` hangs: for how long it must have made no progress. That is half of
+    /// what it has been out for: it took a moment to be written.
+    fn hangs(&self, now: Instant, class: Class, sent: Instant) -> Option<Duration> {
+        let flow = &self.classes.as_ref()?[class.index()];
+        let usual = flow.took.quantile(990);
+        let usual = usual.filter(|_| flow.took.total() >= ANSWERS_MIN)?;
+        let limit = FLOOR.max(usual.saturating_mul(FACTOR));
+        let after = flow.windows.iter().map(|window| window.sent_after(sent));
+        let overtakers: u32 = after.clone().sum();
+        let windows = after.filter(|count| *count > 0).count();
+        let flows = flow
+            .windows
+            .back()
+            .is_some_and(|last| now <= last.began + RECENT);
+        let hangs = sent + limit <= now && overtakers >= OVERTAKERS && windows >= WINDOWS && flows;
+        hangs.then_some(limit / 2)
+    }
+}
+
+/// When commands are looked at, and how many may be aborted.
+#[derive(Debug)]
+pub(super) struct Overtaken {
+    due: Option<Instant>,
+    saved: u32,
+    earned_at: Instant,
+}
+
+impl Overtaken {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            due: None,
+            saved: BURST,
+            earned_at: now,
+        }
+    }
+
+    /// When [`Volume::find_overtaken`] is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// A command is sent.
+    pub(super) fn on_dispatch(&mut self, now: Instant) {
+        self.due.get_or_insert(now + FLOOR);
+    }
+
+    /// Whether one more may be aborted; it is paid for then.
+    fn take(&mut self, now: Instant) -> bool {
+        while self.saved < BURST && self.earned_at + EARNED <= now {
+            self.saved += 1;
+            self.earned_at += EARNED;
+        }
+        if self.saved == BURST {
+            self.earned_at = now;
+        }
+        let paid = self.saved.checked_sub(1);
+        self.saved = paid.unwrap_or(0);
+        paid.is_some()
+    }
+}
+
+impl Route {
+    /// Commands that hang, and for how long each must have made no progress; and when to look again.
+    fn hanging(&self, now: Instant) -> (Vec<(TaskId, Duration)>, Option<Instant>) {
+        let mut old = Vec::new();
+        for flight in self.flying.iter().filter(|flight| !flight.ended) {
+            if flight.sent + FLOOR > now {
+                let next = flight.sent + FLOOR;
+                let next = if old.is_empty() {
+                    next
+                } else {
+                    next.min(now + LOOK)
+                };
+                return (self.judge(now, &old), Some(next));
+            }
+            old.push((flight.task, flight.class, flight.sent));
+        }
+        let next = (!old.is_empty()).then(|| now + LOOK);
+        (self.judge(now, &old), next)
+    }
+
+    fn judge(
+        &self,
+        now: Instant,
+        old: &[(TaskId, Option<Class>, Instant)],
+    ) -> Vec<(TaskId, Duration)> {
+        if old.len() > TOGETHER {
+            return Vec::new();
+        }
+        let judged = old.iter().filter_map(|&(task, class, sent)| {
+            let idle = self.flow.hangs(now, class?, sent)?;
+            Some((task, idle))
+        });
+        judged.collect()
+    }
+}
+
+impl Volume {
+    /// Has commands aborted that hang while later ones are answered.
+    pub(super) fn find_overtaken(&mut self, now: Instant) {
+        if self.overtaken.due.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut found: Vec<(PathId, TaskId, Duration)> = Vec::new();
+        let mut next: Option<Instant> = None;
+        for (path, route) in self.roster.iter() {
+            let (hanging, again) = route.hanging(now);
+            next = next.into_iter().chain(again).min();
+            found.extend(hanging.into_iter().map(|(task, idle)| (path, task, idle)));
+        }
+        self.overtaken.due = next;
+        if self.gray.all_slow() {
+            return;
+        }
+        for (path, task, idle) in found {
+            let attempt = &self.attempts[&task];
+            // Its command may have ended without it: nobody waits.
+            let command = self.commands.get_mut(&attempt.command);
+            let fresh = command.filter(|command| !attempt.orphan && !command.overtaken);
+            if let Some(command) = fresh
+                && self.overtaken.take(now)
+            {
+                command.overtaken = true;
+                self.have_aborted(now, path, task, idle);
+            }
+        }
+    }
+
+    fn have_aborted(&mut self, now: Instant, path: PathId, task: TaskId, idle: Duration) {
+        self.counters.overtaken += 1;
+        let age = now.saturating_duration_since(self.attempts[&task].sent);
+        tracing::warn!(
+            path = %self.names.of(path), ?task, ?age,
+            "a command hangs while later ones are answered: ABORT TASK"
+        );
+        let why = format!(
+            "a command was not answered for {:.1}s, and later ones like it were all the time",
+            age.as_secs_f32()
+        );
+        let what = "abort";
+        self.orders.push_back((path, Order::Note { what, why }));
+        let why = Abort::Overtaken { idle };
+        self.orders.push_back((path, Order::Abort { task, why }));
+    }
+}
