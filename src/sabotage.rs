@@ -26,13 +26,11 @@ pub enum Sabotage {
     ForeignFence,
     /// Writes that are late are sent on a second path, as reads are.
     HedgedWrites,
-    /// A path that comes back is used before the volume's reservation key is registered over its session.
-    UnregisteredUse,
 }
 
 impl Sabotage {
     /// All.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::GhostRuleOff,
         Self::FenceAtLogin,
         Self::SentCalledUnsent,
@@ -43,7 +41,6 @@ impl Sabotage {
         Self::IdentityUnchecked,
         Self::ForeignFence,
         Self::HedgedWrites,
-        Self::UnregisteredUse,
     ];
 }
 
