@@ -26,8 +26,6 @@ pub enum Sabotage {
     ForeignFence,
     /// Writes that are late are sent on a second path, as reads are.
     HedgedWrites,
-    /// A path that comes back is used before the volume's reservation key is registered over its session.
-    UnregisteredUse,
     /// Identifiers alone say which unit is the volume's.
     SamenessUnchecked,
     /// A LOGICAL UNIT RESET passes for a fence of all lost sessions, whatever their connections still
@@ -39,7 +37,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::GhostRuleOff,
         Self::FenceAtLogin,
         Self::SentCalledUnsent,
@@ -50,7 +48,6 @@ impl Sabotage {
         Self::IdentityUnchecked,
         Self::ForeignFence,
         Self::HedgedWrites,
-        Self::UnregisteredUse,
         Self::SamenessUnchecked,
         Self::ResetAloneIsAFence,
         Self::AbortIsAFence,

@@ -164,7 +164,6 @@ fn every_defect_is_found() {
         (Sabotage::IdentityUnchecked, 2),
         (Sabotage::ForeignFence, 76),
         (Sabotage::HedgedWrites, 77),
-        (Sabotage::UnregisteredUse, 0),
         (Sabotage::SamenessUnchecked, 0),
         (Sabotage::ResetAloneIsAFence, 219),
         (Sabotage::AbortIsAFence, 503),
@@ -180,7 +179,6 @@ fn every_defect_is_found() {
         println!("{defect:?}: found by seed {seed}, from {first} on: {violation}");
         let rule = match defect {
             Sabotage::IdentityUnchecked | Sabotage::SamenessUnchecked => Rule::WrongUnit,
-            Sabotage::UnregisteredUse => Rule::Fails,
             Sabotage::GhostRuleOff
             | Sabotage::FenceAtLogin
             | Sabotage::SentCalledUnsent

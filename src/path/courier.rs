@@ -15,7 +15,6 @@ use std::time::Instant;
 
 use crate::ids::TaskId;
 use crate::iscsi::session::Session;
-use crate::sabotage::{self, Sabotage};
 use crate::task::{Completion, Task};
 
 use super::Path;
@@ -132,8 +131,7 @@ impl Path {
 
     /// Whether the path may not go into use yet, since its key is not registered in this session.
     pub(super) fn waits_for_key(&mut self) -> bool {
-        let ignored = sabotage::is(Sabotage::UnregisteredUse) && self.last_loss.is_some();
-        if self.courier.enrol != Enrol::Needed || ignored {
+        if self.courier.enrol != Enrol::Needed {
             return false;
         }
         if !std::mem::replace(&mut self.courier.joining, true) {

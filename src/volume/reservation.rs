@@ -29,7 +29,6 @@ use bytes::Bytes;
 use crate::deadline::Deadline;
 use crate::ids::{Incarnation, PathId};
 use crate::path::message::{Enrol, Errand, Order};
-use crate::sabotage::{self, Sabotage};
 use crate::scsi::cdb::{Command, DataLength};
 use crate::scsi::reservation::{ReservationKey, ReservationType};
 use crate::task::{Completion, DataTransfer, TaskAttribute};
@@ -201,10 +200,7 @@ impl Reservation {
 
     /// Whether the path has something to wait for before it may be used.
     pub(super) fn bars(&self, path: PathId) -> bool {
-        let member = self.members.get(&path);
-        let ignored = sabotage::is(Sabotage::UnregisteredUse)
-            && member.is_some_and(|member| member.lost_at.is_some());
-        self.in_force().is_some() && !self.is_enrolled(path) && !ignored
+        self.in_force().is_some() && !self.is_enrolled(path)
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
