@@ -20,10 +20,11 @@ fn haunted(seed: u64, late: Duration) -> Knobs {
     knobs.load.zeroes = false;
     knobs.service_time = SECOND / 10;
     knobs.orphans = Orphans::ExecuteAfter(late);
-    knobs.trouble = 20 * SECOND;
+    knobs.trouble = 30 * SECOND;
     let end = End::Reset;
+    // A session is not in use before some twenty commands of a tenth of a second each.
     let cuts = (1..9).map(|n| Planned {
-        at: 2 * n * SECOND,
+        at: 3 * n * SECOND,
         fault: Fault::Cut { path: 0, end },
     });
     knobs.faults = cuts.collect();
