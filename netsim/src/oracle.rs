@@ -26,8 +26,8 @@
 //! durable once its write was acknowledged with FUA, or before the beginning of a flush that succeeded. A
 //! crash leaves each block with one of the values that were there since the last durable one; which one it
 //! is shows the first read after it. From then on that one was *there by the crash*, and none of the others
-//! comes back. A read that was under way during the crash may tell of before or of after, so nothing is learned
-//! from it. A flush that fails takes the promise back for what was acknowledged before its end.
+//! comes back. A read that was under way during the crash may tell of before or of after, so nothing is
+//! learned from it. A flush that fails takes the promise back for what was acknowledged before its end.
 //!
 //! Zeroes do not say which write they are from. A read that returns zeroes is judged as the oldest of the
 //! zeroing writes (or the content from before the run) that it may be from, and is remembered only where

@@ -1,4 +1,5 @@
-//! What each feature is for: a scenario that passes with it, and misses the demand that it is there for without.
+//! What each feature is for: a scenario that passes with it, and without it misses the demand that it is
+//! there for.
 
 use std::path::Path;
 

@@ -306,13 +306,7 @@ pub(super) fn volume(volume: &Volume, mirror: &file::Volume, tuning: &Tuning) ->
     if let Some(auth) = auth {
         lines.key("auth", &mirror.auth, text(&auth.name));
     }
-    if let Some(wwid) = wwid {
-        lines.key("wwid", &mirror.wwid, text(wwid));
-    }
-    if let Some(key) = reservation_key {
-        let value = text(&format!("{key:#018x}"));
-        lines.key("reservation_key", &mirror.reservation_key, value);
-    }
+    lines.unit(wwid.as_deref(), *reservation_key, mirror);
     lines.key("export.nbd", &mirror.nbd, listens(nbd));
     lines.key("export.read_only", &mirror.read_only, read_only.to_string());
     let Tuning {
@@ -356,6 +350,16 @@ pub(super) fn volume(volume: &Volume, mirror: &file::Volume, tuning: &Tuning) ->
 }
 
 impl Lines {
+    fn unit(&mut self, wwid: Option<&str>, key: Option<u64>, mirror: &file::Volume) {
+        if let Some(wwid) = wwid {
+            self.key("wwid", &mirror.wwid, text(wwid));
+        }
+        if let Some(key) = key {
+            let value = text(&format!("{key:#018x}"));
+            self.key("reservation_key", &mirror.reservation_key, value);
+        }
+    }
+
     fn fence<T, U>(&mut self, fence: Fence, field: &Field<T>, quiesce: &Field<U>) {
         let Fence {
             reinstate: _,

@@ -347,7 +347,19 @@ impl Path {
             .fencer
             .as_ref()
             .and_then(|fencer| fencer.fencing_since());
-        let own = matches!(self.state, State::LoggingIn | State::Probing) && !self.admitted;
+        let asks = match self.state {
+            State::LoggingIn => true,
+            // A comparison may take its time.
+            State::Probing => self.probe.is_some(),
+            State::Connecting { .. }
+            | State::Probation { .. }
+            | State::Ready
+            | State::Suspect
+            | State::Down { .. }
+            | State::Disabled { .. }
+            | State::Stopped => false,
+        };
+        let own = asks && !self.admitted;
         let since = fencer.or_else(|| own.then_some(self.since))?;
         let at = since + HELD_UP;
         Some(
@@ -380,14 +392,16 @@ impl Path {
         session.is_some() && !self.logging_out
     }
 
-    /// The unit was reset by another path of the volume: what the fence had sent is gone without an answer.
+    /// The unit was reset by a path of the volume: what this one had sent is gone without an answer.
     pub fn on_unit_was_reset(&mut self, now: Instant) {
         let lun = self.config.lun;
         if let Some(fencer) = &mut self.fencer {
             fencer.begin_barrier_again(now, lun);
         }
         if matches!(self.state, State::Probing) && !self.admitted && self.probe.is_some() {
-            self.lose(now, "the unit was reset while it was identified");
+            return self.lose(now, "the unit was reset while it was identified");
         }
+        // A path that asks for nothing more would not hear of it.
+        self.abort_what_a_reset_ended(now);
     }
 }

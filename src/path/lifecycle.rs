@@ -385,6 +385,19 @@ impl Path {
         }
     }
 
+    fn check_fencer(&mut self, now: Instant) {
+        if let Some(fencer) = &mut self.fencer {
+            fencer.handle_timeout(now);
+        }
+        if self.surroundings.fencer_stranded {
+            let why = "the path that it went through is lost".to_owned();
+            self.on_fencer_ended(now, &FencerEvent::Failed(why));
+            self.give_up_proof_through_lost_sibling(now);
+        }
+        self.after_fencer(now);
+        self.give_proof_up(now);
+    }
+
     /// Acts on what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self
@@ -397,16 +410,7 @@ impl Path {
             }
             return;
         }
-        if let Some(fencer) = &mut self.fencer {
-            fencer.handle_timeout(now);
-        }
-        if self.surroundings.fencer_stranded {
-            let why = "the path that it went through is lost".to_owned();
-            self.on_fencer_ended(now, &FencerEvent::Failed(why));
-            self.give_up_proof_through_lost_sibling(now);
-        }
-        self.after_fencer(now);
-        self.give_proof_up(now);
+        self.check_fencer(now);
         if let Some(session) = &mut self.session
             && let Err(error) = session.handle_timeout(now)
         {

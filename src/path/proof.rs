@@ -2,13 +2,13 @@
 //!
 //! A path that joins tries it, before it carries anything, *there and back*:
 //!
-//! 1. There: with its session up, the fencer logs in through the sibling's portal with the same initiator port.
-//!    Where the portals share their sessions, that ends the path's session (RFC 7143 6.3.5).
+//! 1. There: with its session up, the fencer logs in through the sibling's portal with the same initiator
+//!    port. Where the portals share their sessions, that ends the path's session (RFC 7143 6.3.5).
 //! 2. Back: the fencer stays, and the path logs in over its own portal again. That ends the fencer's session.
 //!
-//! A connection that the network closed at the right moment looks the same, and a link that flaps does that again
-//! and again. But the two connections take different ways: no single failing link closes first the one, then the
-//! other, each at the other one's login, and leaves the sibling's own session alone.
+//! A connection that the network closed at the right moment looks the same, and a link that flaps does that
+//! again and again. But the two connections take different ways: no single failing link closes first the one,
+//! then the other, each at the other one's login, and leaves the sibling's own session alone.
 
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,8 @@ const PROOF_TIMEOUT: Duration = Duration::from_millis(1500);
 /// The path has so long to log in again.
 const BACK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What ended both ways, the sibling's session and the path's own must be alive for so long afterwards: what closes
-/// all connections of a link or a machine proves nothing.
+/// The sibling's session and the path's own must be alive for so long afterwards: what closes all connections
+/// of a link or a machine proves nothing.
 const SETTLE: Duration = Duration::from_millis(250);
 
 /// What a proof has seen so far.

@@ -12,7 +12,7 @@
 use std::time::Instant;
 
 use crate::ids::{Disposition, Incarnation, PathId, TaskId};
-use crate::path::message::Standing;
+use crate::path::message::{FenceKind, Standing};
 use crate::payload::Payload;
 use crate::sabotage::{self, Sabotage};
 
@@ -104,5 +104,40 @@ impl Volume {
             .expect("commands belong to an io");
         io.ghosts.push((attempt.path, attempt.incarnation));
         true
+    }
+
+    pub(super) fn on_fenced(
+        &mut self,
+        now: Instant,
+        path: PathId,
+        upto: Incarnation,
+        by: FenceKind,
+    ) {
+        let since = self.ledger.oldest(path, upto);
+        let counts = by != FenceKind::Reinstatement || self.config.reinstate;
+        if counts && self.ledger.fenced(path, upto) {
+            let why = format!(
+                "lost writes of {} cannot be carried out any more",
+                self.names.of(path)
+            );
+            self.journal
+                .lasted(since.unwrap_or(now), now, "fenced", &why);
+            tracing::info!(path = %self.names.of(path), %upto, ?by, "lost sessions fenced");
+            self.counters.fenced += 1;
+            self.after_fence(now);
+        }
+    }
+
+    pub(super) fn on_unit_reset(&mut self, now: Instant, path: PathId, incarnation: Incarnation) {
+        let why = format!(
+            "over {}: what was asked of the unit is asked again",
+            self.names.of(path)
+        );
+        self.journal.note(now, "lun reset", &why);
+        tracing::debug!(path = %self.names.of(path), %incarnation, "the unit was reset");
+        if sabotage::is(Sabotage::ResetAloneIsAFence) {
+            self.ledger.clear();
+            self.after_fence(now);
+        }
     }
 }

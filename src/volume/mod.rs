@@ -71,9 +71,8 @@ use smallvec::SmallVec;
 use crate::deadline::Deadline;
 use crate::ids::{Incarnation, IoId, PathId, PathNames, TaskId};
 use crate::limits;
-use crate::path::message::{FenceKind, Message, Order, Standing, Unit};
+use crate::path::message::{Message, Order, Standing, Unit};
 use crate::payload::Payload;
-use crate::sabotage::{self, Sabotage};
 use crate::units::BlockRange;
 
 pub use admission::Pin;
@@ -561,37 +560,6 @@ impl Volume {
     #[must_use]
     pub fn route_unit(&self, path: PathId) -> Option<&Unit> {
         self.roster.route(path).unit.as_deref()
-    }
-
-    fn on_fenced(&mut self, now: Instant, path: PathId, upto: Incarnation, by: FenceKind) {
-        let since = self.ledger.oldest(path, upto);
-        let counts = by != FenceKind::Reinstatement || self.config.reinstate;
-        if counts && self.ledger.fenced(path, upto) {
-            let why = format!(
-                "lost writes of {} cannot be carried out any more",
-                self.names.of(path)
-            );
-            self.journal
-                .lasted(since.unwrap_or(now), now, "fenced", &why);
-            tracing::info!(path = %self.names.of(path), %upto, ?by, "lost sessions fenced");
-            self.counters.fenced += 1;
-            self.after_fence(now);
-        }
-    }
-}
-
-impl Volume {
-    fn on_unit_reset(&mut self, now: Instant, path: PathId, incarnation: Incarnation) {
-        let why = format!(
-            "over {}: what was asked of the unit is asked again",
-            self.names.of(path)
-        );
-        self.journal.note(now, "lun reset", &why);
-        tracing::debug!(path = %self.names.of(path), %incarnation, "the unit was reset");
-        if sabotage::is(Sabotage::ResetAloneIsAFence) {
-            self.ledger.clear();
-            self.after_fence(now);
-        }
     }
 }
 

@@ -14,8 +14,8 @@
 //!
 //! - *Load.* A path that carries more than twice what that peer does may be slow for that alone. It is
 //!   accused only if it has also become slower than it was, without having more to do than it had.
-//! - *The target.* If all peers are slow as well, compared with their own past, or all are silent, the target is
-//!   what is slow. Nothing is done then.
+//! - *The target.* If all peers are slow as well, compared with their own past, or all are silent, the
+//!   target is what is slow. Nothing is done then.
 //!
 //! The past is a mean over windows with a time constant of ten minutes of use.
 

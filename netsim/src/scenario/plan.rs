@@ -182,14 +182,8 @@ impl Scenario {
                 Some(Fault::Reload(Reload::Add { path })),
             ),
             Order::Add => (Fault::Reload(Reload::Add { path }), None),
-            Order::Hang(times) => {
-                let times = *times;
-                (Fault::Hang { path, times }, None)
-            }
-            Order::Jam(times) => {
-                let times = *times;
-                (Fault::Jam { path, times }, Some(Fault::EndJams))
-            }
+            &Order::Hang(times) => (Fault::Hang { path, times }, None),
+            &Order::Jam(times) => (Fault::Jam { path, times }, Some(Fault::EndJams)),
             Order::Pace(pace) => {
                 let at = |pace| Fault::Pace { path, pace };
                 (at(*pace), Some(at(Pace::default())))

@@ -213,7 +213,7 @@ impl Target {
 }
 
 /// When the last command of a process's dead sessions on this unit executes.
-fn last_orphan(
+pub(super) fn last_orphan(
     orphans: &BTreeMap<(Instant, u64), Orphan>,
     process: u16,
     lun: LunAddress,

@@ -10,8 +10,10 @@ use iiblockdaemon::iscsi::tags::Itt;
 
 use super::config::Resets;
 use super::connection::{Connection, Phase};
+use super::execute::last_orphan;
 use super::lun::NexusId;
 use super::reinstate::Orphan;
+use super::session::Session;
 use super::{ConnectionId, Target};
 
 /// As good as never.
@@ -94,19 +96,8 @@ impl Target {
                 continue;
             };
             let (nexus, process) = (session.nexus, session.name.process);
-            if session.in_order.is_some_and(|at| Self::is_stuck(now, at)) {
-                session.in_order = Some(now);
-            }
-            let due: Vec<_> = session.ready.keys().copied().collect();
-            for (at, order) in due.into_iter().filter(|(at, _)| Self::is_stuck(now, *at)) {
-                let Some(&itt) = session.ready.get(&(at, order)) else {
-                    continue;
-                };
-                let waits = session.tasks.get(&itt).is_some_and(|task| !task.jammed);
-                if waits {
-                    session.ready.remove(&(at, order));
-                    session.schedule(itt, now, order);
-                } else if let Some(task) = session.remove(itt) {
+            for (order, itt) in stuck_tasks(session, now, true) {
+                if let Some(task) = session.remove(itt) {
                     stuck.push((order, Orphan::of(nexus, process, &task)));
                 }
             }
@@ -122,7 +113,30 @@ impl Target {
             self.orphans.insert((now, order), orphan);
         }
         self.run_orphans(now);
+        self.release_waiting(now);
         self.answer_all_withheld();
+    }
+
+    /// What waited for what was stuck now waits for what else is still to execute.
+    fn release_waiting(&mut self, now: Instant) {
+        for connection in self.connections.values_mut() {
+            let Phase::Full(session) = &mut connection.phase else {
+                continue;
+            };
+            let process = session.name.process;
+            let own = session.ready.keys().map(|(at, _)| *at);
+            let own = own.filter(|at| !Self::is_stuck(now, *at)).max();
+            for (order, itt) in stuck_tasks(session, now, false) {
+                let lun = session.tasks.get(&itt).map(|task| task.lun);
+                let dead = lun.and_then(|lun| last_orphan(&self.orphans, process, lun));
+                let due = own.into_iter().chain(dead).fold(now, Instant::max);
+                session.schedule(itt, due, order);
+            }
+            let stuck = |at: &Instant| Self::is_stuck(now, *at);
+            if session.in_order.is_some_and(|at| stuck(&at)) {
+                session.in_order = session.ready.keys().map(|(at, _)| *at).max().or(Some(now));
+            }
+        }
     }
 
     /// A reset of the units: what becomes of the commands of a session, which is over with them.
@@ -187,4 +201,23 @@ impl Target {
         let of = of.filter(|(name, _)| process.is_none_or(|process| process == name.process));
         of.map(|(_, nexus)| *nexus).collect()
     }
+}
+
+/// Takes what is stuck itself (`jammed`), or what waits for that, off a session's schedule.
+fn stuck_tasks(session: &mut Session, now: Instant, jammed: bool) -> Vec<(u64, Itt)> {
+    let ready = session.ready.iter();
+    let stuck = ready.filter(|((at, _), itt)| {
+        let itself = session.tasks.get(itt).is_some_and(|task| task.jammed);
+        Target::is_stuck(now, *at) && itself == jammed
+    });
+    let stuck: Vec<_> = stuck.map(|(key, itt)| (*key, *itt)).collect();
+    if !jammed {
+        for (key, _) in &stuck {
+            session.ready.remove(key);
+        }
+    }
+    stuck
+        .into_iter()
+        .map(|((_, order), itt)| (order, itt))
+        .collect()
 }

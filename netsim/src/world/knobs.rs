@@ -500,6 +500,19 @@ impl Knobs {
     }
 }
 
+impl Knobs {
+    fn show_key(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key == 0 {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "  key {:#018x}, reserves {:?}, preempt-abort {}, unit keeps registrations {}",
+            self.key, self.reserve, self.preempt_abort, self.persistent
+        )
+    }
+}
+
 impl fmt::Display for Knobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let groups = &self.groups;
@@ -554,13 +567,7 @@ impl fmt::Display for Knobs {
             self.login_timeout,
             self.detect
         )?;
-        if self.key != 0 {
-            writeln!(
-                f,
-                "  key {:#018x}, reserves {:?}, preempt-abort {}, unit keeps registrations {}",
-                self.key, self.reserve, self.preempt_abort, self.persistent
-            )?;
-        }
+        self.show_key(f)?;
         writeln!(f, "  offer {:?}", self.offer)?;
         writeln!(f, "  load {:?}, structured {}", self.load, self.structured)?;
         writeln!(f, "  line {:?}", self.line)?;

@@ -18,6 +18,9 @@ use super::{Ask, Basis, Finding, Matter, Step};
 /// Places that are compared, in units that are large enough.
 pub(super) const PLACES: usize = 64;
 
+/// So many of them that are alike and not blank are enough where reading takes long.
+const ENOUGH: u32 = 8;
+
 /// Blocks of a place.
 const BLOCKS: u64 = 4;
 
@@ -111,6 +114,12 @@ impl ByBlocks {
             },
             _ => Finding::Same(Basis::Blocks { alike, blank }),
         }
+    }
+
+    /// What the places so far show, if they are enough and none is in doubt.
+    pub(super) fn enough(&self) -> Option<Finding> {
+        let enough = self.alike >= ENOUGH + self.blank && self.doubt.is_none();
+        (enough && self.mine.is_none()).then(|| self.conclude())
     }
 
     fn next_place(&mut self) -> Step {

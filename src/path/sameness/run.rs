@@ -22,6 +22,9 @@ const OWN_MAX: Duration = Duration::from_secs(15);
 /// The same over the reference; then another one is asked.
 const REFERENCE_MAX: Duration = Duration::from_secs(5);
 
+/// Blocks are compared for so long; then a few of them are enough.
+const BLOCKS_MAX: Duration = Duration::from_secs(3);
+
 /// References that did not answer, in a row, before the comparison is left open.
 const FAILURES_MAX: u32 = 3;
 
@@ -150,6 +153,12 @@ impl Path {
             }
             if run.asked.is_some() || self.sameness.slot.asked.is_some() {
                 return;
+            }
+            if let Some(Method::Blocks(blocks)) = &run.method
+                && run.began + BLOCKS_MAX <= now
+                && let Some(finding) = blocks.enough()
+            {
+                return self.conclude(now, finding);
             }
             match run.next.take() {
                 Some(Step::Done(finding)) => return self.conclude(now, finding),
