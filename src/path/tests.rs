@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::message::Order;
 use super::message::{FenceKind, Standing};
 use super::*;
 use crate::ids::Disposition;

@@ -21,6 +21,7 @@ use policies::{PolicyKind, PolicySpec};
 use super::*;
 use crate::errno::IoErrno;
 use crate::ids::Disposition;
+use crate::path::message::FenceKind;
 use crate::path::message::{Fate, Features, TrimMethod};
 use crate::scsi::identity::LunIdentity;
 use crate::scsi::inquiry::StandardInquiry;
