@@ -99,6 +99,10 @@ impl NetLab {
             })
             .collect();
         let mut volume = Volume::over(&tgtds[0], 1, &portals);
+        if controllers == Controllers::Two {
+            // Two processes have no reservations in common.
+            volume = volume.with("same_unit = \"blocks\"");
+        }
         for (path, nic) in volume.paths.iter_mut().zip(HERE) {
             path.nic = Some(nic.name.to_owned());
         }
