@@ -139,7 +139,10 @@ fn without_their_rules_the_drills_about_old_writes_fail() {
         let found = (0..SEARCH).find(|seed| lost(*seed));
         println!("{name} without its rule loses a write with seed {found:?}");
         sabotage::set(None);
-        assert!(found.is_some(), "{name} loses no write within {SEARCH} seeds");
+        assert!(
+            found.is_some(),
+            "{name} loses no write within {SEARCH} seeds"
+        );
     }
 }
 
