@@ -417,6 +417,9 @@ impl Volume {
             Finding::Errors { permille } => {
                 format!("{permille} of 1000 commands failed on the way or were far too late")
             }
+            Finding::Stalls { times } => {
+                format!("it stood still {times} times within ten seconds, and its peers did not")
+            }
         };
         self.gray.at(path).duty.eject(now);
         self.gray.outlier.forget(usize::from(path.0));

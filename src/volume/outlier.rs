@@ -5,10 +5,9 @@
 //! its answers of some class took longer than three times those of the best peer and 2 ms; 95 of 100
 //! answers decide where there are [`ENOUGH`], half of them where there are fewer. Where there is none, a
 //! command that is still out speaks for the path, unless a later one was answered: that is a matter of that
-//! command. Accused three windows in a row, or failing more than one of a hundred commands, it is found gray.
+//! command. Accused three windows in a row it is found gray.
 //!
-//! An answer that came later than the best peer's by the time that TCP takes to send something again counts
-//! as a failure: that is what a path with packet loss looks like.
+//! What fails on the way or comes far too late is counted in `failing.rs`.
 //!
 //! Two excuses:
 //!
@@ -25,6 +24,7 @@ use policies::IoView;
 use policies::tier::Rank;
 
 use super::latency::{CLASSES, Class, Histogram};
+use failing::Failing;
 
 /// Length of a window.
 pub(super) const WINDOW: Duration = Duration::from_millis(250);
@@ -59,10 +59,6 @@ const REFERENCE_AGE: Duration = Duration::from_secs(10);
 /// After so long without an answer a path is asked for one.
 const STALE: Duration = Duration::from_secs(1);
 
-/// Later than three times the best peer's time by this, and an answer counts as a failure: TCP sends a lost
-/// segment again after 200 ms at least (`TCP_RTO_MIN` in Linux).
-const LOST: Duration = Duration::from_millis(180);
-
 /// Windows that make a past: a second.
 const PAST_MIN: u32 = 4;
 
@@ -71,18 +67,6 @@ const RISE_MIN: u32 = 120;
 
 /// Windows over which a past is a mean: ten minutes.
 const PAST_MAX: u32 = 2400;
-
-/// Failures within [`ERROR_TIME`] that may make a path gray: three, of which the first counts less by now.
-const ERRORS_MIN: f32 = 2.5;
-
-/// One is enough for a path that came back a moment ago.
-const ERRORS_RELAPSE: f32 = 0.9;
-
-/// And their share.
-const ERRORS_SHARE: f32 = 0.01;
-
-/// Over so many windows errors and answers are counted: ten seconds.
-const ERROR_TIME: f32 = 40.0;
 
 /// A path at the end of a window.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +92,8 @@ pub(super) enum Finding {
     },
     /// So many of a thousand commands failed on the way, or took as long as if they had.
     Errors { permille: u32 },
+    /// It stood still so often of late, each time for as long as TCP takes to send something again.
+    Stalls { times: u32 },
 }
 
 /// A running mean of windows, in microseconds.
@@ -163,8 +149,7 @@ struct Record {
     /// When the youngest command was sent that is answered; and of those that were before this window.
     answered: Option<Instant>,
     proven: Option<Instant>,
-    answers: f32,
-    errors: f32,
+    failing: Failing,
     /// Windows in a row in which it was accused.
     row: u32,
     /// Windows since then that said nothing.
@@ -249,10 +234,6 @@ impl Record {
         self.load() > past * FACTOR as f32 + 4.0
     }
 
-    fn error_share(&self) -> f32 {
-        self.errors / (self.errors + self.answers).max(1.0)
-    }
-
     /// The window is over.
     fn close(&mut self, now: Instant) {
         let accused = std::mem::take(&mut self.accused);
@@ -272,8 +253,7 @@ impl Record {
             self.load_past.add(self.load());
         }
         (self.busy, self.work) = (Duration::ZERO, 0);
-        self.answers -= self.answers / ERROR_TIME;
-        self.errors -= self.errors / ERROR_TIME;
+        self.failing.close();
         let silent = self.levels.iter().all(Option::is_none);
         self.silent = if silent { self.silent + 1 } else { 0 };
         if accused {
@@ -317,7 +297,7 @@ impl Outlier {
     /// A command was answered.
     pub(super) fn on_answer(&mut self, now: Instant, path: usize, io: &IoView, sent: Instant) {
         let record = &mut self.records[path];
-        record.answers += 1.0;
+        record.failing.on_answer();
         record.last_answer = Some(now);
         let took = now.saturating_duration_since(sent);
         record.note_longest(now, took);
@@ -330,7 +310,7 @@ impl Outlier {
 
     /// A command failed on the way, for which the unit is not to blame.
     pub(super) fn on_error(&mut self, path: usize) {
-        self.records[path].errors += 1.0;
+        self.records[path].failing.on_error();
     }
 
     /// The path answered something that is compared with nothing.
@@ -391,7 +371,7 @@ impl Outlier {
             };
             let guilty = accused.filter(|(_, answers)| record.row + 1 >= enough(*answers));
             let guilty = guilty.map(|(finding, _)| finding);
-            let guilty = guilty.or_else(|| self.errors(path, seen));
+            let guilty = guilty.or_else(|| self.fails(path, seen));
             if let Some(finding) = guilty
                 && !self.peers_are_slow(path, seen)
             {
@@ -445,63 +425,11 @@ impl Outlier {
         worst.map(|(_, finding, answers)| (finding, answers))
     }
 
-    /// Answers of the window that came far too late count as failures, unless the peers were late as well, or
-    /// had answers of late that took as long: what was slow as a whole is not slow everywhere at the same
-    /// instant, and long answers to what was sent meanwhile come after it.
-    fn count_late(&mut self, now: Instant, path: usize, seen: &[Seen]) {
-        let slow = |peer: usize| {
-            let peer = &self.records[peer];
-            peer.was_slow || peer.is_slower_than_it_was(PAST_FACTOR)
-        };
-        if self.all_slow || self.peers(path, seen).all(slow) {
-            return;
-        }
-        let mut late = 0;
-        for class in Class::all() {
-            let reference = |peer: usize| {
-                let (record, oldest) = (&self.records[peer], seen[peer].oldest);
-                let usual = record.reference(now, class)? * FACTOR;
-                let waits = oldest.map(|(_, sent)| now.saturating_duration_since(sent));
-                let longest = record.longest_of_late(now).max(waits);
-                let limit = longest.unwrap_or_default().max(usual);
-                Some(record.unproven(now).map_or(limit, |long| long.max(limit)))
-            };
-            if let Some(limit) = self.peers(path, seen).filter_map(reference).min() {
-                late += self.records[path].fresh[class.index()].above(limit + LOST);
-            }
-        }
-        self.records[path].errors += late as f32;
-    }
-
     /// It carries more than that peer, and nothing else speaks against it.
     fn is_excused(&self, path: usize, peer: usize) -> bool {
         let (record, peer) = (&self.records[path], &self.records[peer]);
         let carries_more = record.work > 2 * peer.work + 16;
         carries_more && (record.is_busier_than_it_was() || !record.is_slower_than_it_was(FACTOR))
-    }
-
-    fn errors(&self, path: usize, seen: &[Seen]) -> Option<Finding> {
-        let record = &self.records[path];
-        let share = record.error_share();
-        let peers = self.peers(path, seen);
-        let best = peers
-            .map(|peer| self.records[peer].error_share())
-            .reduce(f32::min)?;
-        let least = match seen[path].returning {
-            true => ERRORS_RELAPSE,
-            false => ERRORS_MIN,
-        };
-        let worse = share > ERRORS_SHARE && share > best * FACTOR as f32;
-        let gray = worse && record.errors >= least;
-        let permille = (share * 1000.0).round();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a share is between 0 and 1"
-        )]
-        gray.then_some(Finding::Errors {
-            permille: permille as u32,
-        })
     }
 
     /// All peers are slow, compared with their own past.
@@ -531,5 +459,6 @@ impl Outlier {
     }
 }
 
+mod failing;
 #[cfg(test)]
 mod tests;

@@ -275,3 +275,40 @@ fn a_path_that_loses_one_of_fifty_answers_for_a_fifth_of_a_second_is_found() {
     let first = found.first().unwrap();
     assert!(first.0 <= 20 && first.1 == 0, "{first:?}");
 }
+
+/// Windows of a path of which one answer in each of them is a fifth of a second late; in which it was found.
+fn found_late(bench: &mut Bench, each: [u32; 2], every: u32) -> Option<u32> {
+    bench.windows(40, &[(each[0], ms(1)), (each[1], ms(1))]);
+    (0..40).find(|window| {
+        let late = u32::from(window % every == 0);
+        bench.answers(0, late, &READ, ms(210));
+        bench.answers(0, each[0] - late, &READ, ms(1));
+        bench.answers(1, each[1], &READ, ms(1));
+        bench.close().contains(&0)
+    })
+}
+
+#[test]
+fn a_busy_path_that_stands_still_again_and_again_is_found_however_many_answers_are_in_time() {
+    assert_eq!(found_late(&mut Bench::new(2), [2000, 2000], 4), Some(8));
+    assert_eq!(found_late(&mut Bench::new(2), [2000, 2000], 20), None);
+}
+
+#[test]
+fn a_peer_that_carries_little_says_nothing_of_stalls() {
+    assert_eq!(found_late(&mut Bench::new(2), [2000, 400], 4), None);
+}
+
+#[test]
+fn stalls_of_all_paths_are_the_targets_matter() {
+    let mut bench = Bench::new(2);
+    bench.windows(40, &[(2000, ms(1)), (2000, ms(1))]);
+    for window in 0..80_usize {
+        let stalls = (window % 8 == 0).then_some(window / 8 % 2);
+        for path in 0..2 {
+            bench.answers(path, u32::from(stalls == Some(path)), &READ, ms(210));
+            bench.answers(path, 2000, &READ, ms(1));
+        }
+        assert!(bench.close().is_empty(), "window {window}");
+    }
+}
