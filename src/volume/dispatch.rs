@@ -10,6 +10,7 @@ use crate::task::{Cdb, DataTransfer, Task, TaskAttribute};
 use crate::units::Geometry;
 
 use super::command::Op;
+use super::overtaken::Sort;
 use super::{Attempt, CommandOrder, Volume};
 
 /// One attempt to be made: hand the task to that path.
@@ -110,7 +111,8 @@ impl Volume {
         let id = TaskId(self.next_task);
         self.next_task += 1;
         let route = self.roster.route_mut(path);
-        route.on_dispatch(now, id, &io, command.rivals.is_some());
+        let sort = Sort::of(&command.op, &io);
+        route.on_dispatch(now, id, (sort, &io), command.rivals.is_some());
         let incarnation = route.incarnation;
         self.attempts.insert(
             id,

@@ -338,7 +338,7 @@ impl Volume {
             seen.push(Seen {
                 competes: route.rank() == Standing::Ready,
                 tier: self.config.policy.tier(&route.view(path)),
-                oldest: oldest.and_then(|flight| Some((flight.class?, flight.sent))),
+                oldest: oldest.and_then(|flight| Some((flight.class()?, flight.sent))),
                 returning: watched.duty.is_rising(),
             });
         }

@@ -82,7 +82,7 @@ impl Volume {
                     next = next.into_iter().chain([due]).min();
                     break;
                 }
-                let after = flight.class.and_then(|class| self.gray.hedge.late(class));
+                let after = flight.class().and_then(|class| self.gray.hedge.late(class));
                 let Some(after) = after.filter(|_| !flight.ended && !flight.hedged) else {
                     continue;
                 };
@@ -120,7 +120,7 @@ impl Volume {
         let tier = self.tier(path);
         let others = self.roster.iter().filter(|(other, route)| {
             let late = route.oldest().is_some_and(|flight| {
-                let after = flight.class.and_then(|class| self.gray.hedge.late(class));
+                let after = flight.class().and_then(|class| self.gray.hedge.late(class));
                 after.is_some_and(|after| flight.sent + after <= now)
             });
             *other != path

@@ -16,6 +16,7 @@ use crate::scsi::verdict::{
 use crate::task::{Completion, Residual};
 
 use super::command::{self, Op};
+use super::overtaken::Sort;
 use super::request::{IoError, Request};
 use super::{Attempt, CommandOrder, Volume};
 
@@ -84,7 +85,8 @@ impl Volume {
             };
             if whole {
                 route.counters.bytes += u64::from(attempt.io.bytes);
-                route.flow.on_good(now, &attempt.io, attempt.sent);
+                let sort = Sort::of(&command.op, &attempt.io);
+                route.flow.on_good(now, sort, attempt.sent);
                 if matches!(command.op, Op::Sync) && self.holds_flush(now, order) {
                     return;
                 }

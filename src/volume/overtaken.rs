@@ -7,8 +7,8 @@
 //!
 //! - it has been out for [`FLOOR`], and for [`FACTOR`] times what 99 of 100 of its class (direction and size)
 //!   take in this session;
-//! - of those that were sent after it in the same session, and are of its class, [`OVERTAKERS`] at least were
-//!   answered with GOOD, in [`WINDOWS`] different quarters of a second at least, the last one just now;
+//! - of those that were sent after it in the same session, and are of its class, 32 at least were answered
+//!   with GOOD, in [`WINDOWS`] different quarters of a second at least, the last one just now;
 //! - no more than [`TOGETHER`] of the session's commands are that old: more, and it is not one command;
 //! - it made no progress in the second half of that time (R2T, Data-In, bytes taken by the socket), which the
 //!   path knows.
@@ -18,8 +18,11 @@
 //!
 //! A command is aborted for that once, and its next attempt, on another path if there is one, has the time of
 //! `detect.command`: if that hangs too, it is not the path. [`BURST`] in a row, then one every [`EARNED`]:
-//! what hangs by the dozen is better left to its deadline. Commands that move no data take as
-//! long as they take.
+//! what hangs by the dozen is better left to its deadline.
+//!
+//! Flushes are a class of their own. There are few of them, so eight later ones are enough: what a cache has to
+//! write first, it has to write for them as well. Other commands that move no data (trims, writes of zeroes)
+//! take as long as they take.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -30,6 +33,7 @@ use crate::ids::{PathId, TaskId};
 use crate::path::message::{Abort, Order};
 
 use super::Volume;
+use super::command::Op;
 use super::latency::{CLASSES, Class, Histogram};
 use super::outlier::WINDOW;
 use super::roster::Route;
@@ -40,18 +44,35 @@ const FLOOR: Duration = Duration::from_secs(2);
 /// So many times what 99 of 100 take.
 const FACTOR: u32 = 20;
 
-/// So many answers tell what 99 of 100 take.
-const ANSWERS_MIN: u32 = 64;
+/// How many answers mean something.
+struct Evidence {
+    /// So many tell what 99 of 100 take.
+    least: u32,
+    /// Above so many, older ones count half.
+    kept: u32,
+    /// Later commands that were answered before it.
+    overtakers: u32,
+}
 
-/// Above so many, older answers count half.
-const ANSWERS_KEPT: u32 = 1024;
+const DATA: Evidence = Evidence {
+    least: 64,
+    kept: 1024,
+    overtakers: 32,
+};
 
-/// Later commands that were answered before it.
-const OVERTAKERS: u32 = 32;
-const _: () = assert!(
-    OVERTAKERS > ANSWERS_KEPT / 100 * 2,
-    "they tell in what 99 of 100 take"
-);
+const FLUSHES: Evidence = Evidence {
+    least: 16,
+    kept: 256,
+    overtakers: 8,
+};
+
+impl Evidence {
+    /// Overtakers tell in what 99 of 100 take.
+    const fn counts(&self) -> bool {
+        self.overtakers > self.kept / 100 * 2
+    }
+}
+const _: () = assert!(DATA.counts() && FLUSHES.counts());
 
 /// In so many different windows.
 const WINDOWS: usize = 8;
@@ -96,24 +117,62 @@ impl Answers {
 }
 
 #[derive(Debug, Default)]
-struct ClassFlow {
+struct SortFlow {
     took: Histogram,
     windows: VecDeque<Answers>,
 }
 
-/// How the commands of one session are answered, by class.
+/// What is compared with what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    Data(Class),
+    Flush,
+}
+
+impl Sort {
+    /// `None` for what takes as long as it takes.
+    pub(super) fn of(op: &Op, io: &IoView) -> Option<Self> {
+        match op {
+            Op::Sync => Some(Self::Flush),
+            Op::Read(_) | Op::Write { .. } | Op::Unmap(_) | Op::WriteSame { .. } => {
+                Class::of(io).map(Self::Data)
+            }
+        }
+    }
+
+    /// The class of what moves data.
+    pub(super) fn class(self) -> Option<Class> {
+        match self {
+            Self::Data(class) => Some(class),
+            Self::Flush => None,
+        }
+    }
+
+    fn index(self) -> usize {
+        self.class().map_or(CLASSES, Class::index)
+    }
+
+    fn evidence(self) -> &'static Evidence {
+        match self {
+            Self::Data(_) => &DATA,
+            Self::Flush => &FLUSHES,
+        }
+    }
+}
+
+/// How the commands of one session are answered, by sort.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
-    classes: Option<Box<[ClassFlow; CLASSES]>>,
+    sorts: Option<Box<[SortFlow; CLASSES + 1]>>,
 }
 
 impl Flow {
     /// A command was answered with GOOD.
-    pub(super) fn on_good(&mut self, now: Instant, io: &IoView, sent: Instant) {
-        let Some(class) = Class::of(io) else { return };
-        let flow = &mut self.classes.get_or_insert_default()[class.index()];
+    pub(super) fn on_good(&mut self, now: Instant, sort: Option<Sort>, sent: Instant) {
+        let Some(sort) = sort else { return };
+        let flow = &mut self.sorts.get_or_insert_default()[sort.index()];
         flow.took.add(now.saturating_duration_since(sent));
-        if flow.took.total() > ANSWERS_KEPT {
+        if flow.took.total() > sort.evidence().kept {
             flow.took.halve();
         }
         match flow.windows.back_mut() {
@@ -138,15 +197,15 @@ impl Flow {
 
     /// The session is gone: another one may be with another machine.
     pub(super) fn forget(&mut self) {
-        self.classes = None;
+        self.sorts = None;
     }
 
     /// A command that was sent at `sent` hangs: for how long it must have made no progress. That is half of
     /// what it has been out for: it took a moment to be written.
-    fn hangs(&self, now: Instant, class: Class, sent: Instant) -> Option<Duration> {
-        let flow = &self.classes.as_ref()?[class.index()];
+    fn hangs(&self, now: Instant, sort: Sort, sent: Instant) -> Option<Duration> {
+        let (flow, evidence) = (&self.sorts.as_ref()?[sort.index()], sort.evidence());
         let usual = flow.took.quantile(990);
-        let usual = usual.filter(|_| flow.took.total() >= ANSWERS_MIN)?;
+        let usual = usual.filter(|_| flow.took.total() >= evidence.least)?;
         let limit = FLOOR.max(usual.saturating_mul(FACTOR));
         let after = flow.windows.iter().map(|window| window.sent_after(sent));
         let overtakers: u32 = after.clone().sum();
@@ -155,7 +214,8 @@ impl Flow {
             .windows
             .back()
             .is_some_and(|last| now <= last.began + RECENT);
-        let hangs = sent + limit <= now && overtakers >= OVERTAKERS && windows >= WINDOWS && flows;
+        let hangs =
+            sent + limit <= now && overtakers >= evidence.overtakers && windows >= WINDOWS && flows;
         hangs.then_some(limit / 2)
     }
 }
@@ -216,7 +276,7 @@ impl Route {
                 };
                 return (self.judge(now, &old), Some(next));
             }
-            old.push((flight.task, flight.class, flight.sent));
+            old.push((flight.task, flight.sort, flight.sent));
         }
         let next = (!old.is_empty()).then(|| now + LOOK);
         (self.judge(now, &old), next)
@@ -225,13 +285,13 @@ impl Route {
     fn judge(
         &self,
         now: Instant,
-        old: &[(TaskId, Option<Class>, Instant)],
+        old: &[(TaskId, Option<Sort>, Instant)],
     ) -> Vec<(TaskId, Duration)> {
         if old.len() > TOGETHER {
             return Vec::new();
         }
-        let judged = old.iter().filter_map(|&(task, class, sent)| {
-            let idle = self.flow.hangs(now, class?, sent)?;
+        let judged = old.iter().filter_map(|&(task, sort, sent)| {
+            let idle = self.flow.hangs(now, sort?, sent)?;
             Some((task, idle))
         });
         judged.collect()

@@ -15,7 +15,7 @@ use super::access::RouteAccess;
 use super::change::RouteConfig;
 use super::duty::WHOLE;
 use super::latency::Class;
-use super::overtaken::Flow;
+use super::overtaken::{Flow, Sort};
 use super::window::Window;
 
 /// Counters of one path, since the start.
@@ -40,10 +40,17 @@ pub struct RouteCounters {
 pub(super) struct Flight {
     pub(super) task: TaskId,
     pub(super) sent: Instant,
-    pub(super) class: Option<Class>,
+    pub(super) sort: Option<Sort>,
     /// It was sent again somewhere else, or is what was.
     pub(super) hedged: bool,
     pub(super) ended: bool,
+}
+
+impl Flight {
+    /// Its class, if it moves data.
+    pub(super) fn class(&self) -> Option<Class> {
+        self.sort.and_then(Sort::class)
+    }
 }
 
 /// A path's slow start.
@@ -216,11 +223,17 @@ impl Route {
     }
 
     /// A command was sent; task numbers grow.
-    pub(super) fn on_dispatch(&mut self, now: Instant, task: TaskId, io: &IoView, hedged: bool) {
+    pub(super) fn on_dispatch(
+        &mut self,
+        now: Instant,
+        task: TaskId,
+        (sort, io): (Option<Sort>, &IoView),
+        hedged: bool,
+    ) {
         self.flying.push_back(Flight {
             task,
             sent: now,
-            class: Class::of(io),
+            sort,
             hedged,
             ended: false,
         });

@@ -11,20 +11,32 @@ fn ms(millis: u64) -> Duration {
 /// out.
 struct Flowing {
     bench: Bench,
+    /// What it asks for all the time, and what hangs.
+    asks: [Request; 2],
+}
+
+fn read() -> Request {
+    Request::Read {
+        range: geometry().range(64 * 512, 8 * 512).unwrap(),
+    }
 }
 
 impl Flowing {
     fn new() -> Self {
-        let mut bench = Bench::new(1, |_| {});
-        bench.up(0);
-        Self { bench }
+        Self::asking([read(), read()])
     }
 
-    /// Reads one after the other; those in `left` are not answered.
+    fn asking(asks: [Request; 2]) -> Self {
+        let mut bench = Bench::new(1, |_| {});
+        bench.up(0);
+        Self { bench, asks }
+    }
+
+    /// Asks one after the other; those in `left` are not answered.
     fn flow(&mut self, time: Duration, took: Duration, left: &[TaskId]) {
         let until = self.bench.now + time;
         while self.bench.now < until {
-            self.bench.read(64, 8);
+            self.bench.ask(self.asks[0].clone());
             self.bench.pass(took);
             for task in self.bench.tasks_on(0) {
                 if !left.contains(&task) {
@@ -34,10 +46,10 @@ impl Flowing {
         }
     }
 
-    /// A read that is not answered.
+    /// What is not answered.
     fn hang(&mut self) -> TaskId {
         let before = self.bench.tasks_on(0);
-        self.bench.read(0, 8);
+        self.bench.ask(self.asks[1].clone());
         let new = |task: &TaskId| !before.contains(task);
         self.bench.tasks_on(0).into_iter().find(new).unwrap()
     }
@@ -69,6 +81,35 @@ fn a_command_that_hangs_while_later_ones_are_answered_is_aborted_within_seconds_
     assert_eq!(flowing.aborts(), [hung]);
     flowing.flow(ms(5_000), ms(5), &[hung]);
     assert!(flowing.aborts().is_empty(), "the path has its order");
+}
+
+#[test]
+fn a_flush_that_hangs_is_found_by_later_flushes_and_by_nothing_else() {
+    let mut flowing = Flowing::asking([Request::Flush, Request::Flush]);
+    flowing.flow(ms(4_000), ms(200), &[]);
+    let hung = flowing.hang();
+    flowing.flow(ms(3_900), ms(200), &[hung]);
+    assert!(flowing.aborts().is_empty(), "twenty times 200 ms");
+    flowing.flow(ms(1_500), ms(200), &[hung]);
+    assert_eq!(flowing.aborts(), [hung]);
+
+    let mut flowing = Flowing::asking([read(), Request::Flush]);
+    flowing.flow(ms(4_000), ms(5), &[]);
+    let hung = flowing.hang();
+    flowing.flow(ms(9_000), ms(5), &[hung]);
+    assert!(
+        flowing.aborts().is_empty(),
+        "a cache takes its time, and reads do not wait for it"
+    );
+    let trim = Request::Trim {
+        range: geometry().range(0, 8 * 512).unwrap(),
+        fua: false,
+    };
+    let mut flowing = Flowing::asking([trim.clone(), trim]);
+    flowing.flow(ms(4_000), ms(5), &[]);
+    let hung = flowing.hang();
+    flowing.flow(ms(9_000), ms(5), &[hung]);
+    assert!(flowing.aborts().is_empty());
 }
 
 #[test]
