@@ -69,9 +69,31 @@ fn what_changes_at_the_target_is_noticed_by_identifying_it_again() {
     drill_needs(Feature::Growth, "26-capacity", "exported size at the end");
 }
 
+/// A path that is reset every five seconds is not used any more after the third time.
 #[test]
 fn paths_that_are_lost_again_and_again_are_held_back() {
-    drill_needs(Feature::FlapDamping, "15-corruption", "held-down");
+    let text = r#"
+about = "Path A is reset every five seconds."
+seed = 1
+[[path]]
+[[path]]
+[daemon]
+policy = "round-robin"
+[workload]
+lasts = "45s"
+pause = "10ms"
+[[fault]]
+at = "3s"
+what = "reset"
+path = "A"
+times = 8
+every = "5s"
+pass = { stall_max = "1s", reaches = { state = "held-down", within = "14s" } }
+[pass]
+failovers_max = 3
+"#;
+    text_needs(Feature::FlapDamping, text, "paths lost <= 3");
+    text_needs(Feature::FlapDamping, text, "held-down");
 }
 
 #[test]

@@ -126,7 +126,10 @@ fn without_their_rules_the_drills_about_old_writes_fail() {
         (Sabotage::ResetAloneIsAFence, "06-reset-is-no-fence"),
         (Sabotage::AbortIsAFence, "16-hung-write-runs-on"),
     ] {
-        let scenario = load(name);
+        let scenario = match defect {
+            Sabotage::AbortIsAFence => larger_and_shorter(name),
+            _ => load(name),
+        };
         let lost = |seed| {
             let mut scenario = scenario.clone();
             scenario.seed = seed;
@@ -146,33 +149,51 @@ fn without_their_rules_the_drills_about_old_writes_fail() {
     }
 }
 
-/// Each is asked to prove itself against the other, though neither was in use when they were identified.
+/// A drill on a larger unit that ends sooner: nothing hides what was overwritten at the end.
+fn larger_and_shorter(name: &str) -> Scenario {
+    let file = folder().join(name).with_extension("toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let changed = text
+        .replace("size = \"128KiB\"", "size = \"512KiB\"")
+        .replace("lasts = \"60s\"", "lasts = \"47s\"");
+    assert_eq!(changed.len(), text.len());
+    assert_ne!(changed, text);
+    Scenario::parse(&changed, Path::new(name)).unwrap()
+}
+
+/// Each is asked to prove itself against the other, though neither was in use when they were identified;
+/// with a reservation key neither is for a moment longer.
 #[test]
 fn paths_that_come_up_at_the_same_instant_can_fence_each_other() {
-    let text = r#"
-        about = "Both paths are identified in the same instant."
-        [line]
-        jitter = "0ms"
-        [[path]]
-        [[path]]
-        [daemon]
-        policy = "round-robin"
-        [workload]
-        lasts = "8s"
-        [[fault]]
-        at = "1s"
-        what = "blackhole"
-        path = "A"
-        for = "6s"
-        held = "drop"
-        pass = { stall_max = "2s" }
-        [pass]
-        fenced_min = 1
-    "#;
-    let scenario = Scenario::parse(text, Path::new("same-instant.toml")).unwrap();
-    let played = scenario.play(Detail::Nothing);
-    let missed = missed(&played.recording);
-    assert!(missed.is_empty(), "{missed:?}");
+    for key in ["", "reservation_key = \"0x1a2b3c4d5e6f7081\""] {
+        let text = format!(
+            r#"
+            about = "Both paths are identified in the same instant."
+            [line]
+            jitter = "0ms"
+            [[path]]
+            [[path]]
+            [daemon]
+            policy = "round-robin"
+            {key}
+            [workload]
+            lasts = "8s"
+            [[fault]]
+            at = "1s"
+            what = "blackhole"
+            path = "A"
+            for = "6s"
+            held = "drop"
+            pass = {{ stall_max = "2s" }}
+            [pass]
+            fenced_min = 1
+        "#
+        );
+        let scenario = Scenario::parse(&text, Path::new("same-instant.toml")).unwrap();
+        let played = scenario.play(Detail::Nothing);
+        let missed = missed(&played.recording);
+        assert!(missed.is_empty(), "{key}: {missed:?}");
+    }
 }
 
 /// A reset, a black hole, a frozen portal and a full target, over real sockets and with the real daemon.

@@ -62,7 +62,7 @@ impl Engine {
             starved: self.volume.is_starved(),
             references: [first.map(|(id, _)| id), second.map(|(id, _)| id)],
             reference_is_sure: first.is_some_and(|(_, path)| path.is_sure()),
-            others: others().any(|(_, path)| path.is_admitted()),
+            others: others().any(|(_, path)| path.is_admitted() || path.is_taken()),
             proof_route: others()
                 .find(|(id, path)| {
                     ready(path) && same_portal_group(*id) && self.groups.unknown(own, *id)

@@ -23,6 +23,13 @@ const UNPROVEN: &str = "not proven to be the same logical unit: its identifier l
 const PROBATION_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Path {
+    /// Whether its unit is taken for the volume's, and it only has to register its key or prove itself before
+    /// it is used: others wait for it, to be compared with it.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        matches!(self.state, State::Probing) && self.sameness.is_taken()
+    }
+
     /// The volume took the unit for its own, by its identifiers.
     pub(super) fn on_admitted(&mut self, now: Instant, if_proven: bool) {
         if matches!(self.state, State::Probing) && self.probe.is_none() {

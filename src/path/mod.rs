@@ -181,7 +181,7 @@ pub struct Surroundings {
     pub references: [Option<PathId>; 2],
     /// More than identifiers speaks for the first of them, or it was there first.
     pub reference_is_sure: bool,
-    /// Some other path has been in use in its present session.
+    /// Some other path has been in use in its present session, or is about to be.
     pub others: bool,
 }
 

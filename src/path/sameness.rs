@@ -283,6 +283,11 @@ impl Sameness {
         self.basis.as_ref()
     }
 
+    /// It was compared, or there was nothing to compare it with, and it is not being compared again.
+    pub(super) fn is_taken(&self) -> bool {
+        self.basis.is_some() && self.run.is_none()
+    }
+
     pub(super) fn is_comparing(&self) -> bool {
         self.run.is_some()
     }

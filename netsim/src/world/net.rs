@@ -38,6 +38,8 @@ pub(super) struct Route {
     pub(super) unplugged: bool,
     /// The target sends so much later than its kernel acknowledges.
     pub(super) late: Duration,
+    /// A scenario file says what becomes of what a hole holds: nothing that was sent into it is gone for good.
+    planned: bool,
 }
 
 /// An attempt to connect.
@@ -101,6 +103,7 @@ impl Net {
             corrupt_one_in: None,
             unplugged: false,
             late: Duration::ZERO,
+            planned: false,
         };
         Self {
             routes: lines.iter().map(route).collect(),
@@ -192,7 +195,8 @@ impl Net {
         wire.link = None;
         let to_target = wire.pipes.to_target();
         // A reset is not sent twice: what a hole swallows is gone for good.
-        wire.half_open = to_target.is_holed() && self.rng.chance(1, 2);
+        let forgets = !self.routes[wire.route].planned;
+        wire.half_open = forgets && to_target.is_holed() && self.rng.chance(1, 2);
         if !wire.half_open {
             to_target.push_end(now, End::Reset);
         }
@@ -287,6 +291,7 @@ impl Net {
         there.to_target = self.lines[route].with(&state.to_target);
         there.to_initiator = self.lines[route].with(&state.to_initiator);
         let refused = there.refusing;
+        there.planned = true;
         there.refusing = state.cut.is_some();
         there.corrupt_one_in = state.to_target.corrupt_one_in;
         self.apply(now, route, state.held);

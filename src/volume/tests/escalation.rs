@@ -93,6 +93,14 @@ fn a_flush_that_hangs_is_found_by_later_flushes_and_by_nothing_else() {
     flowing.flow(ms(1_500), ms(200), &[hung]);
     assert_eq!(flowing.aborts(), [hung]);
 
+    // One that took long does not make that usual.
+    let mut flowing = Flowing::asking([Request::Flush, Request::Flush]);
+    flowing.flow(ms(2_000), ms(100), &[]);
+    flowing.flow(ms(1_500), ms(1_500), &[]);
+    let hung = flowing.hang();
+    flowing.flow(ms(2_500), ms(100), &[hung]);
+    assert_eq!(flowing.aborts(), [hung]);
+
     let mut flowing = Flowing::asking([read(), Request::Flush]);
     flowing.flow(ms(4_000), ms(5), &[]);
     let hung = flowing.hang();
