@@ -1,4 +1,6 @@
-//! When to connect again: at once after a loss, then doubling up to a cap with full jitter, for ever.
+//! When to connect again: at once after a loss, then with pauses that grow by half up to a cap, for ever. Each
+//! pause is drawn between half of that and all of it, so that after a short loss a path is back within two
+//! thirds of the time that it was away for.
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +62,11 @@ impl Backoff {
             return Duration::ZERO;
         }
         let cap = if alone { CAP_ALONE } else { CAP };
-        let ceiling = FIRST.saturating_mul(1 << (exponent - 1).min(16)).min(cap);
+        let ceiling = (1..exponent).try_fold(FIRST, |pause, _| {
+            let longer = pause + pause / 2;
+            (longer < cap).then_some(longer)
+        });
+        let ceiling = ceiling.unwrap_or(cap);
         let millis = u64::try_from(ceiling.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(millis / 2 + self.random() % (millis / 2 + 1))
     }
@@ -75,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_cap_and_never_end() {
+    fn pauses_grow_up_to_the_cap_and_never_end() {
         let mut backoff = Backoff::new(7);
         let now = Instant::now();
         assert_eq!(backoff.on_down(now, false), Duration::ZERO);
@@ -86,7 +92,7 @@ mod tests {
                 wait >= last_ceiling / 2 && wait <= last_ceiling,
                 "{wait:?} of {last_ceiling:?}"
             );
-            last_ceiling = (last_ceiling * 2).min(CAP);
+            last_ceiling = (last_ceiling + last_ceiling / 2).min(CAP);
         }
         assert_eq!(last_ceiling, CAP);
     }
