@@ -8,7 +8,7 @@
 //! - it has been out for [`FLOOR`], and for [`FACTOR`] times what 99 of 100 of its class (direction and size)
 //!   take in this session;
 //! - of those that were sent after it in the same session, and are of its class, 32 at least were answered
-//!   with GOOD, in [`WINDOWS`] different quarters of a second at least, the last one just now;
+//!   with GOOD, in eight different quarters of a second at least, the last one just now;
 //! - no more than [`TOGETHER`] of the session's commands are that old: more, and it is not one command;
 //! - it made no progress in the second half of that time (R2T, Data-In, bytes taken by the socket), which the
 //!   path knows.
@@ -20,9 +20,9 @@
 //! `detect.command`: if that hangs too, it is not the path. [`BURST`] in a row, then one every [`EARNED`]:
 //! what hangs by the dozen is better left to its deadline.
 //!
-//! Flushes are a class of their own. There are few of them, so eight later ones are enough: what a cache has to
-//! write first, it has to write for them as well, and answers in eight windows do not all come late. Now and
-//! then one takes long, so 9 of 10 say what is usual. Other commands that move no data (trims, writes of
+//! Flushes are a class of their own. There are few of them, so five later ones are enough, in five windows: what a
+//! cache has to write first, it has to write for them as well, and answers in five windows do not all come
+//! late. Now and then one takes long, so 9 of 10 say what is usual. Other commands that move no data (trims, writes of
 //! zeroes) take as long as they take.
 
 use std::collections::VecDeque;
@@ -53,8 +53,10 @@ struct Evidence {
     least: u32,
     /// Above so many, older ones count half.
     kept: u32,
-    /// Later commands that were answered before it.
+    /// Later commands that were answered before it, ...
     overtakers: u32,
+    /// ... in so many different windows.
+    windows: usize,
 }
 
 const DATA: Evidence = Evidence {
@@ -62,22 +64,21 @@ const DATA: Evidence = Evidence {
     least: 64,
     kept: 1024,
     overtakers: 32,
+    windows: 8,
 };
 
 const FLUSHES: Evidence = Evidence {
     usual: 900,
     least: 16,
     kept: 256,
-    overtakers: 8,
+    overtakers: 5,
+    windows: 5,
 };
 
 const _: () = assert!(
     DATA.overtakers > DATA.kept / 100 * 2,
     "they tell in what 99 of 100 take"
 );
-
-/// In so many different windows.
-const WINDOWS: usize = 8;
 
 /// Windows with an answer that are remembered.
 const WINDOWS_KEPT: usize = 16;
@@ -216,8 +217,10 @@ impl Flow {
             .windows
             .back()
             .is_some_and(|last| now <= last.began + RECENT);
-        let hangs =
-            sent + limit <= now && overtakers >= evidence.overtakers && windows >= WINDOWS && flows;
+        let hangs = sent + limit <= now
+            && overtakers >= evidence.overtakers
+            && windows >= evidence.windows
+            && flows;
         hangs.then_some(limit / 2)
     }
 }
