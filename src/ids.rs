@@ -82,11 +82,13 @@ impl Lun {
         }
     }
 
-    /// The number as an administrator writes it: a small number, or the full 64-bit form if above 16383.
+    /// The number as an administrator writes it: up to 16383, or the full 64-bit form, whose first level, the
+    /// upper 16 bits, is never 0.
     #[must_use]
     pub fn from_config(value: u64) -> Option<Self> {
         match u16::try_from(value) {
             Ok(number) => Self::from_number(number),
+            Err(_) if value >> 48 == 0 => None,
             Err(_) => Some(Self(value.to_be_bytes())),
         }
     }

@@ -27,6 +27,9 @@ pub const CONTROL_REQUEST_MAX: usize = 64 << 10;
 /// An answer on the control socket: room for every path of every volume. `iibadm` gives up above.
 pub const CONTROL_LINE_MAX: usize = 16 << 20;
 
+/// Lines of the log that wait for whoever reads stderr; further ones are counted and left out.
+pub const LOG_LINES_MAX: usize = 1024;
+
 /// What is remembered of a path's past; the oldest is forgotten above.
 pub const PATH_EVENTS_MAX: usize = 128;
 

@@ -1,5 +1,6 @@
 //! The documentation equals the code: configuration keys with their defaults and bounds, the verdict table,
-//! the comparison of the policies, the examples.
+//! the comparison of the policies, the examples with what they print, and where
+//! things stand.
 //!
 //! `UPDATE_DOCS=1 cargo test --test docs` writes the generated tables anew.
 
@@ -9,8 +10,12 @@
 mod examples;
 #[path = "docs/keys.rs"]
 mod keys;
+#[path = "docs/places.rs"]
+mod places;
 #[path = "docs/policies.rs"]
 mod policies;
+#[path = "docs/scenarios.rs"]
+mod scenarios;
 #[path = "docs/verdicts.rs"]
 mod verdicts;
 

@@ -145,15 +145,15 @@ fn describe(conditions: &Conditions) -> Vec<String> {
     words
 }
 
+/// All of them, with their values, for whoever has to write one.
+pub const FAULTS: &str = "cut, cut-fin, half-open, blackhole [both|to-target|to-initiator], large-hole SIZE, \
+    latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, loss ONE-IN, heal [release|drop]";
+
 /// Why a text is no fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
     /// The first word is no fault.
-    #[error(
-        "{0:?} is no fault; there are: cut, cut-fin, half-open, blackhole [both|to-target|to-initiator], \
-             large-hole SIZE, latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, \
-             loss ONE-IN, heal [release|drop]"
-    )]
+    #[error("{0:?} is no fault; there are: {FAULTS}")]
     Unknown(String),
     /// A fault that needs a value has none.
     #[error("{fault} needs {what}")]

@@ -302,7 +302,8 @@ fn discover(arguments: &DiscoverArguments) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let found = runtime.block_on(discover::discover(&asker, &arguments.portal))?;
+    let found = runtime.block_on(discover::discover(&asker, &arguments.portal));
+    let found = found.map_err(|error| anyhow::anyhow!("{error}{}", discover::advice(&error)))?;
     print(&discover::toml(
         &arguments.portal,
         &asked_with(arguments),
@@ -353,17 +354,17 @@ fn initiator_name(arguments: &DiscoverArguments) -> Result<IscsiName> {
 }
 
 fn auth(arguments: &DiscoverArguments) -> Result<AuthConfig> {
-    let secret = |file: &String| -> Result<Secret> {
+    let secret = |option: &str, file: &String| -> Result<Secret> {
         let text = secret_file(&SystemFiles, file)
-            .map_err(|problem| anyhow::anyhow!("{file}: {problem}"))?;
+            .map_err(|problem| anyhow::anyhow!("{option} {file}: {problem}"))?;
         Ok(Secret::new(text.expose())?)
     };
     let (Some(username), Some(file)) = (&arguments.username, &arguments.secret_file) else {
         return Ok(AuthConfig::None);
     };
-    let mut chap = ChapConfig::new(username, secret(file)?)?;
+    let mut chap = ChapConfig::new(username, secret("--secret-file", file)?)?;
     if let (Some(name), Some(file)) = (&arguments.target_username, &arguments.target_secret_file) {
-        chap = chap.mutual(name, secret(file)?)?;
+        chap = chap.mutual(name, secret("--target-secret-file", file)?)?;
     }
     Ok(AuthConfig::Chap(chap))
 }

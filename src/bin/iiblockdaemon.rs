@@ -1,6 +1,6 @@
 //! The daemon.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use clap::Parser;
 use iiblockdaemon::config::show::Effective;
 use iiblockdaemon::shell::config_file;
 use iiblockdaemon::shell::daemon::Daemon;
+use iiblockdaemon::shell::log::LogQueue;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -44,11 +45,25 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let log = match LogQueue::start(std::io::stderr()) {
+        Ok(log) => log,
+        Err(error) => {
+            say(&format!("no thread for the log: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let lines = log.clone();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(move || lines.clone())
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    let code = serve(&arguments);
+    log.flush();
+    code
+}
+
+fn serve(arguments: &Arguments) -> ExitCode {
     let effective = match config_file::explain(&arguments.config) {
         Ok(effective) => effective,
         Err(errors) => {
@@ -59,7 +74,7 @@ fn main() -> ExitCode {
     if arguments.check {
         return ExitCode::SUCCESS;
     }
-    match run(effective, arguments.config) {
+    match run(effective, arguments.config.clone()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(3),
         Err(error) => {
@@ -69,9 +84,9 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a program speaks to its user there")]
 fn say(text: &str) {
-    eprintln!("{text}");
+    // Nobody is left to tell if this fails.
+    let _unheard = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Runs until SIGTERM or SIGINT, and takes a changed configuration over at SIGHUP; whether everything

@@ -32,7 +32,7 @@ pub(super) fn explain(
         let place = report.place(error.span().map_or(0, |span| span.start), "");
         let problem = Problem::Syntax {
             column: place.column.unwrap_or(1),
-            message: error.message().to_owned(),
+            message: syntax_message(text, error),
         };
         report.add(&place, problem);
     }
@@ -54,6 +54,18 @@ pub(super) fn explain(
     match config {
         Some(effective) if report.errors.is_empty() => Ok(effective),
         _ => Err(ConfigErrors::new(file, report.errors)),
+    }
+}
+
+/// What the parser says, and which key it speaks of. Keys are shown elsewhere as well; a value never is.
+fn syntax_message(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message();
+    let key = error.span().and_then(|span| text.get(span));
+    match key {
+        Some(key) if message == "duplicate key" => {
+            format!("{message} \"{key}\"; remove one of the two")
+        }
+        _ => message.to_owned(),
     }
 }
 

@@ -113,6 +113,10 @@ pub enum Problem {
         expected: &'static str,
         found: &'static str,
     },
+    #[error(
+        "expected a list, found a single table; write [[volume]], with two brackets, before each volume"
+    )]
+    VolumeNotListed,
     #[error("missing; add a line like: {0}")]
     Missing(&'static str),
 
@@ -216,6 +220,11 @@ pub enum Problem {
     SecretTooShort(usize),
     #[error("the secret has more than 256 bytes; is it the right file?")]
     SecretTooLong,
+    #[error(
+        "the secret begins or ends with a blank, or goes on in a second line; the file must have nothing \
+         but the secret"
+    )]
+    SecretNotAlone,
     #[error(
         "the secret is the same in both directions; RFC 7143 12.1.3 forbids that: give the \
          target one of its own"

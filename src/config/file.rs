@@ -59,6 +59,10 @@ impl File {
         let Some(item) = root.item("volume", report) else {
             return Some(Vec::new());
         };
+        if item.is_table() {
+            let _reported: Field<()> = item.broken(report, Problem::VolumeNotListed);
+            return None;
+        }
         let items = item.list(report)?.into_iter();
         Some(
             items

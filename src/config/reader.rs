@@ -303,6 +303,10 @@ impl<'a> Item<'a> {
         matches!(self.value, DeValue::String(_))
     }
 
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.value, DeValue::Table(_))
+    }
+
     pub(super) fn is_list(&self) -> bool {
         matches!(self.value, DeValue::Array(_))
     }

@@ -97,6 +97,7 @@ impl Directory<'_> {
         match secret.len() {
             len if len < SECRET_BYTES_MIN => Err(Problem::SecretTooShort(len)),
             len if len > SECRET_BYTES_MAX => Err(Problem::SecretTooLong),
+            _ if has_company(secret) => Err(Problem::SecretNotAlone),
             _ => Ok(SecretText(secret.into())),
         }
     }
@@ -124,6 +125,15 @@ impl Directory<'_> {
             Err(Problem::NotAFile)
         }
     }
+}
+
+/// Whether an editor or a copy has left something beside a secret that people can type. A secret of random
+/// bytes may have such bytes anywhere.
+fn has_company(secret: &[u8]) -> bool {
+    let typed = |c: char| !c.is_control() || c.is_whitespace();
+    std::str::from_utf8(secret).is_ok_and(|text| {
+        text.chars().all(typed) && (text.trim() != text || text.contains(['\n', '\r']))
+    })
 }
 
 fn without_newline(content: &[u8]) -> &[u8] {

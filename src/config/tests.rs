@@ -323,6 +323,25 @@ fn syntax_errors_come_with_line_and_column() {
 }
 
 #[test]
+fn a_key_that_stands_there_twice_is_named() {
+    let messages = messages(&volume_with("quiesce = \"1s\"\nquiesce = \"2s\""));
+    let [message] = messages.as_slice() else {
+        panic!("not one message: {messages:#?}");
+    };
+    let expected = ": not valid TOML at column 1: duplicate key \"quiesce\"; remove one of the two";
+    assert!(message.ends_with(expected), "{message}");
+}
+
+#[test]
+fn a_single_bracket_around_volume_is_told() {
+    let messages = messages(&USUAL.replace("[[volume]]", "[volume]"));
+    let [message] = messages.as_slice() else {
+        panic!("not one message: {messages:#?}");
+    };
+    assert!(message.contains(": volume: expected a list, found a single table; write [[volume]]"));
+}
+
+#[test]
 fn an_empty_file_says_what_every_file_needs() {
     let messages = messages("");
     assert_eq!(
@@ -688,6 +707,10 @@ fn paths_must_differ_and_make_sense() {
             "paths[0].nic: the portal's scope is eth1, the nic is eth2",
         ),
         (
+            "{ portal = \"10.0.1.10\", lun = 99999 }",
+            "paths[0].lun: 99999 is no LUN",
+        ),
+        (
             "{ portal = \"10.0.1.10\", lun = 20000 }",
             "paths[0].lun: 20000 is no LUN",
         ),
@@ -720,7 +743,8 @@ fn paths_must_differ_and_make_sense() {
 fn secrets_come_from_private_files_without_their_newline() {
     let disk = Disk::default()
         .with("ours", 0o600, 1000, b"correct horse battery\n")
-        .with("theirs", 0o400, 0, b"staple staple\r\n");
+        .with("theirs", 0o400, 0, b"staple staple\r\n")
+        .with("bytes", 0o600, 1000, b"\nrandom\x01bytes\xff ");
     let lines = "secret_file = \"ours\"\ntarget_username = \"array1\"\ntarget_secret_file = \"theirs\"\n\
                  algorithms = [\"sha256\", \"md5\"]\nallow_none = true";
     let config = with_auth(&disk, lines).unwrap();
@@ -734,6 +758,9 @@ fn secrets_come_from_private_files_without_their_newline() {
     assert_eq!(target.secret.expose(), b"staple staple");
     assert_eq!(auth.algorithms, [ChapAlgorithm::Sha256, ChapAlgorithm::Md5]);
     assert!(auth.allow_none);
+    let config = with_auth(&disk, "secret_file = \"bytes\"").unwrap();
+    let auth = config.volumes[0].auth.as_ref().unwrap();
+    assert_eq!(auth.secret.expose(), b"\nrandom\x01bytes\xff ");
     let shown = format!("{config:?}");
     assert!(
         !shown.contains("horse") && !shown.contains("staple"),
@@ -803,6 +830,19 @@ fn a_secret_that_is_not_safe_is_refused_and_never_shown() {
             !text.contains("hunter2") && !text.contains("horse"),
             "{text}"
         );
+    }
+}
+
+#[test]
+fn a_secret_that_people_can_type_stands_alone_in_its_file() {
+    for content in ["correct horse\nbattery\n", "correct horse battery \n"] {
+        let disk = Disk::default().with("file", 0o600, 1000, content.as_bytes());
+        let errors = with_auth(&disk, "secret_file = \"file\"").unwrap_err();
+        let text = format!("{errors} {errors:?}");
+        let expected =
+            "begins or ends with a blank, or goes on in a second line; the file must have nothing";
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("horse"), "{text}");
     }
 }
 
@@ -891,6 +931,8 @@ fn preempt_abort_needs_a_key_with_room_for_the_paths_numbers() {
     let why = mistake(&both("0x1a2b3c4d5e6f7081"));
     let wanted = "write a key that ends with 0000, e.g. \"0x1a2b3c4d5e6f0000\"";
     assert!(why.contains(wanted), "{why}");
+    let why = mistake(&both("0x1234"));
+    assert!(why.ends_with("e.g. \"0x0000000012340000\""), "{why}");
     for bad in ["0", "0x0", "0x", "1a2b", "0x11112222333344445", "0xg"] {
         let why = mistake(&key(bad));
         assert!(why.contains("is no reservation key"), "{bad}: {why}");

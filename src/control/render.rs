@@ -125,7 +125,11 @@ fn export(volume: &VolumeReport) -> String {
         .map(|export| printable(export))
         .collect();
     let read_only = if volume.read_only { ", read-only" } else { "" };
-    let clients = count(volume.clients, "client");
+    // Whoever tries to connect would find nobody there.
+    let clients = match volume.size_bytes {
+        Some(_) => count(volume.clients, "client"),
+        None => "opens when the LUN is identified".to_owned(),
+    };
     let behind = match volume.clients_behind {
         0 => String::new(),
         behind => format!(" ({behind} to connect again for the new size)"),
@@ -324,6 +328,17 @@ db: degraded, 1 of 2 paths ready
         report.volumes[0].state = VolumeState::Failing;
         assert!(text(&report).contains("\ndb: NO PATH for 20s, I/O FAILS, "));
         assert_eq!(report.worst(), Some(VolumeState::Failing));
+    }
+
+    #[test]
+    fn an_export_that_nobody_can_connect_to_yet_says_so() {
+        let mut report = report();
+        let volume = &mut report.volumes[0];
+        (volume.size_bytes, volume.block_size) = (None, None);
+        volume.clients = 0;
+        let expected =
+            "  export    unix:/run/iiblockdaemon/db.sock, opens when the LUN is identified\n";
+        assert!(text(&report).contains(expected), "{}", text(&report));
     }
 
     #[test]

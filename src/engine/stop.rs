@@ -50,7 +50,7 @@ impl Engine {
 
     /// Asks for one flush, if a path can take it.
     pub fn flush_for_stop(&mut self, now: Instant) {
-        if self.online && self.paths.iter().any(Path::is_ready) {
+        if self.online && !self.volume.is_starved() {
             let io = next_id(&mut self.next_io);
             self.last_flush = LastFlush::Asked(io);
             self.volume.request(now, io, Request::Flush);

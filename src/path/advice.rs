@@ -12,8 +12,11 @@ pub(super) fn advice(error: &SessionError) -> Option<&'static str> {
             AuthenticationFailed::CredentialsMissing => {
                 Some("add `auth` with `username` and `secret_file` to the volume")
             }
-            AuthenticationFailed::NoCommonMethod
-            | AuthenticationFailed::CredentialsRefused { .. }
+            AuthenticationFailed::NoCommonMethod => Some(
+                "give the target an account for `username`, or remove `auth` from the volume if the target \
+                 is to ask for none",
+            ),
+            AuthenticationFailed::CredentialsRefused { .. }
             | AuthenticationFailed::AlgorithmsRefused { .. } => Some(CREDENTIALS),
             AuthenticationFailed::TargetSilent
             | AuthenticationFailed::TargetName
@@ -38,5 +41,20 @@ pub(super) fn advice(error: &SessionError) -> Option<&'static str> {
         | SessionError::InvalidPdu(_)
         | SessionError::PeerMisbehaved(_)
         | SessionError::Timeout(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_without_accounts_is_not_blamed_on_the_secret() {
+        let error = SessionError::from(AuthenticationFailed::NoCommonMethod);
+        let advice = advice(&error).unwrap();
+        assert!(
+            advice.contains("remove `auth`") && !advice.contains("secret"),
+            "{advice}"
+        );
     }
 }

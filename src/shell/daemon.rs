@@ -104,6 +104,8 @@ pub struct Daemon {
     board: Arc<Board>,
     /// Control, and what it has set going.
     tasks: TaskTracker,
+    /// Control goes on for as long as there is something to tell.
+    mute: CancellationToken,
 }
 
 impl Board {
@@ -148,13 +150,14 @@ impl Daemon {
             let prepared = volume::prepare(&config.daemon, volume, &board.dir, |_| true);
             board.launch(prepared.inspect_err(|_| board.stop.cancel())?)?;
         }
-        let (source, ended) = (Arc::clone(&board), board.stop.clone());
+        let mute = CancellationToken::new();
+        let (source, ended) = (Arc::clone(&board), mute.clone());
         tasks.spawn(async move {
             if let Err(error) = control.serve(source, ended).await {
                 tracing::error!(%error, "the control socket is not served");
             }
         });
-        Ok(Self { board, tasks })
+        Ok(Self { board, tasks, mute })
     }
 
     /// Reads the configuration's file again and takes it over, and says in the log what came of it.
@@ -176,12 +179,13 @@ impl Daemon {
     /// that was done for every volume.
     pub async fn stop(self) -> bool {
         self.board.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-        // A reload that is under way comes to its end first.
+        // A reload that is under way comes to its end first; there is none after it.
         drop(self.board.current.lock().await);
         let volumes = self.board.volumes();
         let stopped = join_all(volumes.iter().map(|volume| volume.stop())).await;
+        self.mute.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
         self.board.workers.join().await;
         stopped.into_iter().all(|clean| clean)
     }

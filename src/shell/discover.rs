@@ -6,6 +6,7 @@
 mod render;
 
 use crate::iscsi::discovery::DiscoveredTarget;
+use crate::iscsi::error::{AuthenticationFailed, LoginStatus, SessionError};
 use crate::iscsi::isid::Isid;
 use crate::iscsi::name::{IscsiName, PortalAddr};
 use crate::iscsi::session::config::{AuthConfig, Offer, SessionConfig, SessionKind};
@@ -27,6 +28,43 @@ pub struct FoundTarget {
     pub target: DiscoveredTarget,
     /// Its disks, or why they could not be asked for.
     pub units: Result<Vec<FoundUnit>, TalkError>,
+}
+
+/// What whoever asked can do about it, in words that follow the error; empty if the error says it, or nothing
+/// helps.
+#[must_use]
+pub fn advice(error: &TalkError) -> &'static str {
+    let TalkError::Session { error, .. } = error else {
+        return "";
+    };
+    match error {
+        SessionError::AuthenticationFailed(AuthenticationFailed::CredentialsMissing) => {
+            "; give them with --username and --secret-file"
+        }
+        SessionError::AuthenticationFailed(
+            AuthenticationFailed::CredentialsRefused { .. }
+            | AuthenticationFailed::AlgorithmsRefused { .. },
+        )
+        | SessionError::LoginRefused(LoginStatus::AUTHENTICATION_FAILURE) => {
+            "; check --username, the secret in the file, and the target's account"
+        }
+        SessionError::AuthenticationFailed(
+            AuthenticationFailed::TargetSilent
+            | AuthenticationFailed::TargetName
+            | AuthenticationFailed::TargetResponse,
+        ) => {
+            "; check --target-username, the secret in its file, and what the target is set up to prove itself with"
+        }
+        SessionError::LoginRefused(LoginStatus::FORBIDDEN) => {
+            "; let the target's access list have our name, or give one that it has with --initiator-name"
+        }
+        SessionError::AuthenticationFailed(_)
+        | SessionError::LoginRefused(_)
+        | SessionError::PeerIncompatible(_)
+        | SessionError::InvalidPdu(_)
+        | SessionError::PeerMisbehaved(_)
+        | SessionError::Timeout(_) => "",
+    }
 }
 
 /// Who asks.

@@ -8,6 +8,7 @@ pub mod control_task;
 pub mod daemon;
 pub mod dial;
 pub mod discover;
+pub mod log;
 pub mod moderation;
 pub mod nbd_bind;
 pub mod nbd_client;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::support::config::Volume;
 use crate::support::daemon::Daemon;
 use crate::support::lab::{Lab, scratch};
@@ -18,6 +20,31 @@ fn sigterm_drains_logs_out_and_ends_well() {
     assert!(status.success(), "{status}\n{}", lab.daemon.log());
     assert_eq!(lab.tgtd.sessions(), 0, "a session was not logged out");
     qemu_io(&lab.tgtd.url(1), &["read -P 0x42 0 1M"]);
+}
+
+/// SIGTERM while no path is there: `iibadm status` says that it is being stopped, and the first path that
+/// comes back takes what was asked and the flush, though it has not proven itself yet.
+#[test]
+fn a_stop_can_be_watched_and_flushes_over_the_first_path_that_is_back() {
+    let mut lab = Lab::two_paths(512, &[]);
+    for proxy in &lab.proxies {
+        proxy.fault("cut");
+    }
+    let uri = lab.uri();
+    let write = std::thread::spawn(move || qemu_io(&uri, &["write -P 3 0 64k"]));
+    let volume = |lab: &Lab| lab.daemon.status()["volumes"][0].clone();
+    let asked = || (volume(&lab)["ios_in_progress"] == 1).then_some(());
+    wait_for("the write", Duration::from_secs(10), asked);
+    lab.daemon.signal(Signal::SIGTERM);
+    let stopping = || (volume(&lab)["state"] == "stopping").then_some(());
+    wait_for("the stop", Duration::from_secs(10), stopping);
+    lab.proxies[0].fault("heal");
+    write.join().expect("it was written");
+    let status = lab.daemon.terminate();
+    let log = lab.daemon.log();
+    assert!(status.success(), "{status}\n{log}");
+    assert!(!log.contains("the flush at the end"), "{log}");
+    qemu_io(&lab.tgtd.url(1), &["read -P 3 0 64k"]);
 }
 
 #[test]

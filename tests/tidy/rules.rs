@@ -70,11 +70,6 @@ const LAYERS: &[Layer] = &[
         policies: true,
     },
     Layer {
-        module: "drill",
-        may_name: ROWS_2_TO_4,
-        policies: true,
-    },
-    Layer {
         module: "shell",
         may_name: ROWS_2_TO_5,
         policies: true,
@@ -83,7 +78,7 @@ const LAYERS: &[Layer] = &[
 
 const ROWS_2_TO_4: &[&str] = &["iscsi", "scsi", "nbd", "config", "path", "volume"];
 const ROWS_2_TO_5: &[&str] = &[
-    "iscsi", "scsi", "nbd", "config", "path", "volume", "engine", "control", "drill",
+    "iscsi", "scsi", "nbd", "config", "path", "volume", "engine", "control",
 ];
 
 /// Parts of netsim that move real bytes, drive a core by the clock or start the real daemon: only they may

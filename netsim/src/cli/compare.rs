@@ -2,6 +2,8 @@
 
 use netsim::compare;
 
+use super::say;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// As data.
@@ -19,6 +21,5 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         (_, true) => compare::markdown(&runs),
         _ => compare::text(&runs),
     };
-    print!("{shown}");
-    Ok(())
+    Ok(say(shown.trim_end())?)
 }

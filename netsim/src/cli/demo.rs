@@ -15,6 +15,7 @@ use netsim::recording::Recording;
 use netsim::report;
 
 use super::folder::Folder;
+use super::{asked_to_end, say};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -83,7 +84,7 @@ fn start(site: &Site, policy: &str) -> anyhow::Result<Daemon> {
     fs::write(&file, multipath_toml(site, policy))
         .with_context(|| format!("cannot write {}", file.display()))?;
     let config = config_file::explain(&file)?;
-    println!("daemon configured by {}\n", file.display());
+    say(format_args!("daemon configured by {}\n", file.display()))?;
     Ok(Daemon::start(config, Some(file))?)
 }
 
@@ -105,18 +106,26 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         watch = config.record.then(|| Watch::start(control_socket(site)));
         Ok(daemon)
     };
-    let demo = demo::run(&config, folder.path(), daemon, &mut stdout()).await?;
+    let mut out = stdout();
+    let demo = tokio::select! { biased;
+        asked = asked_to_end() => {
+            asked?;
+            bail!("the demonstration was ended early");
+        }
+        demo = demo::run(&config, folder.path(), daemon, &mut out) => demo?,
+    };
     if config.record {
         write_reports(&demo.recording(&config, watch.as_ref()), &arguments)?;
     }
     drop(watch);
     if arguments.keep {
-        println!("\n{}", demo::connect_hints(&demo.site.nbd_socket));
-        println!(
-            "status:  iibadm status --socket {}",
-            control_socket(&demo.site).display()
-        );
-        tokio::signal::ctrl_c().await?;
+        let control = control_socket(&demo.site);
+        say(format_args!(
+            "\n{}\nstatus:  iibadm status --socket {}",
+            demo::connect_hints(&demo.site.nbd_socket),
+            control.display()
+        ))?;
+        asked_to_end().await?;
     }
     let (errors, mismatches) = (demo.report.error_count(), demo.report.mismatches);
     if !demo.daemon.stop().await {
@@ -138,7 +147,7 @@ fn write_reports(recording: &Recording, arguments: &Arguments) -> anyhow::Result
         if let Some(file) = file {
             fs::write(file, form(recording))
                 .with_context(|| format!("cannot write {}", file.display()))?;
-            println!("report: {}", file.display());
+            say(format_args!("report: {}", file.display()))?;
         }
     }
     Ok(())

@@ -3,18 +3,22 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use netsim::fault::FAULTS;
 use netsim::proxy::control;
 use netsim::quantity::parse_duration;
 
-/// Faults: cut, cut-fin, blackhole [both|to-target|to-initiator], large-hole SIZE, latency TIME,
-/// jitter TIME, bandwidth SIZE (per second), corrupt ONE-IN, heal [release|drop], status.
+use super::say;
+
+const EXAMPLES: &str = "\
+Examples:
+  netsim fault A blackhole --for 5s
+  netsim fault /run/a.sock latency 20ms
+  netsim fault A cut --for 200ms --every 1s --times 10
+  netsim fault A heal drop
+  netsim fault A status";
+
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
-    netsim fault A blackhole --for 5s\n  \
-    netsim fault /run/a.sock latency 20ms\n  \
-    netsim fault A cut --for 200ms --every 1s --times 10\n  \
-    netsim fault A heal drop\n  \
-    netsim fault A status")]
+#[command(after_help = format!("Faults: {FAULTS}, status\n\n{EXAMPLES}"))]
 pub(crate) struct Arguments {
     /// Name or control socket of the proxy (its --control).
     proxy: String,
@@ -44,6 +48,5 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let answer = control::request(&path, &line)
         .await
         .with_context(|| format!("proxy {} ({})", arguments.proxy, path.display()))?;
-    print!("{answer}");
-    Ok(())
+    Ok(say(answer.trim_end())?)
 }

@@ -8,6 +8,8 @@ use netsim::fault::Fault;
 use netsim::proxy::{ProxyConfig, ProxyHandle, control};
 use netsim::quantity::parse_size;
 
+use super::say;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Where to listen, ADDRESS:PORT.
@@ -40,12 +42,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let to = config.to.clone();
     let proxy = ProxyHandle::start(config).with_context(|| format!("cannot listen on {listen}"))?;
     arguments.fault.iter().for_each(|fault| proxy.set(fault));
-    println!("proxy {} -> {to}", proxy.local_addr());
+    say(format_args!("proxy {} -> {to}", proxy.local_addr()))?;
     let Some(name) = arguments.control else {
         return until_interrupted().await;
     };
     let path: PathBuf = control::socket_path(&name);
-    println!("break it with: netsim fault {name} blackhole --for 5s");
+    say(format_args!(
+        "break it with: netsim fault {name} blackhole --for 5s"
+    ))?;
     tokio::select! { biased;
         done = until_interrupted() => done,
         served = control::serve(proxy, &path) => {

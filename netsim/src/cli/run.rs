@@ -11,6 +11,7 @@ use netsim::scenario::{self, Played, Scenario};
 use netsim::world::Detail;
 
 use super::folder::Folder;
+use super::{asked_to_end, say};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -43,7 +44,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.list {
         for scenario in &scenarios {
             let about = scenario.about.replace('\n', "\n    ");
-            println!("{}\n    {about}\n", scenario.name);
+            say(format_args!("{}\n    {about}\n", scenario.name))?;
         }
         return Ok(());
     }
@@ -51,11 +52,11 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for scenario in &scenarios {
         let played = play(scenario, arguments).await?;
         for entry in &played.timeline {
-            println!("{entry}");
+            say(entry)?;
         }
         match scenarios.len() {
-            1 => println!("{}", report::text(&played.recording)),
-            _ => print!("{}", summary(&played)),
+            1 => say(report::text(&played.recording))?,
+            _ => say(summary(&played).trim_end())?,
         }
         write_reports(&played.recording, arguments, scenarios.len() > 1)?;
         if !played.passed() {
@@ -76,7 +77,13 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 async fn play(scenario: &Scenario, arguments: &Arguments) -> anyhow::Result<Played> {
     if arguments.real {
         let folder = Folder::create("run")?;
-        return live::play(scenario, folder.path()).await;
+        return tokio::select! { biased;
+            asked = asked_to_end() => {
+                asked?;
+                bail!("the scenario was ended early");
+            }
+            played = live::play(scenario, folder.path()) => played,
+        };
     }
     Ok(scenario.play(if arguments.timeline {
         Detail::Events
@@ -112,13 +119,12 @@ fn load(arguments: &Arguments) -> anyhow::Result<Vec<Scenario>> {
         scenario.seed = arguments.seed.unwrap_or(scenario.seed);
     }
     if arguments.real && many {
-        scenarios.retain(|scenario| {
-            let impossible = live::impossible(scenario);
-            if !impossible.is_empty() {
-                println!("left out: {}: {}", scenario.name, impossible.join("; "));
-            }
-            impossible.is_empty()
-        });
+        let possible = |scenario: &Scenario| live::impossible(scenario).is_empty();
+        for scenario in scenarios.iter().filter(|scenario| !possible(scenario)) {
+            let impossible = live::impossible(scenario).join("; ");
+            say(format_args!("left out: {}: {impossible}", scenario.name))?;
+        }
+        scenarios.retain(possible);
     }
     Ok(scenarios)
 }
@@ -151,7 +157,7 @@ fn write_reports(recording: &Recording, arguments: &Arguments, many: bool) -> an
         let file = file_of(place, recording, extension, many)?;
         fs::write(&file, form(recording))
             .with_context(|| format!("cannot write {}", file.display()))?;
-        println!("report: {}", file.display());
+        say(format_args!("report: {}", file.display()))?;
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use netsim::quantity::parse_duration;
 use netsim::swarm::Swarm;
 use netsim::world::{self, Detail, Knobs};
 
+use super::say;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct SwarmArguments {
     /// How many seeds.
@@ -52,12 +54,13 @@ pub(crate) fn swarm(arguments: &SwarmArguments) -> anyhow::Result<()> {
     let mut failures = 0;
     let report = swarm.play(|seed, outcome| {
         if let Some(violation) = &outcome.violation {
-            println!("seed {seed}: {violation}");
             failures += 1;
+            return say(format_args!("seed {seed}: {violation}")).is_ok()
+                && failures < arguments.failures;
         }
-        failures < arguments.failures
+        true
     });
-    println!(
+    say(format_args!(
         "{} scenarios in {:.1} s: {:.0} per minute; {:.0} s of virtual time, {} requests, {} late executions; \
          slowest recovery {:.1} s (seed {})",
         report.played,
@@ -68,7 +71,7 @@ pub(crate) fn swarm(arguments: &SwarmArguments) -> anyhow::Result<()> {
         report.orphans_executed,
         report.slowest_recovery.0.as_secs_f64(),
         report.slowest_recovery.1,
-    );
+    ))?;
     if report.failed.is_empty() {
         return Ok(());
     }
@@ -81,7 +84,7 @@ pub(crate) fn swarm(arguments: &SwarmArguments) -> anyhow::Result<()> {
 pub(crate) fn replay(arguments: &ReplayArguments) -> anyhow::Result<()> {
     announce_panics();
     let knobs = Knobs::draw(arguments.seed);
-    print!("{knobs}");
+    say(knobs.to_string().trim_end())?;
     if arguments.knobs {
         return Ok(());
     }
@@ -94,9 +97,9 @@ pub(crate) fn replay(arguments: &ReplayArguments) -> anyhow::Result<()> {
     };
     let outcome = world::run(&knobs, detail);
     for entry in &outcome.timeline {
-        println!("{entry}");
+        say(entry)?;
     }
-    println!("{:?}", outcome.summary);
+    say(format_args!("{:?}", outcome.summary))?;
     match outcome.violation {
         None => Ok(()),
         Some(violation) => bail!("seed {}: {violation}", arguments.seed),
@@ -107,7 +110,8 @@ pub(crate) fn replay(arguments: &ReplayArguments) -> anyhow::Result<()> {
 fn announce_panics() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        println!("{}", world::last_words());
+        // The panic itself is told all the same.
+        let _unheard = say(world::last_words());
         before(panic);
     }));
 }

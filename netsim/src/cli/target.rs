@@ -18,6 +18,8 @@ use netsim::target::{
 };
 use tokio::net::TcpListener;
 
+use super::say;
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Digest {
     None,
@@ -112,16 +114,16 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let target = build(&arguments, &listeners)?;
     let name = target.config().name.clone();
     let server = TargetServer::start(target, listeners)?;
-    println!("target {name}");
+    say(format_args!("target {name}"))?;
     for address in server.addresses() {
-        println!("portal {address}");
+        say(format_args!("portal {address}"))?;
     }
     tokio::signal::ctrl_c().await?;
     let (statistics, breaches) = server.with(|target| (target.statistics(), target.breaches()));
-    println!("{statistics:?}");
-    breaches
-        .iter()
-        .for_each(|breach| println!("the initiator broke a rule: {breach}"));
+    say(format_args!("{statistics:?}"))?;
+    for breach in breaches {
+        say(format_args!("the initiator broke a rule: {breach}"))?;
+    }
     Ok(())
 }
 

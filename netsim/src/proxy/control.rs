@@ -5,6 +5,7 @@
 //! first line is `ok` or `error: ...`.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,9 +41,10 @@ pub async fn serve(proxy: ProxyHandle, path: &Path) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
+        // Whatever else stands there is in the way, and `bind` says so.
+        Ok(_) | Err(_) => {}
     }
     let listener = UnixListener::bind(path)?;
     loop {

@@ -90,7 +90,12 @@ impl Checker<'_, '_, '_> {
                 self.report.add(&place, Problem::FenceWithoutKey);
             }
             Field::Given(given) if given.value & PATH_BITS != 0 => {
-                let wanted = format!("{:#018x}", given.value & !PATH_BITS);
+                // What is left may be 0, which is no key.
+                let wanted = match given.value & !PATH_BITS {
+                    0 => given.value << PATH_BITS.count_ones(),
+                    rest => rest,
+                };
+                let wanted = format!("{wanted:#018x}");
                 self.report.add(&given.place, Problem::KeyOfPaths(wanted));
             }
             Field::Given(_) | Field::Broken => {}

@@ -140,6 +140,13 @@ impl Pair {
     fn why(&self) -> String {
         self.joins.path.status(self.joins.now).why
     }
+
+    /// The path that joins was taken for one to another unit, for this reason.
+    fn assert_refused(&self, reason: &str) {
+        let why = self.why();
+        assert_eq!(self.joins.state(), PathState::Disabled, "{why}");
+        assert!(why.contains(reason), "{why}");
+    }
 }
 
 fn registry() -> Shared {
@@ -282,21 +289,12 @@ fn where_somebody_uses_reservations_over_the_path_their_lists_and_blocks_are_com
     copy.borrow_mut().keys.insert(2, 0x1234);
     let mut pair = Pair::new(&unit, &copy, SameBy::Reservation);
     pair.join();
-    assert_eq!(pair.joins.state(), PathState::Disabled);
-    assert!(
-        pair.why().contains("do not hold the same"),
-        "{}",
-        pair.why()
-    );
+    pair.assert_refused("do not hold the same");
     // And one where the lists differ.
     copy.borrow_mut().generation += 1;
     let mut pair = Pair::new(&unit, &copy, SameBy::Reservation);
     pair.join();
-    assert!(
-        pair.why().contains("registered reservation keys"),
-        "{}",
-        pair.why()
-    );
+    pair.assert_refused("registered reservation keys");
 }
 
 #[test]
@@ -313,12 +311,7 @@ fn without_reservations_blocks_tell_a_copy_that_was_written_to() {
     assert_eq!(pair.basis(), Some(expected));
     let mut pair = Pair::new(&unit, &copy, SameBy::Reservation);
     pair.join();
-    assert_eq!(pair.joins.state(), PathState::Disabled);
-    assert!(
-        pair.why().contains("do not hold the same"),
-        "{}",
-        pair.why()
-    );
+    pair.assert_refused("do not hold the same");
 }
 
 #[test]

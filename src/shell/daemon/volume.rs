@@ -253,7 +253,14 @@ impl Running {
             tracing::error!(volume, %error, "cannot note the clean exit");
             return false;
         }
-        tracing::info!(volume, "stopped cleanly");
+        if stopped.flushed {
+            tracing::info!(volume, "stopped cleanly");
+        } else {
+            tracing::info!(
+                volume,
+                "stopped: all was answered and logged out, but not flushed"
+            );
+        }
         stopped.flushed
     }
 }

@@ -33,7 +33,11 @@ pub fn toml(portal: &PortalAddr, with: &AskedWith, found: &[FoundTarget]) -> Str
         let _ = writeln!(text, "\n# target {}", target.target.name);
         match &target.units {
             Err(error) => {
-                let _ = writeln!(text, "# its units cannot be listed: {error}");
+                let _ = writeln!(
+                    text,
+                    "# its units cannot be listed: {error}{}",
+                    super::advice(error)
+                );
             }
             Ok(units) if units.is_empty() => {
                 let _ = writeln!(text, "# it has no disk for this initiator");
@@ -175,6 +179,7 @@ mod tests {
     use super::*;
     use crate::ids::Lun;
     use crate::iscsi::discovery::DiscoveredTarget;
+    use crate::iscsi::error::AuthenticationFailed;
     use crate::scsi::identity::LunIdentity;
     use crate::scsi::inquiry::StandardInquiry;
     use crate::units::Geometry;
@@ -247,5 +252,18 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("[[volume]]"));
+    }
+
+    #[test]
+    fn who_was_asked_for_credentials_is_told_how_to_give_them() {
+        let mut target = found();
+        let portal: PortalAddr = "10.0.1.10".parse().unwrap();
+        target.units = Err(super::super::TalkError::Session {
+            portal: portal.clone(),
+            error: AuthenticationFailed::CredentialsMissing.into(),
+        });
+        let text = toml(&portal, &AskedWith::default(), &[target]);
+        let advice = "configured; give them with --username and --secret-file\n";
+        assert!(text.contains(advice), "{text}");
     }
 }

@@ -22,8 +22,11 @@ fn read() -> Request {
 }
 
 impl Flowing {
-    fn new() -> Self {
-        Self::asking([read(), read()])
+    /// With two seconds of answered reads behind it: what is usual is known.
+    fn under_way() -> Self {
+        let mut flowing = Self::asking([read(), read()]);
+        flowing.flow(ms(2_000), ms(5), &[]);
+        flowing
     }
 
     fn asking(asks: [Request; 2]) -> Self {
@@ -72,8 +75,7 @@ impl Flowing {
 
 #[test]
 fn a_command_that_hangs_while_later_ones_are_answered_is_aborted_within_seconds_and_once() {
-    let mut flowing = Flowing::new();
-    flowing.flow(ms(2_000), ms(5), &[]);
+    let mut flowing = Flowing::under_way();
     let hung = flowing.hang();
     flowing.flow(ms(1_900), ms(5), &[hung]);
     assert!(flowing.aborts().is_empty(), "the floor");
@@ -122,8 +124,7 @@ fn a_flush_that_hangs_is_found_by_later_flushes_and_by_nothing_else() {
 
 #[test]
 fn its_next_attempt_has_all_the_time_that_there_is() {
-    let mut flowing = Flowing::new();
-    flowing.flow(ms(2_000), ms(5), &[]);
+    let mut flowing = Flowing::under_way();
     let hung = flowing.hang();
     flowing.flow(ms(3_000), ms(5), &[hung]);
     assert_eq!(flowing.aborts(), [hung]);
@@ -137,8 +138,7 @@ fn its_next_attempt_has_all_the_time_that_there_is() {
 
 #[test]
 fn where_nothing_is_answered_nothing_hangs() {
-    let mut flowing = Flowing::new();
-    flowing.flow(ms(2_000), ms(5), &[]);
+    let mut flowing = Flowing::under_way();
     for _ in 0..8 {
         flowing.hang();
     }
@@ -148,15 +148,13 @@ fn where_nothing_is_answered_nothing_hangs() {
 
 #[test]
 fn where_later_ones_are_slow_too_nothing_hangs() {
-    let mut flowing = Flowing::new();
-    flowing.flow(ms(2_000), ms(5), &[]);
+    let mut flowing = Flowing::under_way();
     let hung = flowing.hang();
     // From now on each takes 200 ms: twenty times that are four seconds.
     flowing.flow(ms(3_900), ms(200), &[hung]);
     assert!(flowing.aborts().is_empty());
     // And those that were sent before it say nothing.
-    let mut flowing = Flowing::new();
-    flowing.flow(ms(2_000), ms(5), &[]);
+    let mut flowing = Flowing::under_way();
     let early: Vec<TaskId> = (0..5).map(|_| flowing.hang()).collect();
     let hung = flowing.hang();
     for task in early {
@@ -170,8 +168,7 @@ fn where_later_ones_are_slow_too_nothing_hangs() {
 
 #[test]
 fn many_that_hang_together_are_left_to_their_deadline() {
-    let mut flowing = Flowing::new();
-    flowing.flow(ms(2_000), ms(5), &[]);
+    let mut flowing = Flowing::under_way();
     let hung: Vec<TaskId> = (0..5).map(|_| flowing.hang()).collect();
     flowing.flow(ms(9_000), ms(5), &hung);
     assert!(flowing.aborts().is_empty());
@@ -179,8 +176,7 @@ fn many_that_hang_together_are_left_to_their_deadline() {
 
 #[test]
 fn aborts_have_a_budget() {
-    let mut flowing = Flowing::new();
-    flowing.flow(ms(2_000), ms(5), &[]);
+    let mut flowing = Flowing::under_way();
     let (mut aborted, mut left) = (0, Vec::new());
     for _ in 0..8 {
         let hung = flowing.hang();
