@@ -155,7 +155,7 @@ fn larger_and_shorter(name: &str) -> Scenario {
     let text = std::fs::read_to_string(file).unwrap();
     let changed = text
         .replace("size = \"128KiB\"", "size = \"512KiB\"")
-        .replace("lasts = \"60s\"", "lasts = \"47s\"");
+        .replace("lasts = \"70s\"", "lasts = \"47s\"");
     assert_eq!(changed.len(), text.len());
     assert_ne!(changed, text);
     Scenario::parse(&changed, Path::new(name)).unwrap()

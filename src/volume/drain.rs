@@ -63,6 +63,7 @@ impl Volume {
         asked: Instant,
     ) {
         self.drains.remove(&path);
+        self.roster.route_mut(path).flow.on_drained(now);
         let since = self.ledger.oldest(path, incarnation);
         if self.ledger.drained(path, incarnation, asked) {
             let path = self.names.of(path);

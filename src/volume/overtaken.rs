@@ -8,7 +8,8 @@
 //! - it has been out for [`FLOOR`], and for [`FACTOR`] times what 99 of 100 of its class (direction and size)
 //!   take in this session;
 //! - of those that were sent after it in the same session, and are of its class, 32 at least were answered
-//!   with GOOD, in eight different quarters of a second at least, the last one just now;
+//!   with GOOD, in eight different quarters of a second at least; the last one just now, unless all of them
+//!   are answered: whatever else there is to do may wait for this one;
 //! - no more than [`TOGETHER`] of the session's commands are that old: more, and it is not one command;
 //! - it made no progress in the second half of that time (R2T, Data-In, bytes taken by the socket), which the
 //!   path knows.
@@ -83,7 +84,7 @@ const _: () = assert!(
 /// Windows with an answer that are remembered.
 const WINDOWS_KEPT: usize = 16;
 
-/// The last of them is no older: the rest flows now.
+/// The last of them is no older, or nothing younger than what hangs is out: the rest flows now.
 const RECENT: Duration = Duration::from_secs(1);
 
 /// What is old is looked at again after so long.
@@ -167,12 +168,16 @@ impl Sort {
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     sorts: Option<Box<[SortFlow; CLASSES + 1]>>,
+    /// A barrier of ours held up what was sent before.
+    held_until: Option<Instant>,
 }
 
 impl Flow {
     /// A command was answered with GOOD.
     pub(super) fn on_good(&mut self, now: Instant, sort: Option<Sort>, sent: Instant) {
-        let Some(sort) = sort else { return };
+        let Some(sort) = sort.filter(|_| self.held_until <= Some(sent)) else {
+            return;
+        };
         let flow = &mut self.sorts.get_or_insert_default()[sort.index()];
         flow.took.add(now.saturating_duration_since(sent));
         if flow.took.total() > sort.evidence().kept {
@@ -198,14 +203,19 @@ impl Flow {
         }
     }
 
+    /// A barrier of ours has passed: how long took what waited for it says nothing.
+    pub(super) fn on_drained(&mut self, now: Instant) {
+        self.held_until = Some(now);
+    }
+
     /// The session is gone: another one may be with another machine.
     pub(super) fn forget(&mut self) {
-        self.sorts = None;
+        *self = Self::default();
     }
 
     /// A command that was sent at `sent` hangs: for how long it must have made no progress. That is half of
-    /// what it has been out for: it took a moment to be written.
-    fn hangs(&self, now: Instant, sort: Sort, sent: Instant) -> Option<Duration> {
+    /// what it has been out for: it took a moment to be written. `idle`: no younger one is out.
+    fn hangs(&self, now: Instant, sort: Sort, sent: Instant, idle: bool) -> Option<Duration> {
         let (flow, evidence) = (&self.sorts.as_ref()?[sort.index()], sort.evidence());
         let usual = flow.took.quantile(evidence.usual);
         let usual = usual.filter(|_| flow.took.total() >= evidence.least)?;
@@ -213,10 +223,8 @@ impl Flow {
         let after = flow.windows.iter().map(|window| window.sent_after(sent));
         let overtakers: u32 = after.clone().sum();
         let windows = after.filter(|count| *count > 0).count();
-        let flows = flow
-            .windows
-            .back()
-            .is_some_and(|last| now <= last.began + RECENT);
+        let last = flow.windows.back();
+        let flows = idle || last.is_some_and(|last| now <= last.began + RECENT);
         let hangs = sent + limit <= now
             && overtakers >= evidence.overtakers
             && windows >= evidence.windows
@@ -279,25 +287,26 @@ impl Route {
                 } else {
                     next.min(now + LOOK)
                 };
-                return (self.judge(now, &old), Some(next));
+                return (self.judge(now, &old, false), Some(next));
             }
             old.push((flight.task, flight.sort, flight.sent));
         }
         let next = (!old.is_empty()).then(|| now + LOOK);
-        (self.judge(now, &old), next)
+        (self.judge(now, &old, true), next)
     }
 
     fn judge(
         &self,
         now: Instant,
         old: &[(TaskId, Option<Sort>, Instant)],
+        idle: bool,
     ) -> Vec<(TaskId, Duration)> {
         if old.len() > TOGETHER {
             return Vec::new();
         }
         let judged = old.iter().filter_map(|&(task, sort, sent)| {
-            let idle = self.flow.hangs(now, sort?, sent)?;
-            Some((task, idle))
+            let still = self.flow.hangs(now, sort?, sent, idle)?;
+            Some((task, still))
         });
         judged.collect()
     }

@@ -30,7 +30,12 @@ impl Target {
     ) -> Result<(), Breach> {
         match action {
             Action::Execute(itt) => {
-                if self.takes_hang(connection.portal) {
+                // Whatever is younger than an ordered one would have to wait for it.
+                let ordered = matches!(
+                    &connection.phase,
+                    Phase::Full(session) if session.tasks.get(&itt).is_some_and(|task| task.ordered)
+                );
+                if !ordered && self.takes_hang(connection.portal) {
                     return Ok(());
                 }
                 if self.jams(now, connection, itt) {

@@ -123,6 +123,45 @@ fn a_flush_that_hangs_is_found_by_later_flushes_and_by_nothing_else() {
 }
 
 #[test]
+fn it_is_found_as_well_if_all_else_comes_to_wait_for_it() {
+    // 200 ms are usual, so that it has four seconds.
+    let stopped = || {
+        let mut flowing = Flowing::under_way();
+        flowing.flow(ms(2_200), ms(200), &[]);
+        let hung = flowing.hang();
+        flowing.flow(ms(2_100), ms(5), &[hung]);
+        (flowing, hung)
+    };
+    let (mut flowing, hung) = stopped();
+    flowing.bench.pass(ms(1_800));
+    assert!(flowing.aborts().is_empty());
+    flowing.bench.pass(ms(1_000));
+    assert_eq!(flowing.aborts(), [hung]);
+
+    let (mut flowing, _) = stopped();
+    flowing.bench.pass(ms(1_500));
+    let second = flowing.hang();
+    flowing.bench.pass(ms(1_500));
+    assert!(flowing.aborts().is_empty(), "a later one is not answered");
+    flowing.bench.good(second);
+}
+
+#[test]
+fn what_a_barrier_held_up_does_not_make_that_usual() {
+    let mut flowing = Flowing::under_way();
+    let before: Vec<TaskId> = (0..8).map(|_| flowing.hang()).collect();
+    flowing.bench.pass(ms(1_000));
+    let asked = flowing.bench.now;
+    drained(&mut flowing.bench, asked);
+    for task in before {
+        flowing.bench.good(task);
+    }
+    let hung = flowing.hang();
+    flowing.flow(ms(2_600), ms(20), &[hung]);
+    assert_eq!(flowing.aborts(), [hung]);
+}
+
+#[test]
 fn its_next_attempt_has_all_the_time_that_there_is() {
     let mut flowing = Flowing::under_way();
     let hung = flowing.hang();
