@@ -77,6 +77,8 @@ pub enum Feature {
     Growth,
     /// Paths hurry when none is left.
     Hurry,
+    /// A path that comes back is registered with the volume's reservation key before it is used.
+    Registration,
 }
 
 #[cfg(feature = "sabotage")]

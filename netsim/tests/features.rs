@@ -30,12 +30,35 @@ fn needs(feature: Feature, scenario: &Scenario, demand: &str) {
     );
 }
 
+/// Seeds that a drill is played with beside its own.
+const SEEDS: [u64; 4] = [1001, 2002, 3003, 4004];
+
+/// Whatever the seed: with the feature the drill misses nothing, and without it that demand.
+#[track_caller]
+fn drill_needs_on_every_seed(feature: Feature, name: &str, demand: &str) {
+    let drill = drill(name);
+    for seed in [drill.seed].into_iter().chain(SEEDS) {
+        let mut scenario = drill.clone();
+        scenario.seed = seed;
+        assert_eq!(
+            missed(&scenario, None),
+            Vec::<String>::new(),
+            "seed {seed} with {feature:?}"
+        );
+        needs(feature, &scenario, demand);
+    }
+}
+
+fn drill(name: &str) -> Scenario {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let file = folder.join(name).with_extension("toml");
+    scenario::load(&file).expect("a drill")
+}
+
 /// That all drills pass is shown by `scenarios.rs`.
 #[track_caller]
 fn drill_needs(feature: Feature, name: &str, demand: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let file = folder.join(name).with_extension("toml");
-    needs(feature, &scenario::load(&file).expect("a drill"), demand);
+    needs(feature, &drill(name), demand);
 }
 
 #[track_caller]
@@ -72,6 +95,16 @@ fn what_changes_at_the_target_is_noticed_by_identifying_it_again() {
 #[test]
 fn paths_that_are_lost_again_and_again_are_held_back() {
     drill_needs(Feature::FlapDamping, "15-corruption", "held-down");
+}
+
+/// The target takes every session for another nexus: one that is not registered meets conflicts.
+#[test]
+fn a_path_that_comes_back_is_registered_before_it_is_used() {
+    drill_needs_on_every_seed(
+        Feature::Registration,
+        "27-registered-path-returns",
+        "failed requests <= 0",
+    );
 }
 
 #[test]

@@ -31,7 +31,7 @@ use iiblockdaemon::config;
 use crate::link::Held;
 use crate::recording::Recording;
 use crate::target::lun::{Access, WriteCache};
-use crate::target::{Aborts, Orphans, Reinstatement, Resets};
+use crate::target::{Aborts, Nexuses, Orphans, Reinstatement, Resets};
 use crate::world::{self, Detail, Entry, Knobs, Line, Settings};
 
 pub use criteria::{Seen, judge};
@@ -114,6 +114,8 @@ pub struct Target {
     pub reinstatement: Reinstatement,
     /// Commands of dead sessions.
     pub orphans: Orphans,
+    /// I_T nexuses.
+    pub nexuses: Nexuses,
     /// ABORT TASK.
     pub aborts: Aborts,
     /// LOGICAL UNIT RESET.

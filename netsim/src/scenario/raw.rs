@@ -54,6 +54,7 @@ pub(super) struct Target {
     pub(super) queue_depth: Number,
     pub(super) reinstatement: Text,
     pub(super) orphans: Text,
+    pub(super) nexuses: Text,
     pub(super) aborts: Text,
     pub(super) resets: Text,
     pub(super) access: Text,
