@@ -79,6 +79,8 @@ pub enum Feature {
     Hurry,
     /// A path that comes back is registered with the volume's reservation key before it is used.
     Registration,
+    /// A path has no more commands in flight than its target bears.
+    Window,
 }
 
 #[cfg(feature = "sabotage")]

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use iiblockdaemon::sabotage::{self, Feature};
-use netsim::scenario::{self, Scenario};
+use netsim::scenario::Scenario;
 use netsim::world::Detail;
 
 /// The demands that were not met.
@@ -49,10 +49,21 @@ fn drill_needs_on_every_seed(feature: Feature, name: &str, demand: &str) {
     }
 }
 
-fn drill(name: &str) -> Scenario {
+fn drill_text(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let file = folder.join(name).with_extension("toml");
-    scenario::load(&file).expect("a drill")
+    std::fs::read_to_string(file).expect("a drill")
+}
+
+fn drill(name: &str) -> Scenario {
+    let mut drill = parsed(&drill_text(name));
+    name.clone_into(&mut drill.name);
+    drill
+}
+
+fn parsed(text: &str) -> Scenario {
+    let scenario = Scenario::parse(text, Path::new("features.toml"));
+    scenario.unwrap_or_else(|mistakes| panic!("{mistakes}"))
 }
 
 /// That all drills pass is shown by `scenarios.rs`.
@@ -63,8 +74,7 @@ fn drill_needs(feature: Feature, name: &str, demand: &str) {
 
 #[track_caller]
 fn text_needs(feature: Feature, text: &str, demand: &str) {
-    let scenario = Scenario::parse(text, Path::new("features.toml"));
-    let scenario = scenario.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let scenario = parsed(text);
     assert_eq!(
         missed(&scenario, None),
         Vec::<String>::new(),
@@ -105,6 +115,12 @@ fn a_path_that_comes_back_is_registered_before_it_is_used() {
         "27-registered-path-returns",
         "failed requests <= 0",
     );
+}
+
+/// The portal takes less than its sessions' windows say: what is refused is asked again later and later.
+#[test]
+fn a_path_has_no_more_in_flight_than_its_target_bears() {
+    drill_needs_on_every_seed(Feature::Window, "30-shallow-queue", "p99");
 }
 
 #[test]

@@ -95,6 +95,8 @@ pub struct TargetStatistics {
     pub terminated: u64,
     /// Commands that were left without an answer.
     pub hung: u64,
+    /// Commands that were answered with TASK SET FULL, since the portal had no room.
+    pub refused: u64,
     /// Writes that were stuck in the backing store.
     pub jammed: u64,
     /// ABORT TASKs that were asked for.
