@@ -81,6 +81,8 @@ pub enum Feature {
     Registration,
     /// A path has no more commands in flight than its target bears.
     Window,
+    /// A command waits in the volume until a path has room for it.
+    LateBinding,
 }
 
 #[cfg(feature = "sabotage")]

@@ -123,6 +123,12 @@ fn a_path_has_no_more_in_flight_than_its_target_bears() {
     drill_needs_on_every_seed(Feature::Window, "30-shallow-queue", "p99");
 }
 
+/// What a frozen path holds is what was in flight on it, not what could have gone another way.
+#[test]
+fn a_command_waits_in_the_volume_until_a_path_has_room() {
+    drill_needs_on_every_seed(Feature::LateBinding, "09-frozen-for-moments", "stall");
+}
+
 #[test]
 fn what_has_waited_for_a_path_goes_out_at_a_measured_rate() {
     drill_needs(
