@@ -83,6 +83,8 @@ pub enum Feature {
     Window,
     /// A command waits in the volume until a path has room for it.
     LateBinding,
+    /// What happened is written down.
+    Journal,
 }
 
 #[cfg(feature = "sabotage")]

@@ -130,6 +130,35 @@ fn a_command_waits_in_the_volume_until_a_path_has_room() {
 }
 
 #[test]
+fn where_each_connection_is_limited_several_sessions_carry_more() {
+    let drill = drill_text("07-connection-limited");
+    for seed in SEEDS {
+        let missed = |sessions: u32| {
+            let sessions = drill.replace("sessions = 2", &format!("sessions = {sessions}"));
+            let scenario = parsed(&sessions.replace("seed = 7", &format!("seed = {seed}")));
+            assert_eq!(scenario.seed, seed);
+            missed(&scenario, None)
+        };
+        for sessions in 2..=4 {
+            assert_eq!(missed(sessions), Vec::<String>::new(), "seed {seed}");
+        }
+        let one = missed(1);
+        let slow = one.iter().any(|missed| missed.contains("bytes per second"));
+        assert!(slow, "seed {seed}: {one:?}");
+    }
+}
+
+/// Cause, conclusion, what was done about it, and how long that took.
+#[test]
+fn the_journal_tells_what_happened() {
+    let demand = "the journal of path A tells of it";
+    drill_needs_on_every_seed(Feature::Journal, "09-frozen-target", demand);
+    drill_needs(Feature::Journal, "03-blackhole-both-ways", demand);
+    drill_needs(Feature::Journal, "11-slower-path", demand);
+    drill_needs(Feature::Journal, "21-no-path-for-a-while", demand);
+}
+
+#[test]
 fn what_has_waited_for_a_path_goes_out_at_a_measured_rate() {
     drill_needs(
         Feature::PacedDrain,

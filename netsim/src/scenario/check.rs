@@ -305,6 +305,7 @@ impl Checker<'_> {
             aborts_min: number(&raw.aborts_min),
             resets_max: number(&raw.resets_max),
             resets_min: number(&raw.resets_min),
+            rate_min: self.size("pass.rate_min", &raw.rate_min),
             size: self.size("pass.size", &raw.size),
             registration: raw.registration.as_ref().map(|_| {
                 let choices = [

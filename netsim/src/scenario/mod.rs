@@ -234,6 +234,8 @@ pub struct FaultPass {
     pub peak_max: Option<u64>,
     /// Percent of the commands that its paths carry.
     pub share_max: Option<u64>,
+    /// What the journal says from its beginning on, one after another: parts of its lines.
+    pub told: Vec<String>,
     /// The first error comes after so long, and by then.
     pub first_error: Option<(Duration, Duration)>,
 }
@@ -285,6 +287,8 @@ pub struct Pass {
     pub resets_max: Option<u64>,
     /// So many at least.
     pub resets_min: Option<u64>,
+    /// Bytes per second, read and written, while clients ask.
+    pub rate_min: Option<u64>,
     /// Bytes that a client which connects at the end is told of.
     pub size: Option<u64>,
     /// What becomes of the reservation key.

@@ -137,6 +137,8 @@ pub(super) struct FaultPass {
     pub(super) throughput_min: Number,
     pub(super) peak_max: Number,
     pub(super) share_max: Number,
+    #[serde(default)]
+    pub(super) told: Vec<String>,
     pub(super) first_error: Option<FirstError>,
 }
 
@@ -179,6 +181,7 @@ pub(super) struct Pass {
     pub(super) aborts_min: Number,
     pub(super) resets_max: Number,
     pub(super) resets_min: Number,
+    pub(super) rate_min: Text,
     pub(super) size: Text,
     pub(super) registration: Text,
     pub(super) kept: Given<Vec<String>>,

@@ -201,6 +201,7 @@ fn play(knobs: &Knobs, detail: Detail, recorder: Option<Recorder>) -> (Outcome, 
             .err();
         world.drain_log();
         world.count_registrations();
+        world.record_journal();
         let summary = world.summary();
         let outcome = Outcome {
             violation,
