@@ -77,6 +77,14 @@ pub enum Feature {
     Growth,
     /// Paths hurry when none is left.
     Hurry,
+    /// A path that comes back is registered with the volume's reservation key before it is used.
+    Registration,
+    /// A path has no more commands in flight than its target bears.
+    Window,
+    /// A command waits in the volume until a path has room for it.
+    LateBinding,
+    /// What happened is written down.
+    Journal,
 }
 
 #[cfg(feature = "sabotage")]

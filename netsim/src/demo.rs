@@ -173,6 +173,7 @@ impl<D> Demo<D> {
                 })
                 .collect(),
             marks: marks.collect(),
+            journal: Vec::new(),
             stalls: phases.iter().map(|phase| phase.longest_stall).collect(),
             criteria: vec![
                 none("no I/O error", self.report.error_count()),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::report::duration;
+
 /// What a request asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -63,6 +65,26 @@ impl PathRecord {
     }
 }
 
+/// What the daemon's journal says of something that happened, as `iibadm why` tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// When it happened first, since the beginning.
+    pub at: Duration,
+    /// Of which path; `None`: of the volume as a whole.
+    pub path: Option<usize>,
+    /// What it was, what was seen, concluded and done, and how long it took if it took time.
+    pub text: String,
+}
+
+impl Told {
+    /// The text of an event.
+    #[must_use]
+    pub fn text(what: &str, why: &str, took: Option<Duration>) -> String {
+        let took = took.map(|took| format!(", after {}", duration(took)));
+        format!("{what}: {why}{}", took.unwrap_or_default())
+    }
+}
+
 /// Something that was done to the world: a fault or its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -104,6 +126,8 @@ pub struct Recording {
     pub paths: Vec<PathRecord>,
     /// Faults and their ends, oldest first.
     pub marks: Vec<Mark>,
+    /// The daemon's journal at the end, oldest first.
+    pub journal: Vec<Told>,
     /// The longest time in which requests waited and none was answered, per mark: from it to the next;
     /// the first entry is the time before the first mark.
     pub stalls: Vec<Duration>,

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use iiblockdaemon::sabotage::{self, Feature};
-use netsim::scenario::{self, Scenario};
+use netsim::scenario::Scenario;
 use netsim::world::Detail;
 
 /// The demands that were not met.
@@ -30,18 +30,51 @@ fn needs(feature: Feature, scenario: &Scenario, demand: &str) {
     );
 }
 
+/// Seeds that a drill is played with beside its own.
+const SEEDS: [u64; 4] = [1001, 2002, 3003, 4004];
+
+/// Whatever the seed: with the feature the drill misses nothing, and without it that demand.
+#[track_caller]
+fn drill_needs_on_every_seed(feature: Feature, name: &str, demand: &str) {
+    let drill = drill(name);
+    for seed in [drill.seed].into_iter().chain(SEEDS) {
+        let mut scenario = drill.clone();
+        scenario.seed = seed;
+        assert_eq!(
+            missed(&scenario, None),
+            Vec::<String>::new(),
+            "seed {seed} with {feature:?}"
+        );
+        needs(feature, &scenario, demand);
+    }
+}
+
+fn drill_text(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let file = folder.join(name).with_extension("toml");
+    std::fs::read_to_string(file).expect("a drill")
+}
+
+fn drill(name: &str) -> Scenario {
+    let mut drill = parsed(&drill_text(name));
+    name.clone_into(&mut drill.name);
+    drill
+}
+
+fn parsed(text: &str) -> Scenario {
+    let scenario = Scenario::parse(text, Path::new("features.toml"));
+    scenario.unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
 /// That all drills pass is shown by `scenarios.rs`.
 #[track_caller]
 fn drill_needs(feature: Feature, name: &str, demand: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let file = folder.join(name).with_extension("toml");
-    needs(feature, &scenario::load(&file).expect("a drill"), demand);
+    needs(feature, &drill(name), demand);
 }
 
 #[track_caller]
 fn text_needs(feature: Feature, text: &str, demand: &str) {
-    let scenario = Scenario::parse(text, Path::new("features.toml"));
-    let scenario = scenario.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let scenario = parsed(text);
     assert_eq!(
         missed(&scenario, None),
         Vec::<String>::new(),
@@ -94,6 +127,57 @@ failovers_max = 3
 "#;
     text_needs(Feature::FlapDamping, text, "paths lost <= 3");
     text_needs(Feature::FlapDamping, text, "held-down");
+}
+
+/// The target takes every session for another nexus: one that is not registered meets conflicts.
+#[test]
+fn a_path_that_comes_back_is_registered_before_it_is_used() {
+    drill_needs_on_every_seed(
+        Feature::Registration,
+        "27-registered-path-returns",
+        "failed requests <= 0",
+    );
+}
+
+/// The portal takes less than its sessions' windows say: what is refused is asked again later and later.
+#[test]
+fn a_path_has_no_more_in_flight_than_its_target_bears() {
+    drill_needs_on_every_seed(Feature::Window, "30-shallow-queue", "p99");
+}
+
+/// What a frozen path holds is what was in flight on it, not what could have gone another way.
+#[test]
+fn a_command_waits_in_the_volume_until_a_path_has_room() {
+    drill_needs_on_every_seed(Feature::LateBinding, "09-frozen-for-moments", "stall");
+}
+
+#[test]
+fn where_each_connection_is_limited_several_sessions_carry_more() {
+    let drill = drill_text("07-connection-limited");
+    for seed in SEEDS {
+        let missed = |sessions: u32| {
+            let sessions = drill.replace("sessions = 2", &format!("sessions = {sessions}"));
+            let scenario = parsed(&sessions.replace("seed = 7", &format!("seed = {seed}")));
+            assert_eq!(scenario.seed, seed);
+            missed(&scenario, None)
+        };
+        for sessions in 2..=4 {
+            assert_eq!(missed(sessions), Vec::<String>::new(), "seed {seed}");
+        }
+        let one = missed(1);
+        let slow = one.iter().any(|missed| missed.contains("bytes per second"));
+        assert!(slow, "seed {seed}: {one:?}");
+    }
+}
+
+/// Cause, conclusion, what was done about it, and how long that took.
+#[test]
+fn the_journal_tells_what_happened() {
+    let demand = "the journal of path A tells of it";
+    drill_needs_on_every_seed(Feature::Journal, "09-frozen-target", demand);
+    drill_needs(Feature::Journal, "03-blackhole-both-ways", demand);
+    drill_needs(Feature::Journal, "11-slower-path", demand);
+    drill_needs(Feature::Journal, "21-no-path-for-a-while", demand);
 }
 
 #[test]

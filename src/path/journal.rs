@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::ids::Incarnation;
 use crate::limits::PATH_EVENTS_MAX;
+use crate::sabotage::{self, Feature};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,9 @@ impl Journal {
         what: &'static str,
         why: &str,
     ) {
+        if sabotage::is_without(Feature::Journal) {
+            return;
+        }
         if self.0.len() == PATH_EVENTS_MAX {
             self.0.pop_front();
         }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use policies::{Candidates, Direction, IoView};
 
 use crate::ids::{Incarnation, Lun, PathId, TaskId};
+use crate::sabotage::{self, Feature};
 use crate::task::{Cdb, DataTransfer, Task, TaskAttribute};
 use crate::units::Geometry;
 
@@ -52,7 +53,7 @@ impl Volume {
                     self.ready.first().copied()
                 }
                 // One that must not go where it failed may have to wait while others need not.
-                None if self.commands[&order].avoid.is_some() && !self.paced => {
+                None if self.waits_alone(order) && !self.paced => {
                     let after = (Bound::Excluded(order), Bound::Unbounded);
                     self.ready.range(after).next().copied()
                 }
@@ -86,9 +87,24 @@ impl Volume {
             self.paced = true;
             return None;
         }
-        let path = PathId(self.config.policy.choose(now, &io, candidates).path());
+        let path = match sabotage::is_without(Feature::LateBinding) {
+            true => self.bind_early(order)?,
+            false => PathId(self.config.policy.choose(now, &io, candidates).path()),
+        };
         let room = self.roster.route(path).slots_free() > 0;
         room.then_some((path, io))
+    }
+
+    /// Whether others may go on while this one has to wait.
+    fn waits_alone(&self, order: CommandOrder) -> bool {
+        self.commands[&order].avoid.is_some() || sabotage::is_without(Feature::LateBinding)
+    }
+
+    /// The path that the command has to wait for whatever happens: they take turns.
+    fn bind_early(&self, order: CommandOrder) -> Option<PathId> {
+        let turn = order.0.checked_rem(self.views.len() as u64)?;
+        let view = self.views.get(usize::try_from(turn).ok()?)?;
+        Some(PathId(view.path))
     }
 
     /// Sends a command on a path that has room for it.

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::limits::VOLUME_EVENTS_MAX;
+use crate::sabotage::{self, Feature};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,9 @@ impl Journal {
     }
 
     fn add(&mut self, now: Instant, took: Option<Duration>, what: &'static str, why: &str) {
+        if sabotage::is_without(Feature::Journal) {
+            return;
+        }
         if let Some(last) = self.0.back_mut()
             && (last.what, last.why.as_str()) == (what, why)
         {

@@ -10,6 +10,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::sabotage::{self, Feature};
+
 /// One slot is won back no sooner than this after the last one.
 const REGAIN: Duration = Duration::from_millis(100);
 
@@ -32,7 +34,10 @@ struct Narrow {
 impl Window {
     /// Commands that may be in flight.
     pub(super) fn limit(&self) -> u32 {
-        self.0.map_or(u32::MAX, |narrow| narrow.limit)
+        match sabotage::is_without(Feature::Window) {
+            true => u32::MAX,
+            false => self.0.map_or(u32::MAX, |narrow| narrow.limit),
+        }
     }
 
     /// The target has no room for a command that was sent at `sent`, while so many others are in flight.

@@ -8,18 +8,20 @@
 mod site;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use iiblockdaemon::control::report::{PathState, StatusReport, VolumeState};
 use iiblockdaemon::shell::config_file;
+use iiblockdaemon::shell::control_client;
 use iiblockdaemon::shell::daemon::Daemon;
 
 use crate::clock;
 use crate::demo::Watch;
 use crate::nbd_client::{Address, Client, ClientConfig};
-use crate::recording::{PathRecord, Recording};
+use crate::recording::{PathRecord, Recording, Told};
 use crate::scenario::{Order, Played, Scenario, Seen, judge};
 use crate::target::lun::WriteCache;
 use crate::workload::{Report, Workload, WorkloadConfig};
@@ -140,6 +142,7 @@ pub async fn play(scenario: &Scenario, folder: &Path) -> anyhow::Result<Played> 
     let ended = clock::now();
     let status = daemon.report().await.ok();
     let mut recording = record(&site, &watch, &report, (began, ended));
+    recording.journal = journal(&site, folder, status.as_ref(), began).await;
     scenario.inscribe(&mut recording, Duration::ZERO);
     let mut seen = seen(&site, &report, status.as_ref());
     seen.recovery = recovery;
@@ -239,6 +242,47 @@ fn record(
         paths: paths.into_iter().map(without_gap).collect(),
         ..Recording::default()
     }
+}
+
+/// What the daemon's journal says, oldest first; nothing if it does not answer.
+async fn journal(
+    site: &Site,
+    folder: &Path,
+    status: Option<&StatusReport>,
+    began: Instant,
+) -> Vec<Told> {
+    let Some(volume) = status.and_then(|status| status.volumes.first()) else {
+        return Vec::new();
+    };
+    let (socket, name) = (folder.join("control.sock"), volume.name.clone());
+    let asked = tokio::task::spawn_blocking(move || control_client::events(&socket, &name));
+    let Ok(Ok(events)) = asked.await else {
+        return Vec::new();
+    };
+    let now = clock::now() - began;
+    let at = |ago_ms| now.saturating_sub(Duration::from_millis(ago_ms));
+    let mut journal = Vec::new();
+    for path in events.paths {
+        let portals = site.portals();
+        let of = |portal: &SocketAddr| path.name.contains(&portal.to_string());
+        let known = portals.iter().position(of);
+        journal.extend(path.events.iter().map(|event| Told {
+            at: at(event.ago_ms),
+            path: known,
+            text: Told::text(&event.what, &event.why, None),
+        }));
+    }
+    journal.extend(events.events.iter().map(|event| Told {
+        at: at(event.ago_ms),
+        path: None,
+        text: Told::text(
+            &event.what,
+            &event.why,
+            event.took_ms.map(Duration::from_millis),
+        ),
+    }));
+    journal.sort_by_key(|told| told.at);
+    journal
 }
 
 /// A path was in its first state from the beginning on.

@@ -52,6 +52,7 @@ fn small() -> Recording {
             at: S,
             what: "cut a".to_owned(),
         }],
+        journal: Vec::new(),
         stalls: vec![4 * MS, 600 * MS],
         criteria: vec![Criterion {
             demand: "no errors".to_owned(),
@@ -154,6 +155,7 @@ fn large() -> Recording {
             mark(202, "latency 20ms on a"),
             mark(240, "heal b"),
         ],
+        journal: Vec::new(),
         stalls: vec![3 * MS, 890 * MS, 2 * MS, 40 * MS, 25 * MS, 2 * MS],
         criteria: vec![
             Criterion {

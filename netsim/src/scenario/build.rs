@@ -39,6 +39,7 @@ pub(super) fn knobs(scenario: &Scenario) -> Knobs {
     knobs.queue_depth = target.queue_depth;
     knobs.reinstatement = target.reinstatement;
     knobs.orphans = target.orphans;
+    knobs.nexuses = target.nexuses;
     knobs.persistent = target.persistent;
     knobs.aborts = target.aborts;
     knobs.resets = target.resets;

@@ -16,7 +16,7 @@ use super::{
     raw,
 };
 use crate::target::lun::WriteCache;
-use crate::target::{Aborts, Orphans, Reinstatement, Resets};
+use crate::target::{Aborts, Nexuses, Orphans, Reinstatement, Resets};
 use crate::world::Line;
 use values::{Checker, MILLI, SECOND};
 
@@ -231,6 +231,14 @@ impl Checker<'_> {
             queue_depth: self.small("target.queue_depth", &raw.queue_depth, 32, (1, 1024)),
             reinstatement: self.choice("target.reinstatement", &raw.reinstatement, &reinstatements),
             orphans,
+            nexuses: self.choice(
+                "target.nexuses",
+                &raw.nexuses,
+                &[
+                    ("remembered", Nexuses::Remembered),
+                    ("per-session", Nexuses::PerSession),
+                ],
+            ),
             persistent: raw.keeps_registrations.unwrap_or(true),
             explicit: self.choice(
                 "target.access",
@@ -297,6 +305,7 @@ impl Checker<'_> {
             aborts_min: number(&raw.aborts_min),
             resets_max: number(&raw.resets_max),
             resets_min: number(&raw.resets_min),
+            rate_min: self.size("pass.rate_min", &raw.rate_min),
             size: self.size("pass.size", &raw.size),
             registration: raw.registration.as_ref().map(|_| {
                 let choices = [

@@ -205,6 +205,15 @@ impl Judge<'_> {
             let text = format!("{} of {}", seen.hedges, seen.reads);
             self.add(demand, text, seen.hedges <= limit);
         }
+        if let Some(least) = pass.rate_min {
+            let window = Window {
+                from: seen.online,
+                to: seen.online + self.scenario.workload.lasts,
+            };
+            let rate = measure::throughput(&recording.ios, window);
+            let demand = format!("bytes per second >= {least}");
+            self.add(demand, rate, rate >= least);
+        }
         if let Some(size) = pass.size {
             let demand = format!("exported size at the end = {size} bytes");
             self.add(demand, seen.size, seen.size == size);
@@ -268,6 +277,7 @@ impl Judge<'_> {
         for path in &fault.paths {
             self.path(*path, pass, &label, (from, end));
         }
+        self.told(fault, &label, from);
         if let Some((after, by)) = pass.first_error {
             let demand = format!(
                 "{label}: first error between {} and {}",
@@ -362,6 +372,27 @@ impl Judge<'_> {
                 limit,
                 false,
             );
+        }
+    }
+
+    /// What the journal says of it.
+    fn told(&mut self, fault: &FaultSpec, label: &str, from: Duration) {
+        let texts = &fault.pass.told;
+        if texts.is_empty() {
+            return;
+        }
+        let of_volume = fault.paths.is_empty().then_some(None);
+        let of_paths = fault.paths.iter().map(|path| Some(*path));
+        for path in of_volume.into_iter().chain(of_paths) {
+            let whose = match path {
+                None => "the volume".to_owned(),
+                Some(path) => format!("path {}", self.scenario.paths[path].name),
+            };
+            let demand = format!("{label}: the journal of {whose} tells of it");
+            let untold = measure::untold(self.recording, path, from, texts);
+            let seen = untold.map(|text| format!("not of \"{text}\""));
+            let passed = seen.is_none();
+            self.add(demand, seen.as_deref().unwrap_or("it does"), passed);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::recording::{Io, Mark, PathRecord, REMOVED, Recording};
+use crate::recording::{Io, Mark, PathRecord, REMOVED, Recording, Told};
 
 /// The states of a path, as files and status name them.
 pub(super) const STATES: [&str; 12] = [
@@ -200,6 +200,20 @@ pub(super) fn reaches<'r>(
 pub(super) fn ready_at_end(path: &PathRecord) -> bool {
     let ready = |state: &str| matches!(state, "ready" | "ejected" | "held-down" | "on-trial");
     path.states.last().is_some_and(|(_, state, _)| ready(state))
+}
+
+/// The first of these texts that the journal of the volume and of this path does not have, one after another,
+/// from `from` on.
+pub(super) fn untold<'t>(
+    recording: &Recording,
+    path: Option<usize>,
+    from: Duration,
+    texts: &'t [String],
+) -> Option<&'t str> {
+    let ours = |told: &&Told| told.at >= from && (told.path.is_none() || told.path == path);
+    let mut journal = recording.journal.iter().filter(ours);
+    let mut texts = texts.iter().map(String::as_str);
+    texts.find(|text| !journal.any(|told| told.text.contains(text)))
 }
 
 /// When the first request failed, in the window.

@@ -31,7 +31,7 @@ use iiblockdaemon::config;
 use crate::link::Held;
 use crate::recording::Recording;
 use crate::target::lun::{Access, WriteCache};
-use crate::target::{Aborts, Orphans, Reinstatement, Resets};
+use crate::target::{Aborts, Nexuses, Orphans, Reinstatement, Resets};
 use crate::world::{self, Detail, Entry, Knobs, Line, Settings};
 
 pub use criteria::{Seen, judge};
@@ -114,6 +114,8 @@ pub struct Target {
     pub reinstatement: Reinstatement,
     /// Commands of dead sessions.
     pub orphans: Orphans,
+    /// I_T nexuses.
+    pub nexuses: Nexuses,
     /// ABORT TASK.
     pub aborts: Aborts,
     /// LOGICAL UNIT RESET.
@@ -232,6 +234,8 @@ pub struct FaultPass {
     pub peak_max: Option<u64>,
     /// Percent of the commands that its paths carry.
     pub share_max: Option<u64>,
+    /// What the journal says from its beginning on, one after another: parts of its lines.
+    pub told: Vec<String>,
     /// The first error comes after so long, and by then.
     pub first_error: Option<(Duration, Duration)>,
 }
@@ -283,6 +287,8 @@ pub struct Pass {
     pub resets_max: Option<u64>,
     /// So many at least.
     pub resets_min: Option<u64>,
+    /// Bytes per second, read and written, while clients ask.
+    pub rate_min: Option<u64>,
     /// Bytes that a client which connects at the end is told of.
     pub size: Option<u64>,
     /// What becomes of the reservation key.

@@ -103,7 +103,7 @@ pub enum OrderError {
         "\"{0}\" is no fault; on a path: cut, cut-fin, blackhole [both|to-target|to-initiator], large-hole SIZE, \
          latency TIME, jitter TIME, bandwidth SIZE-PER-SECOND, corrupt ONE-IN, loss ONE-IN, reset, close, half-open, \
          half-close [to-initiator|to-target], no-carrier; on a path's portal: freeze, late TIME, slow TIMES, \
-         stragglers ONE-IN/TIME, hang COUNT, jam COUNT, closed-window, ask-logout TIME, \
+         stragglers ONE-IN/TIME, shallow COUNT, hang COUNT, jam COUNT, closed-window, ask-logout TIME, \
          drop-connection TIME, drop-session TIME, redirect PATH, misbehave HOW, access STATE, impostor, \
          capacity SIZE, vanish; on the target: crash, grow SIZE, busy COUNT, task-set-full COUNT, reset-unit, \
          attention ASC/ASCQ, reserve writes|all, preempted; on the daemon and its clients: kill-daemon, remove, add, \
@@ -266,11 +266,7 @@ fn with_value(first: &str, value: Option<&str>) -> Option<Result<Order, OrderErr
             let time = value.and_then(|value| parse_duration(value).ok());
             need(time.map(Order::Late), "a time, e.g. 3s")
         }
-        "slow" => need(
-            number(value).filter(|times| *times > 0).map(slow),
-            "how many times as long commands take",
-        ),
-        "stragglers" => need(stragglers(value), "one in how many, and how late: 50/200ms"),
+        "slow" | "shallow" | "stragglers" => pace(first, value),
         "busy" => need(number(value).map(status(BUSY)), commands),
         "task-set-full" => need(number(value).map(status(TASK_SET_FULL)), commands),
         "replace-client" => {
@@ -318,6 +314,18 @@ fn with_value(first: &str, value: Option<&str>) -> Option<Result<Order, OrderErr
         order: first.to_owned(),
         what,
     }))
+}
+
+fn pace(first: &str, value: Option<&str>) -> Result<Order, &'static str> {
+    let positive = || number(value).filter(|number| *number > 0);
+    match first {
+        "slow" => need(positive().map(slow), "how many times as long commands take"),
+        "shallow" => need(
+            positive().map(shallow),
+            "how many commands it takes at a time",
+        ),
+        _ => need(stragglers(value), "one in how many, and how late: 50/200ms"),
+    }
 }
 
 fn own_reserve(value: Option<&str>) -> Option<Order> {
@@ -400,6 +408,13 @@ fn slow(times: u32) -> Order {
     })
 }
 
+fn shallow(room: u32) -> Order {
+    Order::Pace(Pace {
+        room: usize::try_from(room).ok(),
+        ..Pace::default()
+    })
+}
+
 fn stragglers(value: Option<&str>) -> Option<Order> {
     let (one_in, by) = value?.split_once('/')?;
     let one_in = one_in.parse().ok().filter(|one_in| *one_in > 0)?;
@@ -434,6 +449,9 @@ impl fmt::Display for Order {
                 stragglers: Some((one_in, by)),
                 ..
             }) => write!(f, "stragglers {one_in}/{}ms", by.as_millis()),
+            Self::Pace(Pace {
+                room: Some(room), ..
+            }) => write!(f, "shallow {room}"),
             Self::Pace(pace) => write!(f, "slow {}", pace.times),
             Self::ClosedWindow => f.write_str("closed-window"),
             Self::Notice(notice) => match notice {

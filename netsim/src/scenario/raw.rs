@@ -54,6 +54,7 @@ pub(super) struct Target {
     pub(super) queue_depth: Number,
     pub(super) reinstatement: Text,
     pub(super) orphans: Text,
+    pub(super) nexuses: Text,
     pub(super) aborts: Text,
     pub(super) resets: Text,
     pub(super) access: Text,
@@ -136,6 +137,8 @@ pub(super) struct FaultPass {
     pub(super) throughput_min: Number,
     pub(super) peak_max: Number,
     pub(super) share_max: Number,
+    #[serde(default)]
+    pub(super) told: Vec<String>,
     pub(super) first_error: Option<FirstError>,
 }
 
@@ -178,6 +181,7 @@ pub(super) struct Pass {
     pub(super) aborts_min: Number,
     pub(super) resets_max: Number,
     pub(super) resets_min: Number,
+    pub(super) rate_min: Text,
     pub(super) size: Text,
     pub(super) registration: Text,
     pub(super) kept: Given<Vec<String>>,

@@ -164,6 +164,17 @@ pub enum Resets {
     Early(Duration),
 }
 
+/// What is one I_T nexus to the target, and so what a registration of persistent reservations belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nexuses {
+    /// The initiator's name and ISID at a portal group, whatever sessions come and go (SPC-5 5.14.4).
+    #[default]
+    Remembered,
+    /// One session. Who comes back is not registered; what was registered over the session before stays
+    /// behind without anybody, as with tgt.
+    PerSession,
+}
+
 /// What can be changed while a target runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Behaviour {
@@ -175,6 +186,8 @@ pub struct Behaviour {
     pub reinstatement: Reinstatement,
     /// Commands of dead sessions.
     pub orphans: Orphans,
+    /// I_T nexuses.
+    pub nexuses: Nexuses,
     /// Every login is refused with this.
     pub refuse_logins: Option<LoginStatus>,
     /// The target pings its initiators so often; `None`: never.

@@ -20,6 +20,8 @@ use super::{ConnectionId, LOGIN_TIMEOUT, Target, report};
 /// MODE SENSE(6) and (10). What our initiator asks last before it takes a unit for what it looks for.
 const MODE_SENSE: [u8; 2] = [0x1a, 0x5a];
 
+const TASK_SET_FULL: u8 = 0x28;
+
 impl Target {
     pub(super) fn act(
         &mut self,
@@ -39,6 +41,10 @@ impl Target {
                     return Ok(());
                 }
                 if self.jams(now, connection, itt) {
+                    return Ok(());
+                }
+                if self.is_full(connection) {
+                    self.refuse(connection, itt);
                     return Ok(());
                 }
                 let taken = self.pace_of(connection.portal);
@@ -77,6 +83,21 @@ impl Target {
             }
         }
         Ok(())
+    }
+
+    /// There is no room for a task.
+    fn refuse(&mut self, connection: &mut Connection, itt: Itt) {
+        let Phase::Full(session) = &mut connection.phase else {
+            return;
+        };
+        if let Some(task) = session.remove(itt) {
+            let full = Response {
+                status: TASK_SET_FULL,
+                ..Response::default()
+            };
+            session.respond(&task, full, &mut connection.out);
+            self.statistics.refused += 1;
+        }
     }
 
     /// Whether a task is stuck in the backing store from now on.

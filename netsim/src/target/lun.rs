@@ -34,7 +34,8 @@ use media::Media;
 use reservation::Reservations;
 
 /// An I_T nexus: one initiator port (name and ISID) at one target port. It stays the same over the
-/// sessions that realise it, since registrations of persistent reservations do.
+/// sessions that realise it, since registrations of persistent reservations do, unless the target has it
+/// otherwise ([`super::Nexuses`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NexusId(pub u64);
 
@@ -468,6 +469,12 @@ impl Lun {
         for nexus in self.reservations.preempt_all() {
             self.attention(Some(nexus), 0x2a, 0x05);
         }
+    }
+
+    /// Whether a key is registered over this nexus.
+    #[must_use]
+    pub fn is_registered(&self, nexus: NexusId) -> bool {
+        self.reservations.is_registered(nexus)
     }
 
     /// Registrations of nexuses that have, or had, sessions here.

@@ -47,8 +47,8 @@ use iiblockdaemon::payload::Payload;
 
 pub use breach::Breach;
 pub use config::{
-    Aborts, Behaviour, DigestWish, Orphans, PortalBehaviour, PortalConfig, Reinstatement, Resets,
-    TargetAuth, TargetConfig, Wishes,
+    Aborts, Behaviour, DigestWish, Nexuses, Orphans, PortalBehaviour, PortalConfig, Reinstatement,
+    Resets, TargetAuth, TargetConfig, Wishes,
 };
 pub use login::SessionKind;
 pub use pace::Pace;
@@ -95,6 +95,8 @@ pub struct TargetStatistics {
     pub terminated: u64,
     /// Commands that were left without an answer.
     pub hung: u64,
+    /// Commands that were answered with TASK SET FULL, since the portal had no room.
+    pub refused: u64,
     /// Writes that were stuck in the backing store.
     pub jammed: u64,
     /// ABORT TASKs that were asked for.
@@ -120,7 +122,9 @@ pub struct Target {
     resets: Vec<DeferredReset>,
     /// ABORT TASKs that are answered once their command has ended.
     withheld: Vec<Withheld>,
+    /// Of the last session of each name.
     nexuses: BTreeMap<SessionName, NexusId>,
+    nexuses_known: u64,
     woken: BTreeSet<ConnectionId>,
     breaches: Vec<Breach>,
     statistics: TargetStatistics,
@@ -151,6 +155,7 @@ impl Target {
             resets: Vec::new(),
             withheld: Vec::new(),
             nexuses: BTreeMap::new(),
+            nexuses_known: 0,
             woken: BTreeSet::new(),
             breaches: Vec::new(),
             statistics: TargetStatistics::default(),
@@ -209,6 +214,17 @@ impl Target {
             Phase::Full(session) if session.kind == SessionKind::Normal => Some(&session.name),
             Phase::Full(_) | Phase::Login(_) | Phase::Waiting(_) | Phase::Closing => None,
         })
+    }
+
+    /// Registrations with a unit over sessions that live.
+    #[must_use]
+    pub fn registered(&self, unit: u16) -> usize {
+        let unit = LunAddress::from_number(unit).and_then(|unit| self.units.get(&unit));
+        let living = self.connections.values().filter_map(|c| match &c.phase {
+            Phase::Full(session) => Some(session.nexus),
+            Phase::Login(_) | Phase::Waiting(_) | Phase::Closing => None,
+        });
+        unit.map_or(0, |unit| living.filter(|n| unit.is_registered(*n)).count())
     }
 
     /// Commands that were received and not answered, over all sessions.

@@ -1,4 +1,5 @@
-//! How fast the commands of one portal are: all of them so many times slower, or a few of them late.
+//! How fast the commands of one portal are: all of them so many times slower, or a few of them late; and how
+//! many it takes at a time.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -6,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::rng::Rng;
 
 use super::Target;
+use super::connection::{Connection, Phase};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,9 @@ pub struct Pace {
     pub times: u32,
     /// One command in so many takes so much longer, or up to twice that; the others are not held up.
     pub stragglers: Option<(u64, Duration)>,
+    /// So many commands are under way at a time; one more is answered with TASK SET FULL. `None`: as many as
+    /// the sessions' windows allow.
+    pub room: Option<usize>,
 }
 
 impl Default for Pace {
@@ -21,23 +26,23 @@ impl Default for Pace {
         Self {
             times: 1,
             stragglers: None,
+            room: None,
         }
     }
 }
 
 impl fmt::Display for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.times, self.stragglers) {
-            (1, None) => f.write_str("as fast as it was"),
-            (times, None) => write!(f, "{times} times slower"),
-            (1, Some((one_in, by))) => write!(f, "late by {by:?} with one command in {one_in}"),
-            (times, Some((one_in, by))) => {
-                write!(
-                    f,
-                    "{times} times slower, and late by {by:?} with one command in {one_in}"
-                )
-            }
+        if *self == Self::default() {
+            return f.write_str("as fast as it was");
         }
+        let slower = (self.times != 1).then(|| format!("{} times slower", self.times));
+        let late = |(one_in, by)| format!("late by {by:?} with one command in {one_in}");
+        let late = self.stragglers.map(late);
+        let full = |room| format!("full with {room} commands");
+        let full = self.room.map(full);
+        let all: Vec<String> = [slower, late, full].into_iter().flatten().collect();
+        f.write_str(&all.join(", and "))
     }
 }
 
@@ -55,8 +60,24 @@ impl Target {
         self.trouble[portal].pace = pace;
     }
 
+    /// Whether the portal has no room for a command that came in over this connection, which is not in the
+    /// table now.
+    pub(super) fn is_full(&self, connection: &Connection) -> bool {
+        let portal = connection.portal;
+        let under_way = |connection: &Connection| match &connection.phase {
+            Phase::Full(session) => session.ready.len(),
+            Phase::Login(_) | Phase::Waiting(_) | Phase::Closing => 0,
+        };
+        let others = self.connections.values().filter(|c| c.portal == portal);
+        let taken = under_way(connection) + others.map(under_way).sum::<usize>();
+        let room = self.trouble[portal].pace.room;
+        room.is_some_and(|room| taken >= room)
+    }
+
     pub(super) fn pace_of(&mut self, portal: usize) -> Taken {
-        let Pace { times, stragglers } = self.trouble[portal].pace;
+        let Pace {
+            times, stragglers, ..
+        } = self.trouble[portal].pace;
         let straggles = |rng: &mut Rng, (one_in, by): (u64, Duration)| {
             let late = one_in > 0 && rng.chance(1, one_in);
             late.then(|| by + rng.duration_below(by))

@@ -5,7 +5,7 @@ use std::time::Instant;
 use iiblockdaemon::ids::Lun as LunAddress;
 use iiblockdaemon::payload::Payload;
 
-use super::config::{Orphans, Reinstatement};
+use super::config::{Nexuses, Orphans, Reinstatement};
 use super::connection::{Connection, Phase};
 use super::login::{Established, SessionKind};
 use super::lun::{NexusId, Port};
@@ -102,12 +102,22 @@ impl Target {
             return;
         };
         let name = self.session_name(connection.portal, established);
-        let next = NexusId(self.nexuses.len() as u64 + 1);
-        let nexus = *self.nexuses.entry(name.clone()).or_insert(next);
-        let drains = self.orphans.values().any(|orphan| orphan.nexus == nexus);
+        let known = self.nexuses.get(&name).copied();
+        let drains = self
+            .orphans
+            .values()
+            .any(|orphan| Some(orphan.nexus) == known);
         if drains && self.behaviour.reinstatement == Reinstatement::Synchronous {
             return;
         }
+        let nexus = match known {
+            Some(known) if self.behaviour.nexuses == Nexuses::Remembered => known,
+            Some(_) | None => {
+                self.nexuses_known += 1;
+                NexusId(self.nexuses_known)
+            }
+        };
+        self.nexuses.insert(name.clone(), nexus);
         let mut session = Session::new(
             now,
             established,

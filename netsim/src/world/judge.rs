@@ -11,8 +11,8 @@ use iiblockdaemon::volume::ReservationAsk;
 use super::client::{Client, Ended};
 use super::{Fault, Knobs, Planned, World, setup};
 use crate::recording::Kind;
-use crate::target::Reinstatement;
 use crate::target::lun::WriteCache;
+use crate::target::{Nexuses, Reinstatement};
 
 /// The volume goes online within so long: nothing is broken before.
 const ONLINE: Duration = Duration::from_secs(10);
@@ -226,13 +226,15 @@ impl World {
     }
 
     /// Registrations that nobody will remove. A path that is gone, or that is redirected elsewhere, cannot
-    /// remove what it left; nor what a session registers that its target lets live on.
+    /// remove what it left; nor what a session registers that its target lets live on, or that was the
+    /// nexus itself.
     fn registrations_left(&mut self) -> Option<usize> {
         let strays = |planned: &Planned| {
             let fault = &planned.fault;
             matches!(fault, Fault::Reload(_) | Fault::Redirect { .. })
         };
-        let ends = self.knobs.reinstatement != Reinstatement::Ignored;
+        let ends = self.knobs.reinstatement != Reinstatement::Ignored
+            && self.knobs.nexuses == Nexuses::Remembered;
         let kept = ends && self.knobs.key == 0 && !self.knobs.faults.iter().any(strays);
         let left = self.target.unit(0)?.registrations();
         (kept && left > 0).then_some(left)

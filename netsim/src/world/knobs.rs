@@ -14,7 +14,7 @@ use super::{Asymmetry, Fault, Planned, Reload, faults};
 use crate::link::End;
 use crate::rng::Rng;
 use crate::target::lun::WriteCache;
-use crate::target::{Aborts, Orphans, Reinstatement, Resets, Wishes};
+use crate::target::{Aborts, Nexuses, Orphans, Reinstatement, Resets, Wishes};
 
 /// Requests come so thick.
 #[derive(Clone, Debug)]
@@ -102,6 +102,8 @@ pub struct Knobs {
     pub reinstatement: Reinstatement,
     /// Commands of dead sessions.
     pub orphans: Orphans,
+    /// I_T nexuses.
+    pub nexuses: Nexuses,
     /// ABORT TASK.
     pub aborts: Aborts,
     /// LOGICAL UNIT RESET.
@@ -198,6 +200,7 @@ impl Knobs {
             queue_depth: 32,
             reinstatement: Reinstatement::Synchronous,
             orphans: Orphans::Terminate,
+            nexuses: Nexuses::Remembered,
             aborts: Aborts::End,
             resets: Resets::Wait,
             wishes: Wishes::default(),
@@ -472,6 +475,8 @@ impl Knobs {
         }
         self.key = 0x1a2b_3c4d_0000_0000;
         self.persistent = rng.chance(2, 3);
+        let rest = Rng::new(self.seed).stream("nexuses").chance(1, 3);
+        self.nexuses = [Nexuses::Remembered, Nexuses::PerSession][usize::from(rest)];
         // A lost session that its path's next login does not end would be registered again with it.
         let ends = self.reinstatement != Reinstatement::Ignored;
         self.preempt_abort = ends && rng.chance(1, 2);
@@ -507,8 +512,8 @@ impl Knobs {
         }
         writeln!(
             f,
-            "  key {:#018x}, reserves {:?}, preempt-abort {}, unit keeps registrations {}",
-            self.key, self.reserve, self.preempt_abort, self.persistent
+            "  key {:#018x}, reserves {:?}, preempt-abort {}, unit keeps registrations {}, nexuses {:?}",
+            self.key, self.reserve, self.preempt_abort, self.persistent, self.nexuses
         )
     }
 }

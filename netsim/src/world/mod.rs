@@ -63,8 +63,8 @@ use crate::clock;
 use crate::oracle::Oracle;
 use crate::recording::Recording;
 use crate::rng::Rng;
-use crate::target::Target;
 use crate::target::lun::WriteCache;
+use crate::target::{Nexuses, Target};
 
 /// How much of a scenario is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +201,7 @@ fn play(knobs: &Knobs, detail: Detail, recorder: Option<Recorder>) -> (Outcome, 
             .err();
         world.drain_log();
         world.count_registrations();
+        world.record_journal();
         let summary = world.summary();
         let outcome = Outcome {
             violation,
@@ -340,9 +341,12 @@ impl World {
         self.doubts += volume.doubts;
     }
 
-    /// What the unit knows of the daemon's registrations.
+    /// What the unit knows of the daemon's registrations: those that still are somebody's.
     fn count_registrations(&mut self) {
-        self.registrations = self.target.unit(0).map_or(0, |unit| unit.registrations());
+        self.registrations = match self.knobs.nexuses {
+            Nexuses::Remembered => self.target.unit(0).map_or(0, |unit| unit.registrations()),
+            Nexuses::PerSession => self.target.registered(0),
+        };
     }
 
     fn summary(&self) -> Summary {

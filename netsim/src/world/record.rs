@@ -7,7 +7,7 @@ use iiblockdaemon::volume::{DutyStatus, OutCause};
 
 use super::World;
 use super::client::Ended;
-use crate::recording::{Carried, Io, PathRecord, REMOVED, Recording};
+use crate::recording::{Carried, Io, PathRecord, REMOVED, Recording, Told};
 
 /// Width of the intervals of what paths carry.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -93,6 +93,31 @@ impl World {
         }
     }
 
+    /// The run is over: what the daemon's journal says of it.
+    pub(super) fn record_journal(&mut self) {
+        let elapsed = self.elapsed();
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+        let events = self.engine.events(self.now);
+        let at = |ago| elapsed.saturating_sub(ago);
+        let journal = &mut recorder.recording.journal;
+        for (name, events) in events.paths {
+            let path = (0..self.knobs.groups.len()).find(|path| is_of(&name, *path));
+            journal.extend(events.into_iter().map(|event| Told {
+                at: at(event.ago),
+                path,
+                text: Told::text(&event.what, &event.why, None),
+            }));
+        }
+        journal.extend(events.volume.into_iter().map(|event| Told {
+            at: at(event.ago),
+            path: None,
+            text: Told::text(&event.what, &event.why, event.took),
+        }));
+        journal.sort_by_key(|told| told.at);
+    }
+
     /// A request was answered.
     pub(super) fn record_io(&mut self, ended: &Ended) {
         let at = self.elapsed();
@@ -107,6 +132,12 @@ impl World {
             failed: ended.error.is_some(),
         });
     }
+}
+
+/// Whether a path of the daemon is that of the world, or one of its sessions.
+fn is_of(name: &str, path: usize) -> bool {
+    let own = name.strip_prefix(&format!("path {path}"));
+    own.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
 /// What a path that is ready is used for.

@@ -250,6 +250,7 @@ pub fn target_at(knobs: &Knobs, addresses: impl Iterator<Item = String>) -> Targ
     target.set_behaviour(Behaviour {
         reinstatement: knobs.reinstatement,
         orphans: knobs.orphans,
+        nexuses: knobs.nexuses,
         aborts: knobs.aborts,
         resets: knobs.resets,
         refuse_logins: None,

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{Incarnation, PathId};
 use crate::path::message::{Enrol, Order};
+use crate::sabotage::{self, Feature};
 use crate::scsi::cdb::{Command, ReserveIn, ReserveOut};
 use crate::scsi::reservation::{
     Capabilities, HeldReservation, RegisteredKeys, ReservationKey, parameter_list,
@@ -92,11 +93,15 @@ impl Volume {
         incarnation: Incarnation,
     ) {
         self.roster.route_mut(path).incarnation = incarnation;
-        self.reservation.member(path).enrolled = false;
+        let member = self.reservation.member(path);
+        let believed = member.since.is_some() && sabotage::is_without(Feature::Registration);
+        member.enrolled = believed;
         self.set_bars();
         if self.reservation.in_force().is_none() {
             self.orders
                 .push_back((path, Order::Enrol(Enrol::NotNeeded)));
+        } else if believed {
+            self.orders.push_back((path, Order::Enrol(Enrol::Done)));
         } else if self.reservation.job.is_some() || self.reservation.fences.contains_key(&path) {
             self.reservation.joining.insert(path);
         } else {
@@ -149,6 +154,9 @@ impl Volume {
 
     pub(in crate::volume) fn look_after(&mut self, path: PathId) {
         let reservation = &self.reservation;
+        if sabotage::is_without(Feature::Registration) {
+            return;
+        }
         let free = reservation.job.is_none() && !reservation.sequences.contains_key(&path);
         if free && reservation.in_force().is_some() && reservation.is_enrolled(path) {
             self.begin_sequence(path, false);

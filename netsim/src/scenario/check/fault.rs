@@ -226,6 +226,7 @@ impl Checker<'_> {
             throughput_min: number(&raw.throughput_min),
             peak_max: number(&raw.peak_max),
             share_max: number(&raw.share_max),
+            told: raw.told.clone(),
             first_error,
         }
     }

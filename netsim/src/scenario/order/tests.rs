@@ -20,6 +20,7 @@ fn every_order_is_read_back_from_its_own_text() {
         "half-close to-target",
         "hang 3",
         "slow 20",
+        "shallow 4",
         "stragglers 50/200ms",
         "closed-window",
         "ask-logout 3s",

@@ -80,6 +80,11 @@ impl Reservations {
         }
     }
 
+    /// Whether a key is registered over this nexus.
+    pub(super) fn is_registered(&self, nexus: NexusId) -> bool {
+        self.keys.contains_key(&nexus)
+    }
+
     /// Registrations of nexuses that have sessions here.
     pub(super) fn registrations(&self) -> usize {
         self.keys.keys().filter(|nexus| **nexus != FOREIGN).count()
