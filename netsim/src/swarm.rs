@@ -32,7 +32,7 @@ pub struct SwarmReport {
     /// Requests answered.
     pub ios: u64,
     /// Late executions of commands of dead sessions.
-    pub orphans_executed: u64,
+    pub executed_late: u64,
     /// The slowest recovery, with its seed.
     pub slowest_recovery: (Duration, u64),
     /// Seeds that broke a rule.
@@ -87,7 +87,7 @@ impl SwarmReport {
         self.played += 1;
         self.virtual_time += summary.elapsed;
         self.ios += summary.ios;
-        self.orphans_executed += summary.orphans_executed;
+        self.executed_late += summary.executed_late;
         self.slowest_recovery = self.slowest_recovery.max((summary.recovery, seed));
         if let Some(violation) = &outcome.violation {
             self.failed.push((seed, violation.to_string()));

@@ -68,7 +68,7 @@ pub(crate) fn swarm(arguments: &SwarmArguments) -> anyhow::Result<()> {
         report.per_minute(),
         report.virtual_time.as_secs_f64(),
         report.ios,
-        report.orphans_executed,
+        report.executed_late,
         report.slowest_recovery.0.as_secs_f64(),
         report.slowest_recovery.1,
     ))?;

@@ -309,7 +309,7 @@ fn seen(site: &Site, report: &Report, status: Option<&StatusReport>) -> Seen {
         retries: totals.retries,
         fenced: totals.fenced,
         quiesced: totals.quiesced,
-        late_writes: statistics.orphans_executed,
+        late_writes: statistics.executed_late,
         reads: totals.reads,
         hedges: totals.hedges,
         aborts: statistics.aborts,

@@ -66,7 +66,7 @@ impl Seen {
             retries: summary.retries,
             fenced: summary.fenced,
             quiesced: summary.quiesced,
-            late_writes: summary.orphans_executed,
+            late_writes: summary.executed_late,
             reads: summary.reads,
             hedges: summary.hedges,
             ejections: summary.ejections,

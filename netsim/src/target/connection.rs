@@ -42,6 +42,8 @@ pub(super) struct Connection {
     pub(super) out: Outbox,
     /// Closed without delay, with RST: what is in the outbox is lost.
     pub(super) aborted: bool,
+    /// The initiator has given it up, and nothing has told the target.
+    pub(super) forsaken: bool,
     framer: Framer,
     partial: Option<Pdu>,
 }
@@ -59,6 +61,7 @@ impl Connection {
             portal,
             phase: Phase::Login(Box::new(login)),
             out: Outbox::new(),
+            forsaken: false,
             aborted: false,
             framer: Framer::new(SegmentLimits {
                 data: config.wishes.max_recv_data_segment_length,

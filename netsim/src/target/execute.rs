@@ -137,6 +137,7 @@ impl Target {
             return Self::answer_badly(connection, &mut task, nothing, Misdeed::Reject);
         }
         self.statistics.executed += 1;
+        self.statistics.executed_late += u64::from(connection.forsaken);
         let port = self.port(connection.portal);
         if let Some(unit) = self.units.get_mut(&task.lun) {
             unit.arrive(nexus, port);

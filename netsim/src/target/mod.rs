@@ -89,8 +89,8 @@ pub struct TargetStatistics {
     pub cut_short: u64,
     /// Commands executed while their session lived.
     pub executed: u64,
-    /// Commands of dead sessions that were executed late.
-    pub orphans_executed: u64,
+    /// Commands that were executed after their session had ended, or after the initiator had given it up.
+    pub executed_late: u64,
     /// Commands that were terminated before they executed.
     pub terminated: u64,
     /// Commands that were left without an answer.
@@ -271,6 +271,14 @@ impl Target {
         let connection = Connection::new(now, &self.config, portal, group, rng);
         self.connections.insert(id, connection);
         id
+    }
+
+    /// The initiator has given the connection up, and nothing tells the target: what it executes from now on is
+    /// late.
+    pub fn forsake(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.forsaken = true;
+        }
     }
 
     /// The connection is gone: closed or reset by the initiator, or over and written out.

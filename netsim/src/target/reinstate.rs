@@ -206,7 +206,7 @@ impl Target {
             let orphan = entry.remove();
             if let Some(unit) = self.units.get_mut(&orphan.lun) {
                 unit.execute_orphan(orphan.nexus, &orphan.cdb, &orphan.data);
-                self.statistics.orphans_executed += 1;
+                self.statistics.executed_late += 1;
             }
             any = true;
         }

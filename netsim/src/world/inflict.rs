@@ -141,6 +141,9 @@ impl World {
                 let gone: Vec<LinkId> = wires
                     .filter_map(|wire| {
                         wire.half_open = true;
+                        if let Some(connection) = wire.connection {
+                            self.target.forsake(connection);
+                        }
                         wire.link.take()
                     })
                     .collect();
@@ -298,11 +301,18 @@ impl World {
         any
     }
 
+    /// The initiator closes a connection.
+    pub(super) fn hang_up(&mut self, link: LinkId) {
+        if let Some(connection) = self.net.hang_up(self.now, link) {
+            self.target.forsake(connection);
+        }
+    }
+
     /// The daemon's kernel closes its sockets. The next daemon knows that the last run did not end cleanly.
     fn kill(&mut self) {
         let links = self.net.wires.values().filter_map(|wire| wire.link);
         for link in links.collect::<Vec<_>>() {
-            self.net.hang_up(self.now, link);
+            self.hang_up(link);
         }
         self.add_up();
         if let Some(unit) = self.engine.unit() {

@@ -106,7 +106,7 @@ pub struct Summary {
     /// Sessions that a later login ended.
     pub reinstated: u64,
     /// Commands of dead sessions that executed late.
-    pub orphans_executed: u64,
+    pub executed_late: u64,
     /// Fences that laid ghosts.
     pub fenced: u64,
     /// Sessions whose ghosts were let go by time.
@@ -361,7 +361,7 @@ impl World {
             blocks_checked: self.oracle.blocks_checked(),
             logins: target.logins,
             reinstated: target.reinstated,
-            orphans_executed: target.orphans_executed,
+            executed_late: target.executed_late,
             fenced: self.fenced.0 + volume.fenced,
             quiesced: self.fenced.1 + volume.quiesced,
             retries,

@@ -38,7 +38,7 @@ pub(super) struct Route {
     pub(super) unplugged: bool,
     /// The target sends so much later than its kernel acknowledges.
     pub(super) late: Duration,
-    /// A scenario file says what becomes of what a hole holds: nothing that was sent into it is gone for good.
+    /// It is as a scenario file says: nothing is left to chance.
     planned: bool,
 }
 
@@ -122,9 +122,8 @@ impl Net {
         })
     }
 
-    /// A SYN is sent.
+    /// A SYN is sent, of a link that has hung up.
     pub(super) fn dial(&mut self, now: Instant, link: LinkId, route: usize, portal: usize) {
-        self.hang_up(now, link);
         let id = self.next;
         self.next += 1;
         let rng = self.rng.stream_indexed("wire", id);
@@ -183,26 +182,26 @@ impl Net {
         }
     }
 
-    /// The initiator closes abortively. What was sent may still arrive, before the reset.
-    pub(super) fn hang_up(&mut self, now: Instant, link: LinkId) {
-        let Some((&id, wire)) = self
+    /// The initiator closes abortively. What was sent may still arrive, before the reset. The target's end, if
+    /// nothing will tell it.
+    pub(super) fn hang_up(&mut self, now: Instant, link: LinkId) -> Option<ConnectionId> {
+        let (&id, wire) = self
             .wires
             .iter_mut()
-            .find(|(_, wire)| wire.link == Some(link))
-        else {
-            return;
-        };
+            .find(|(_, wire)| wire.link == Some(link))?;
         wire.link = None;
         let to_target = wire.pipes.to_target();
         // A reset is not sent twice: what a hole swallows is gone for good.
-        let forgets = !self.routes[wire.route].planned;
-        wire.half_open = forgets && to_target.is_holed() && self.rng.chance(1, 2);
+        let certain = self.routes[wire.route].planned;
+        wire.half_open = to_target.is_holed() && (certain || self.rng.chance(1, 2));
         if !wire.half_open {
             to_target.push_end(now, End::Reset);
         }
+        let forsaken = wire.connection.filter(|_| wire.half_open);
         if wire.connection.is_none() {
             self.wires.remove(&id);
         }
+        forsaken
     }
 
     /// Forgets wires that are over at both ends.

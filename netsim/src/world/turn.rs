@@ -254,10 +254,11 @@ impl World {
             }
             match action {
                 Action::Dial { link, via, to } => {
+                    self.hang_up(link);
                     let portal = self.portal_of(via, &to);
                     self.net.dial(self.now, link, self.route(via), portal);
                 }
-                Action::Hangup { link } => self.net.hang_up(self.now, link),
+                Action::Hangup { link } => self.hang_up(link),
                 Action::Observe { link } => {
                     if let Some(view) = self.net.view(self.now, link) {
                         self.engine.on_network(self.now, link, view);

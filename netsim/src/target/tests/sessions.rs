@@ -86,7 +86,7 @@ fn synchronous_reinstatement_answers_the_login_once_the_orphans_have_executed() 
     assert_eq!(first_byte(&mut target), 7);
     let (response, _) = new.login_response(&mut target).unwrap();
     assert_eq!(response.flags.transit, full);
-    assert_eq!(target.statistics().orphans_executed, 1);
+    assert_eq!(target.statistics().executed_late, 1);
 }
 
 #[test]
