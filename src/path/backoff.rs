@@ -1,6 +1,7 @@
 //! When to connect again: at once after a loss, then with pauses that grow by half up to a cap, for ever. Each
 //! pause is drawn between half of that and all of it, so that after a short loss a path is back within two
-//! thirds of the time that it was away for.
+//! thirds of the time that it was away for. An attempt that got through to the target counts twice: a login
+//! is work for it.
 
 use std::time::{Duration, Instant};
 
@@ -47,8 +48,9 @@ impl Backoff {
         self.up_since = Some(now);
     }
 
-    /// An attempt failed, or a session was lost: how long to wait; `alone` if no other path carries I/O.
-    pub(super) fn on_down(&mut self, now: Instant, alone: bool) -> Duration {
+    /// An attempt failed, or a session was lost: how long to wait; `alone` if no other path carries I/O,
+    /// `reached` if there was a connection.
+    pub(super) fn on_down(&mut self, now: Instant, alone: bool, reached: bool) -> Duration {
         let was_healthy = self
             .up_since
             .take()
@@ -57,7 +59,8 @@ impl Backoff {
             self.failures = 0;
         }
         let exponent = self.failures;
-        self.failures = self.failures.saturating_add(1);
+        let weight = if reached && exponent > 0 { 2 } else { 1 };
+        self.failures = self.failures.saturating_add(weight);
         if exponent == 0 {
             return Duration::ZERO;
         }
@@ -84,10 +87,10 @@ mod tests {
     fn pauses_grow_up_to_the_cap_and_never_end() {
         let mut backoff = Backoff::new(7);
         let now = Instant::now();
-        assert_eq!(backoff.on_down(now, false), Duration::ZERO);
+        assert_eq!(backoff.on_down(now, false, false), Duration::ZERO);
         let mut last_ceiling = FIRST;
         for _ in 0..100 {
-            let wait = backoff.on_down(now, false);
+            let wait = backoff.on_down(now, false, false);
             assert!(
                 wait >= last_ceiling / 2 && wait <= last_ceiling,
                 "{wait:?} of {last_ceiling:?}"
@@ -102,9 +105,9 @@ mod tests {
         let mut backoff = Backoff::new(7);
         let now = Instant::now();
         for _ in 0..100 {
-            assert!(backoff.on_down(now, true) <= CAP_ALONE);
+            assert!(backoff.on_down(now, true, false) <= CAP_ALONE);
         }
-        assert!(backoff.on_down(now, false) > CAP_ALONE);
+        assert!(backoff.on_down(now, false, false) > CAP_ALONE);
     }
 
     #[test]
@@ -112,15 +115,28 @@ mod tests {
         let mut backoff = Backoff::new(7);
         let now = Instant::now();
         for _ in 0..5 {
-            backoff.on_down(now, false);
+            backoff.on_down(now, false, false);
         }
         backoff.on_up(now);
         assert!(
-            backoff.on_down(now + HEALTHY / 2, false) > Duration::ZERO,
+            backoff.on_down(now + HEALTHY / 2, false, false) > Duration::ZERO,
             "a flapping path waits"
         );
         backoff.on_up(now);
-        assert_eq!(backoff.on_down(now + HEALTHY, false), Duration::ZERO);
+        assert_eq!(backoff.on_down(now + HEALTHY, false, false), Duration::ZERO);
+    }
+
+    #[test]
+    fn logins_that_fail_make_pauses_grow_faster() {
+        let (mut refused, mut admitted) = (Backoff::new(7), Backoff::new(7));
+        let now = Instant::now();
+        let mut waits = |_| {
+            let refused = refused.on_down(now, false, false);
+            (refused, admitted.on_down(now, false, true))
+        };
+        let waits: Vec<_> = (0..8).map(&mut waits).collect();
+        assert_eq!(waits[0], (Duration::ZERO, Duration::ZERO), "at once");
+        assert!(waits[7].1 > waits[7].0 * 3, "{waits:?}");
     }
 
     #[test]
@@ -129,7 +145,7 @@ mod tests {
             let mut backoff = Backoff::new(seed);
             let now = Instant::now();
             (0..20)
-                .map(|_| backoff.on_down(now, false))
+                .map(|_| backoff.on_down(now, false, false))
                 .collect::<Vec<_>>()
         };
         assert_eq!(waits(1), waits(1));

@@ -141,6 +141,7 @@ impl Path {
 
     /// Ends the session and resolves its tasks; how long to wait before the next.
     fn resolve(&mut self, now: Instant) -> Duration {
+        let reached = !matches!(self.state, State::Connecting { .. });
         self.actions.push_back(Action::Hangup { link: Link::Main });
         self.probe = None;
         self.passed_barrier = false;
@@ -193,7 +194,7 @@ impl Path {
             });
         }
         let alone = !self.surroundings.peers.any;
-        self.backoff.on_down(now, alone)
+        self.backoff.on_down(now, alone, reached)
     }
 
     /// Hands on what the session has reported of the volume's tasks: those are no longer its to lose.
