@@ -11,6 +11,7 @@
 //! host), and blocks are compared as well.
 
 use crate::scsi::reservation::{RegisteredKeys, ReservationKey};
+use crate::scsi::sense::{Sense, SenseKey};
 use crate::scsi::verdict::status;
 use crate::task::Completion;
 
@@ -247,6 +248,13 @@ pub(super) fn list(answer: &Completion) -> Result<RegisteredKeys, String> {
         return Err(no_reservations(answer));
     }
     RegisteredKeys::parse(&answer.data.to_bytes()).map_err(|error| error.to_string())
+}
+
+/// The target does not know the command, rather than not carry it out now.
+pub(super) fn is_for_good(answer: &Completion) -> bool {
+    let sense = Sense::parse(&answer.sense);
+    answer.status == status::GOOD
+        || sense.is_some_and(|sense| sense.key == SenseKey::IllegalRequest)
 }
 
 fn no_reservations(answer: &Completion) -> String {

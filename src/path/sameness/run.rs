@@ -390,7 +390,8 @@ impl Path {
                 if matches!(ask, Ask::Keys { .. }) {
                     match by_key::list(answer) {
                         Ok(list) => same.keys.recognise(&list),
-                        Err(_) => same.keys.sweep = false,
+                        // A port in transition says nothing either, for now.
+                        Err(_) => same.keys.sweep &= !by_key::is_for_good(answer),
                     }
                 }
                 match said {

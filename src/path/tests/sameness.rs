@@ -13,6 +13,8 @@ struct Registry {
     keys: BTreeMap<u8, u64>,
     generation: u32,
     refuses: bool,
+    /// So many more commands meet a port in transition.
+    not_ready: u32,
     /// REGISTER commands that were carried out.
     registered: u32,
 }
@@ -22,6 +24,10 @@ type Shared = Rc<RefCell<Registry>>;
 impl Registry {
     fn answer(&mut self, nexus: u8, cdb: &[u8; 16], list: &[u8]) -> Option<Answer> {
         match cdb[0] {
+            0x5e | 0x5f if self.not_ready > 0 => {
+                self.not_ready -= 1;
+                Some(Answer::check(2, 0x04, 0x0a))
+            }
             0x5e | 0x5f if self.refuses => Some(Answer::check(5, 0x20, 0)),
             0x5e => {
                 let body: Vec<u8> = self.keys.values().flat_map(|k| k.to_be_bytes()).collect();
@@ -271,8 +277,12 @@ fn a_key_that_a_killed_process_left_is_known_by_its_beginning() {
     let mut alone = Pair::new(&unit, &unit, SameBy::Reservation);
     alone.surround(false);
     alone.joins.path.sweep_keys();
+    unit.borrow_mut().not_ready = 1;
     alone.join();
     assert_eq!(alone.basis(), Some(Basis::First));
+    assert!(!unit.borrow().keys.is_empty(), "not told yet");
+    alone.joins.pass(Duration::from_secs(6));
+    alone.joins.serve(Link::Main);
     assert!(unit.borrow().keys.is_empty());
 }
 
