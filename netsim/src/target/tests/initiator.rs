@@ -262,6 +262,22 @@ impl Initiator {
         self.command(now, target, cdb, DataDirection::Write(length), true, data)
     }
 
+    /// An ordered TEST UNIT READY.
+    pub(super) fn barrier(&mut self, now: Instant, target: &mut Target) -> Itt {
+        let command = ScsiCommand {
+            immediate: false,
+            last: true,
+            direction: DataDirection::None,
+            attribute: TaskAttribute::Ordered,
+            lun: LunAddress::from_number(0).unwrap(),
+            itt: self.itt(),
+            numbers: self.numbers(),
+            cdb: [0; 16],
+        };
+        self.send(now, target, command.encode(), &[]);
+        command.itt
+    }
+
     pub(super) fn response(&mut self, target: &mut Target) -> Option<ScsiResponse> {
         let (bhs, _) = self.receive(target)?;
         Some(ScsiResponse::decode(&bhs).expect("a SCSI Response"))
