@@ -222,7 +222,8 @@ impl Engine {
             if !path.is_retiring() || self.gone.contains(&id) {
                 continue;
             }
-            if !path.is_stopping() && self.volume.may_let_go(id) {
+            let free = !path.is_stopping() && !path.is_being_told();
+            if free && self.volume.may_let_go(id) {
                 any = true;
                 path.stop(now);
             }

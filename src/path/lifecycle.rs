@@ -147,7 +147,7 @@ impl Path {
         self.passed_barrier = false;
         self.end_access();
         self.end_errands();
-        self.end_sameness();
+        self.end_sameness(now);
         self.large_pings.on_lost();
         // A login hears the target, but takes no unit attention off it.
         if self.admitted {

@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::ids::Incarnation;
 use crate::iscsi::session::Session;
 
+use super::fencing::Power;
 use super::{Path, PathConfig, State};
 
 impl Path {
@@ -82,6 +83,13 @@ impl Path {
     #[must_use]
     pub fn is_retiring(&self) -> bool {
         self.retiring
+    }
+
+    /// Whether it is to be left alone until its unit is identified: a session that ends before leaves it
+    /// in doubt whether the unit has just told of a power loss, and flushes fail for that if nobody else knows.
+    #[must_use]
+    pub fn is_being_told(&self) -> bool {
+        matches!(self.state, State::Probing) && !self.admitted && self.power != Power::Told
     }
 
     /// Whether [`Path::stop`] was called.

@@ -252,6 +252,8 @@ pub(super) struct Sameness {
     again: Option<(Instant, Duration)>,
     /// When a key is tried to be removed again whose removal the target refused for the moment.
     clean_at: Option<Instant>,
+    /// When to look for a key that a REGISTER without an answer may have registered late.
+    late_at: Option<Instant>,
     question: Option<(PathId, Question)>,
     next_question: u64,
     /// Where the volume wrote last.

@@ -42,6 +42,9 @@ const HALF_LOGIN: Duration = Duration::from_secs(16);
 /// A read over a volume with a path that is never broken takes no longer than detection and this.
 const DETOUR: Duration = Duration::from_secs(2);
 
+/// A key that a late REGISTER left is found within ten seconds.
+const KEYS_LEFT: Duration = Duration::from_secs(15);
+
 /// What is demanded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
@@ -171,6 +174,9 @@ impl World {
         }
         // Answers to pings are on their way.
         self.run_for(Duration::from_millis(100))?;
+        if self.registrations_left().is_some() {
+            self.run_for(KEYS_LEFT)?;
+        }
         self.nothing_is_left()
     }
 

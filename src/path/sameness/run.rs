@@ -37,6 +37,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The longest such pause.
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
+/// After REGISTER was aborted, or its answer is missing for another reason: by then it was carried out, or never
+/// will be.
+const CLEAN_LATE: Duration = Duration::from_secs(10);
+
 /// A key whose removal the target refused, as ports in transition do, is tried again after this.
 const CLEAN_AGAIN: Duration = Duration::from_secs(5);
 
@@ -92,8 +96,11 @@ impl Path {
     }
 
     /// The session is over.
-    pub(in crate::path) fn end_sameness(&mut self) {
+    pub(in crate::path) fn end_sameness(&mut self, now: Instant) {
         self.end_comparison();
+        if let Some((_, ask, _)) = self.sameness.slot.asked {
+            self.expect_late(now, ask);
+        }
         self.sameness.slot = super::Slot::default();
         self.sameness.basis = None;
         (self.sameness.again, self.sameness.clean_at) = (None, None);
@@ -319,6 +326,13 @@ impl Path {
 
     // ---- the path's own commands
 
+    /// That has ended without an answer, and may be carried out all the same.
+    fn expect_late(&mut self, now: Instant, ask: Ask) {
+        if matches!(ask, Ask::Register { .. }) {
+            self.sameness.late_at = Some(now + CLEAN_LATE);
+        }
+    }
+
     fn ask_own(&mut self, now: Instant, ask: Ask) {
         if let Ask::Register { new, .. } = ask {
             self.sameness.keys.on_register(new);
@@ -348,6 +362,9 @@ impl Path {
     }
 
     fn on_own_word(&mut self, now: Instant, ask: Ask, answer: Option<&Completion>) {
+        if answer.is_none() {
+            self.expect_late(now, ask);
+        }
         let attention = answer.and_then(unit_attention);
         if attention.is_some_and(|sense| !sense.says_access_changed()) {
             return self.recheck(now, "a unit attention during the comparison");
@@ -482,7 +499,8 @@ impl Path {
         let Some(run) = &same.run else {
             let ready = matches!(self.state, State::Ready);
             let again = same.again.filter(|_| ready).map(|(at, _)| at);
-            return again.into_iter().chain(same.clean_at).min();
+            let late = same.late_at.filter(|_| ready);
+            return again.into_iter().chain(same.clean_at).chain(late).min();
         };
         let own = same.slot.asked.map(|(_, _, since)| since + OWN_MAX);
         let theirs = run.asked.map(|(_, _, since)| since + REFERENCE_MAX);
@@ -511,7 +529,11 @@ impl Path {
             }
             return self.go_on_comparing(now);
         }
-        if self.sameness.clean_at.take_if(|at| *at <= now).is_some() {
+        let ready = matches!(self.state, State::Ready);
+        let late = self.sameness.late_at.take_if(|at| ready && *at <= now);
+        self.sameness.keys.sweep |= late.is_some();
+        let clean = self.sameness.clean_at.take_if(|at| *at <= now);
+        if clean.or(late).is_some() {
             self.clean_up(now);
         }
         let due = self.sameness.again.filter(|(at, _)| *at <= now);

@@ -209,3 +209,18 @@ fn a_barrier_of_a_session_that_lives_is_an_ordered_command_and_a_busy_target_is_
     assert!(drained(&bench));
     assert_eq!(bench.state(), PathState::Ready);
 }
+
+#[test]
+fn a_path_that_asks_for_nothing_more_has_aborted_what_a_reset_of_the_unit_ended() {
+    let (mut bench, task) = hung(true);
+    bench.path.on_unit_was_reset(bench.now);
+    bench.turn();
+    let asked = bench.manage(Some(TmfResponse::TaskDoesNotExist));
+    assert!(asked.len() == 1 && is_abort(&asked[0]), "{asked:?}");
+    assert_eq!(bench.fates().len(), 1);
+    assert_eq!(bench.fates()[0].0, task);
+    assert_eq!(bench.state(), PathState::Ready);
+    bench.path.on_unit_was_reset(bench.now);
+    bench.turn();
+    assert!(bench.manage(None).is_empty(), "nothing is left");
+}

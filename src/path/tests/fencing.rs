@@ -116,6 +116,28 @@ fn unit_attentions_of_the_login_do_not_stand_in_the_way_of_a_fence() {
 }
 
 #[test]
+fn a_barrier_that_a_reset_of_the_unit_ended_is_sent_again() {
+    let mut bench = haunted();
+    let mut unheard = 1;
+    bench.disk = Box::new(move |cdb, _| {
+        if cdb[0] == 0 && unheard > 0 {
+            unheard -= 1;
+            return None;
+        }
+        Some(disk(cdb))
+    });
+    bench.path.fence_early(bench.now, wanted(Some(PathId(1))));
+    bench.turn();
+    bench.connect(Link::Fencer);
+    bench.serve(Link::Fencer);
+    assert!(bench.fences().is_empty(), "its barrier is not answered");
+    bench.path.on_unit_was_reset(bench.now);
+    bench.turn();
+    bench.serve(Link::Fencer);
+    assert_eq!(bench.fences(), [1]);
+}
+
+#[test]
 fn a_login_to_another_portal_group_reinstates_nothing_and_is_no_fence() {
     let mut bench = haunted();
     bench.group = "2";

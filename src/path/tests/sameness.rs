@@ -100,8 +100,8 @@ impl Pair {
         pair
     }
 
-    fn surround(&mut self, there: bool) {
-        let surroundings = Surroundings {
+    fn surroundings(there: bool) -> Surroundings {
+        Surroundings {
             references: [there.then_some(PathId(1)), None],
             reference_is_sure: there,
             others: there,
@@ -111,27 +111,34 @@ impl Pair {
                 ..Peers::default()
             },
             ..Surroundings::default()
-        };
-        self.joins.path.set_surroundings(surroundings);
+        }
+    }
+
+    fn surround(&mut self, there: bool) {
+        self.joins.path.set_surroundings(Self::surroundings(there));
     }
 
     /// Goes on until nobody has anything to say.
     fn carry(&mut self) {
-        let now = self.joins.now;
-        loop {
-            self.joins.serve(Link::Main);
-            self.reference.serve(Link::Main);
-            if let Some((reference, question)) = self.joins.path.poll_question() {
-                assert_eq!(reference, PathId(1));
-                self.reference.path.testify(now, PathId(0), question);
-            } else if let Some((_, said)) = self.reference.path.poll_testimony() {
-                self.joins.path.on_testimony(now, said, self.undisturbed);
-                self.joins.turn();
-            } else if !self.joins.serve_once(Link::Main) {
-                break;
-            }
-        }
+        while self.carry_once() {}
         self.joins.turn();
+    }
+
+    /// What one of the two paths has to say, if anything.
+    fn carry_once(&mut self) -> bool {
+        let now = self.joins.now;
+        self.joins.serve(Link::Main);
+        self.reference.serve(Link::Main);
+        if let Some((reference, question)) = self.joins.path.poll_question() {
+            assert_eq!(reference, PathId(1));
+            self.reference.path.testify(now, PathId(0), question);
+        } else if let Some((_, said)) = self.reference.path.poll_testimony() {
+            self.joins.path.on_testimony(now, said, self.undisturbed);
+            self.joins.turn();
+        } else {
+            return self.joins.serve_once(Link::Main);
+        }
+        true
     }
 
     fn join(&mut self) {
@@ -287,6 +294,33 @@ fn a_key_that_a_killed_process_left_is_known_by_its_beginning() {
 }
 
 #[test]
+fn a_key_that_is_registered_late_is_found_and_removed() {
+    let unit = registry();
+    let mut pair = Pair::new(&unit, &unit, SameBy::Reservation);
+    pair.joins.up();
+    pair.joins.serve(Link::Main);
+    let key = unit.borrow().keys[&2];
+    let mut pair = Pair::new(&unit, &unit, SameBy::Reservation);
+    unit.borrow_mut().keys.clear();
+    pair.joins.identify();
+    pair.joins.path.order(pair.joins.now, Order::Admit);
+    assert!(pair.joins.path.is_comparing());
+    pair.joins.close(Link::Main);
+    pair.joins.pass(ms(100));
+    pair.reference.now = pair.joins.now;
+    pair.join();
+    assert_eq!(pair.joins.state(), PathState::Ready, "{}", pair.why());
+    // What the lost session asked for is carried out only now.
+    unit.borrow_mut().keys.insert(2, key);
+    pair.joins.pass(ms(9_000));
+    pair.joins.serve(Link::Main);
+    assert!(!unit.borrow().keys.is_empty());
+    pair.joins.pass(ms(1_100));
+    pair.carry();
+    assert!(unit.borrow().keys.is_empty());
+}
+
+#[test]
 fn where_somebody_uses_reservations_over_the_path_their_lists_and_blocks_are_compared() {
     let unit = registry();
     unit.borrow_mut().keys.insert(2, 0x1234);
@@ -399,4 +433,47 @@ fn another_units_login_is_no_fence() {
     pair.join();
     assert_eq!(pair.joins.state(), PathState::Disabled);
     assert!(pair.joins.fences().is_empty());
+}
+
+#[test]
+fn blocks_that_are_read_slowly_are_compared_for_three_seconds_and_no_longer() {
+    let unit = registry();
+    unit.borrow_mut().refuses = true;
+    let mut pair = Pair::new(&unit, &unit, SameBy::Reservation);
+    pair.joins.identify();
+    pair.joins.path.order(pair.joins.now, Order::Admit);
+    // Each look at a place takes 100 ms.
+    let mut looks = 0;
+    while pair.joins.state() == PathState::Probing {
+        pair.joins.now += ms(100);
+        pair.reference.now = pair.joins.now;
+        pair.carry_once();
+        looks += 1;
+        assert!(looks < 40, "{}", pair.why());
+    }
+    assert!(looks >= 30, "{looks}");
+    let basis = pair.basis();
+    assert!(
+        matches!(basis, Some(Basis::Blocks { alike, .. }) if (8..64).contains(&alike)),
+        "{basis:?}"
+    );
+}
+
+#[test]
+fn a_comparison_is_nothing_that_hangs_at_the_target() {
+    let unit = registry();
+    let mut pair = Pair::new(&unit, &unit, SameBy::Reservation);
+    pair.joins = Bench::with(|config| config.lun_reset = true);
+    serve(&mut pair.joins, 2, &unit, 7);
+    let mut surroundings = Pair::surroundings(true);
+    (surroundings.wants_fence, surroundings.holds_writes) = (true, true);
+    pair.joins.path.set_surroundings(surroundings);
+    let later = pair.joins.now + ms(2_100);
+    pair.joins.connect(Link::Main);
+    assert!(!pair.joins.path.is_held_up(pair.joins.now));
+    assert!(pair.joins.path.is_held_up(later), "logging in");
+    pair.joins.serve(Link::Main);
+    pair.joins.path.order(pair.joins.now, Order::Admit);
+    assert!(pair.joins.path.is_comparing());
+    assert!(!pair.joins.path.is_held_up(later));
 }
