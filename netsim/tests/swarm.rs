@@ -128,6 +128,18 @@ const REGRESSIONS: &[(u64, &str)] = &[
         55_619,
         "the judge took what a read under way during a crash had told of before it for told after it",
     ),
+    (
+        4597,
+        "a port in transition would not tell registered keys: what a killed process had left was forgotten",
+    ),
+    (
+        23_330,
+        "a registration that was called aborted, and carried out after its key was removed, stayed for good",
+    ),
+    (
+        24_888,
+        "a path that was removed while it identified its unit left a doubt of a power loss: a flush failed",
+    ),
 ];
 
 #[test]
