@@ -407,8 +407,12 @@ impl Path {
                 if matches!(ask, Ask::Keys { .. }) {
                     match by_key::list(answer) {
                         Ok(list) => same.keys.recognise(&list),
-                        // A port in transition says nothing either, for now.
-                        Err(_) => same.keys.sweep &= !by_key::is_for_good(answer),
+                        Err(_) => {
+                            // A port in transition says nothing either, nor a unit that another host has
+                            // reserved by RESERVE(6): it is asked again, but not at once.
+                            same.keys.sweep &= !by_key::is_for_good(answer);
+                            return self.clean_later(now);
+                        }
                     }
                 }
                 match said {
