@@ -37,8 +37,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The longest such pause.
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
-/// After REGISTER was aborted, or its answer is missing for another reason: by then it was carried out, or never
-/// will be.
+/// After REGISTER was aborted, or its answer is missing for another reason: by then it was carried out, or
+/// never will be.
 const CLEAN_LATE: Duration = Duration::from_secs(10);
 
 /// A key whose removal the target refused, as ports in transition do, is tried again after this.
