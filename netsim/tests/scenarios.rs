@@ -134,9 +134,10 @@ fn without_their_rules_the_drills_about_old_writes_fail() {
         (Sabotage::ResetAloneIsAFence, "06-reset-is-no-fence"),
         (Sabotage::AbortIsAFence, "16-hung-write-runs-on"),
     ] {
-        let scenario = match defect {
-            Sabotage::AbortIsAFence => larger_and_shorter(name),
-            _ => load(name),
+        let scenario = if defect == Sabotage::AbortIsAFence {
+            larger_and_shorter(name)
+        } else {
+            load(name)
         };
         let lost = |seed| {
             let mut scenario = scenario.clone();
@@ -160,14 +161,14 @@ fn without_their_rules_the_drills_about_old_writes_fail() {
 /// A drill on a larger unit that ends sooner: nothing hides what was overwritten at the end.
 fn larger_and_shorter(name: &str) -> Scenario {
     let file = folder().join(name).with_extension("toml");
-    let text = std::fs::read_to_string(file).unwrap();
+    let text = std::fs::read_to_string(file).expect("the drill");
     let changed = text
         .replace("size = \"128KiB\"", "size = \"512KiB\"")
         .replace("times = 5", "times = 4")
         .replace("lasts = \"70s\"", "lasts = \"47s\"");
     assert_eq!(changed.len(), text.len());
     assert_ne!(changed, text);
-    Scenario::parse(&changed, Path::new(name)).unwrap()
+    Scenario::parse(&changed, Path::new(name)).expect("a scenario as before")
 }
 
 /// Each is asked to prove itself against the other, though neither was in use when they were identified;

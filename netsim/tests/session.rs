@@ -300,6 +300,6 @@ fn a_target_that_executes_orphans_late_needs_synchronous_reinstatement_to_be_fen
         other.run_until_resolved(&[new]);
         other.run_for(60 * SECOND);
         assert_eq!(other.first_byte(), expected, "{reinstatement:?}");
-        assert_eq!(other.target.statistics().orphans_executed, 1);
+        assert_eq!(other.target.statistics().executed_late, 1);
     }
 }

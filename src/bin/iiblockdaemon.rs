@@ -58,12 +58,13 @@ fn main() -> ExitCode {
         .with_writer(move || lines.clone())
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let code = serve(&arguments);
+    log.tell_panics();
+    let code = serve(&arguments, log.clone());
     log.flush();
     code
 }
 
-fn serve(arguments: &Arguments) -> ExitCode {
+fn serve(arguments: &Arguments, mut log: LogQueue) -> ExitCode {
     let effective = match config_file::explain(&arguments.config) {
         Ok(effective) => effective,
         Err(errors) => {
@@ -78,7 +79,8 @@ fn serve(arguments: &Arguments) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(3),
         Err(error) => {
-            say(&format!("{error:#}"));
+            // After the lines of the log that led to it.
+            let _unheard = log.write_all(format!("{error:#}\n").as_bytes());
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,7 @@
-//! When to connect again: at once after a loss, then with pauses that grow by half up to a cap, for ever. Each
-//! pause is drawn between half of that and all of it, so that after a short loss a path is back within two
-//! thirds of the time that it was away for. An attempt that got through to the target counts twice: a login
-//! is work for it.
+//! When to connect again: at once after a loss, then with pauses that grow by half up to a cap, for ever.
+//! Each pause is drawn between half of that and all of it, so that after a short loss a path is back within
+//! two thirds of the time that it was away for. An attempt that got through to the target counts twice: a
+//! login is work for it.
 
 use std::time::{Duration, Instant};
 

@@ -85,8 +85,8 @@ impl Path {
         self.retiring
     }
 
-    /// Whether it is to be left alone until its unit is identified: a session that ends before leaves it
-    /// in doubt whether the unit has just told of a power loss, and flushes fail for that if nobody else knows.
+    /// Whether it is to be left alone until its unit is identified: a session that ends before leaves it in
+    /// doubt whether the unit has just told of a power loss, and flushes fail for that if nobody else knows.
     #[must_use]
     pub fn is_being_told(&self) -> bool {
         matches!(self.state, State::Probing) && !self.admitted && self.power != Power::Told

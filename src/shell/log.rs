@@ -3,7 +3,9 @@
 //! Whoever reads them may stall: a pager, a terminal at Ctrl-S, a journal whose disk hangs. Volumes do not
 //! wait for that: a thread of its own writes, and what does not fit its queue is counted and left out.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
+use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -60,6 +62,29 @@ impl LogQueue {
         let _unread = written.recv_timeout(left);
     }
 
+    /// From now on a panic is told here, after all lines that came before it, which tell how it came about.
+    /// The program ends with it, and a reader that stalls puts that off for a second at most.
+    pub fn tell_panics(&self) {
+        let log = self.clone();
+        panic::set_hook(Box::new(move |panic| {
+            let thread = thread::current();
+            let name = thread.name().unwrap_or("without a name");
+            let mut told = format!("thread '{name}' {panic}\n");
+            let trace = Backtrace::capture();
+            if trace.status() == BacktraceStatus::Captured {
+                told += &format!("{trace}\n");
+            }
+            log.tell(told.into_bytes());
+            log.flush();
+        }));
+    }
+
+    fn tell(&self, line: Vec<u8>) {
+        if self.send(Entry::Line(line)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// After word of the lines before it that are lost; or it comes back.
     fn send(&self, entry: Entry) -> Result<(), Entry> {
         let lost = self.lost.swap(0, Ordering::Relaxed);
@@ -84,9 +109,7 @@ impl LogQueue {
 
 impl Write for LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.send(Entry::Line(line.to_owned())).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        self.tell(line.to_owned());
         Ok(line.len())
     }
 
@@ -109,6 +132,55 @@ fn write_all(entries: &Receiver<Entry>, mut out: impl Write) {
 mod tests {
     use super::*;
     use std::io::Read;
+    use std::sync::Mutex;
+
+    /// Writes a line once it may.
+    struct Gate(Receiver<()>, Arc<Mutex<Vec<String>>>);
+
+    impl Write for Gate {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(io::Error::other)?;
+            let text = String::from_utf8_lossy(line).into_owned();
+            self.1.lock().unwrap().push(text);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_told_after_the_lines_before_it_and_before_the_end() {
+        let (open, gate) = sync_channel(3);
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let mut log = LogQueue::start(Gate(gate, Arc::clone(&written))).unwrap();
+        let before = panic::take_hook();
+        log.tell_panics();
+        let tell = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            // Tests beside this one may panic as well.
+            if thread::current().name() != Some("dies") {
+                return before(panic);
+            }
+            (0..3).for_each(|_| open.send(()).unwrap());
+            tell(panic);
+        }));
+        log.write_all(b"one\n").unwrap();
+        log.write_all(b"two\n").unwrap();
+        let dies = thread::Builder::new().name("dies".to_owned());
+        let dies = dies.spawn(|| panic!("on purpose")).unwrap();
+        assert!(dies.join().is_err());
+        drop(panic::take_hook());
+        let written = written.lock().unwrap();
+        assert_eq!(written.get(..2).unwrap(), ["one\n", "two\n"]);
+        let told = &written[2];
+        assert!(
+            told.starts_with("thread 'dies' panicked at src/shell/log.rs")
+                && told.contains("on purpose"),
+            "{told}"
+        );
+    }
 
     #[test]
     fn a_reader_that_stalls_keeps_nobody_waiting_and_learns_what_it_missed() {

@@ -296,10 +296,11 @@ impl Outlier {
 
     /// A command was answered.
     pub(super) fn on_answer(&mut self, now: Instant, path: usize, io: &IoView, sent: Instant) {
-        let record = &mut self.records[path];
-        record.failing.on_answer();
-        record.last_answer = Some(now);
         let took = now.saturating_duration_since(sent);
+        let witnessed = failing::is_long(took) && self.is_witnessed(path, sent);
+        let record = &mut self.records[path];
+        record.failing.on_answer(witnessed);
+        record.last_answer = Some(now);
         record.note_longest(now, took);
         record.answered = record.answered.max(Some(sent));
         let Some(class) = Class::of(io) else { return };

@@ -21,10 +21,10 @@
 //! `detect.command`: if that hangs too, it is not the path. [`BURST`] in a row, then one every [`EARNED`]:
 //! what hangs by the dozen is better left to its deadline.
 //!
-//! Flushes are a class of their own. There are few of them, so five later ones are enough, in five windows: what a
-//! cache has to write first, it has to write for them as well, and answers in five windows do not all come
-//! late. Now and then one takes long, so 9 of 10 say what is usual. Other commands that move no data (trims, writes of
-//! zeroes) take as long as they take.
+//! Flushes are a class of their own. There are few of them, so five later ones are enough, in five windows:
+//! what a cache has to write first, it has to write for them as well, and answers in five windows do not all
+//! come late. Now and then one takes long, so 9 of 10 say what is usual. Other commands that move no data
+//! (trims, writes of zeroes) take as long as they take.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

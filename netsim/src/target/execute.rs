@@ -137,7 +137,9 @@ impl Target {
             return Self::answer_badly(connection, &mut task, nothing, Misdeed::Reject);
         }
         self.statistics.executed += 1;
-        self.statistics.executed_late += u64::from(connection.forsaken);
+        // A read or a TEST UNIT READY harms nobody, however late.
+        let late = connection.forsaken && !task.data_out().is_empty();
+        self.statistics.executed_late += u64::from(late);
         let port = self.port(connection.portal);
         if let Some(unit) = self.units.get_mut(&task.lun) {
             unit.arrive(nexus, port);

@@ -89,7 +89,8 @@ pub struct TargetStatistics {
     pub cut_short: u64,
     /// Commands executed while their session lived.
     pub executed: u64,
-    /// Commands that were executed after their session had ended, or after the initiator had given it up.
+    /// Commands with data for the disk that were executed after their session had ended, or after the initiator had
+    /// given it up.
     pub executed_late: u64,
     /// Commands that were terminated before they executed.
     pub terminated: u64,

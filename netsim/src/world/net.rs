@@ -182,8 +182,8 @@ impl Net {
         }
     }
 
-    /// The initiator closes abortively. What was sent may still arrive, before the reset. The target's end, if
-    /// nothing will tell it.
+    /// The initiator closes abortively. What was sent may still arrive, before the reset. The target's end,
+    /// if nothing will tell it.
     pub(super) fn hang_up(&mut self, now: Instant, link: LinkId) -> Option<ConnectionId> {
         let (&id, wire) = self
             .wires

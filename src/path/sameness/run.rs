@@ -37,8 +37,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The longest such pause.
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
-/// After REGISTER was aborted, or its answer is missing for another reason: by then it was carried out, or never
-/// will be.
+/// After REGISTER was aborted, or its answer is missing for another reason: by then it was carried out, or
+/// never will be.
 const CLEAN_LATE: Duration = Duration::from_secs(10);
 
 /// A key whose removal the target refused, as ports in transition do, is tried again after this.
@@ -407,8 +407,12 @@ impl Path {
                 if matches!(ask, Ask::Keys { .. }) {
                     match by_key::list(answer) {
                         Ok(list) => same.keys.recognise(&list),
-                        // A port in transition says nothing either, for now.
-                        Err(_) => same.keys.sweep &= !by_key::is_for_good(answer),
+                        Err(_) => {
+                            // A port in transition says nothing either, nor a unit that another host has
+                            // reserved by RESERVE(6): it is asked again, but not at once.
+                            same.keys.sweep &= !by_key::is_for_good(answer);
+                            return self.clean_later(now);
+                        }
                     }
                 }
                 match said {

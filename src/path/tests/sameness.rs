@@ -15,6 +15,10 @@ struct Registry {
     refuses: bool,
     /// So many more commands meet a port in transition.
     not_ready: u32,
+    /// Another host has reserved the unit by RESERVE(6): everything is a conflict.
+    reserved: bool,
+    /// READ KEYS commands that came.
+    read: u32,
     /// REGISTER commands that were carried out.
     registered: u32,
 }
@@ -23,7 +27,9 @@ type Shared = Rc<RefCell<Registry>>;
 
 impl Registry {
     fn answer(&mut self, nexus: u8, cdb: &[u8; 16], list: &[u8]) -> Option<Answer> {
+        self.read += u32::from(cdb[0] == 0x5e);
         match cdb[0] {
+            0x5e | 0x5f if self.reserved => Some(Answer::status(0x18)),
             0x5e | 0x5f if self.not_ready > 0 => {
                 self.not_ready -= 1;
                 Some(Answer::check(2, 0x04, 0x0a))
@@ -318,6 +324,25 @@ fn a_key_that_is_registered_late_is_found_and_removed() {
     pair.joins.pass(ms(1_100));
     pair.carry();
     assert!(unit.borrow().keys.is_empty());
+}
+
+#[test]
+fn a_unit_that_another_host_has_reserved_is_not_asked_for_keys_all_the_time() {
+    let unit = registry();
+    unit.borrow_mut().reserved = true;
+    let mut alone = Pair::new(&unit, &unit, SameBy::Reservation);
+    alone.surround(false);
+    alone.joins.path.sweep_keys();
+    alone.joins.up();
+    for _ in 0..20 {
+        alone.joins.serve_once(Link::Main);
+        alone.joins.turn();
+    }
+    assert_eq!(unit.borrow().read, 1, "and again after a pause");
+    unit.borrow_mut().reserved = false;
+    alone.joins.pass(Duration::from_secs(6));
+    alone.joins.serve(Link::Main);
+    assert_eq!(unit.borrow().read, 2);
 }
 
 #[test]

@@ -9,6 +9,8 @@
 //!   not show it by the number of late answers. Windows with a late answer are counted as well: three make
 //!   a path gray, however many answers came in time. Only a peer that carries a third of what the path
 //!   carries can say that it is the path: what the target does now and then would show on the busier one.
+//!   And only if a peer answered meanwhile what it was asked meanwhile: where requests come one by one, a
+//!   target that stands still meets one path, and no other is there to show it.
 
 use std::time::{Duration, Instant};
 
@@ -42,12 +44,17 @@ pub(super) struct Failing {
     answers: f32,
     failures: f32,
     stalls: f32,
+    /// Those of them that a peer was witness of.
+    witnessed: f32,
+    /// In this window an answer was late, and a peer was not asked in vain meanwhile.
+    witness: bool,
 }
 
 impl Failing {
-    /// A command was answered, in time or not.
-    pub(super) fn on_answer(&mut self) {
+    /// A command was answered, in time or not; `witnessed`: late, while a peer was not asked in vain.
+    pub(super) fn on_answer(&mut self, witnessed: bool) {
         self.answers += 1.0;
+        self.witness |= witnessed;
     }
 
     /// A command failed on the way, for which the unit is not to blame.
@@ -58,7 +65,9 @@ impl Failing {
     /// So many answers of the window were far too late.
     fn on_late(&mut self, answers: u32) {
         self.failures += answers as f32;
-        self.stalls += if answers > 0 { 1.0 } else { 0.0 };
+        let stalled = answers > 0;
+        self.stalls += if stalled { 1.0 } else { 0.0 };
+        self.witnessed += if stalled && self.witness { 1.0 } else { 0.0 };
     }
 
     fn share(&self) -> f32 {
@@ -67,13 +76,27 @@ impl Failing {
 
     /// The window is over.
     pub(super) fn close(&mut self) {
-        for count in [&mut self.answers, &mut self.failures, &mut self.stalls] {
+        self.witness = false;
+        let counts = [&mut self.answers, &mut self.failures];
+        let stalls = [&mut self.stalls, &mut self.witnessed];
+        for count in counts.into_iter().chain(stalls) {
             *count -= *count / MEMORY;
         }
     }
 }
 
+/// Whether an answer that took so long may be far too late.
+pub(super) fn is_long(took: Duration) -> bool {
+    took > LOST
+}
+
 impl Outlier {
+    /// Whether another path has answered what was sent after that.
+    pub(super) fn is_witnessed(&self, path: usize, sent: Instant) -> bool {
+        let mut others = self.records.iter().enumerate();
+        others.any(|(other, record)| other != path && record.answered > Some(sent))
+    }
+
     /// Counts answers of the window that came far too late, unless the peers were late as well, or
     /// had answers of late that took as long: what was slow as a whole is not slow everywhere at the same
     /// instant, and long answers to what was sent meanwhile come after it.
@@ -136,9 +159,10 @@ impl Outlier {
             .peers(path, seen)
             .filter_map(exposed)
             .reduce(f32::min)?;
-        let gray = failing.stalls >= ENOUGH && failing.stalls > best * FACTOR as f32;
+        let stalls = failing.witnessed;
+        let gray = stalls >= ENOUGH && stalls > best * FACTOR as f32;
         gray.then_some(Finding::Stalls {
-            times: rounded(failing.stalls.ceil()),
+            times: rounded(stalls.ceil()),
         })
     }
 }

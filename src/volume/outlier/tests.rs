@@ -281,9 +281,9 @@ fn found_late(bench: &mut Bench, each: [u32; 2], every: u32) -> Option<u32> {
     bench.windows(40, &[(each[0], ms(1)), (each[1], ms(1))]);
     (0..40).find(|window| {
         let late = u32::from(window % every == 0);
+        bench.answers(1, each[1], &READ, ms(1));
         bench.answers(0, late, &READ, ms(210));
         bench.answers(0, each[0] - late, &READ, ms(1));
-        bench.answers(1, each[1], &READ, ms(1));
         bench.close().contains(&0)
     })
 }
@@ -297,6 +297,19 @@ fn a_busy_path_that_stands_still_again_and_again_is_found_however_many_answers_a
 #[test]
 fn a_peer_that_carries_little_says_nothing_of_stalls() {
     assert_eq!(found_late(&mut Bench::new(2), [2000, 400], 4), None);
+}
+
+#[test]
+fn a_target_that_stands_still_while_one_path_alone_is_asked_is_not_that_paths_fault() {
+    let mut bench = Bench::new(2);
+    bench.windows(40, &[(100, ms(1)), (100, ms(1))]);
+    for window in 0..40 {
+        // One request at a time: the other path has its next one when this is answered.
+        bench.answers(0, u32::from(window % 4 == 0), &READ, ms(210));
+        bench.answers(1, 1000, &READ, ms(1));
+        bench.answers(0, 1000, &READ, ms(1));
+        assert!(bench.close().is_empty(), "window {window}");
+    }
 }
 
 #[test]
