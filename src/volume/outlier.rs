@@ -297,7 +297,10 @@ impl Outlier {
     /// A command was answered.
     pub(super) fn on_answer(&mut self, now: Instant, path: usize, io: &IoView, sent: Instant) {
         let took = now.saturating_duration_since(sent);
-        let witnessed = failing::is_long(took) && self.is_witnessed(path, sent);
+        let silent_since = self.records[path].last_answer.max(Some(sent));
+        let silent = silent_since.map(|since| now.saturating_duration_since(since));
+        let still = silent.is_some_and(failing::is_long);
+        let witnessed = still && self.is_witnessed(path, sent);
         let record = &mut self.records[path];
         record.failing.on_answer(witnessed);
         record.last_answer = Some(now);

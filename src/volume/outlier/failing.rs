@@ -6,10 +6,11 @@
 //! - *Share.* It counts as a failure, and three failures that are more than one of a hundred commands make a
 //!   path gray.
 //! - *Stalls.* A lost segment holds up whatever comes after it on its connection, so that a busy path does
-//!   not show it by the number of late answers. Windows with a late answer are counted as well: three make
-//!   a path gray, however many answers came in time. Only a peer that carries a third of what the path
-//!   carries can say that it is the path: what the target does now and then would show on the busier one.
-//!   And only if a peer answered meanwhile what it was asked meanwhile: where requests come one by one, a
+//!   not show it by the number of late answers. Windows with a late answer before which the path answered
+//!   nothing else for as long are counted as well: three make a path gray, however many answers came in
+//!   time. A command that is late while others of the path are answered is that command's matter. Only a
+//!   peer that carries a third of what the path carries can say that it is the path: what the target does now
+//!   and then would show on the busier one. And only if a peer answered meanwhile what it was asked meanwhile: where requests come one by one, a
 //!   target that stands still meets one path, and no other is there to show it.
 
 use std::time::{Duration, Instant};
@@ -46,12 +47,13 @@ pub(super) struct Failing {
     stalls: f32,
     /// Those of them that a peer was witness of.
     witnessed: f32,
-    /// In this window an answer was late, and a peer was not asked in vain meanwhile.
+    /// In this window an answer came after a long silence, in which a peer was not asked in vain.
     witness: bool,
 }
 
 impl Failing {
-    /// A command was answered, in time or not; `witnessed`: late, while a peer was not asked in vain.
+    /// A command was answered, in time or not; `witnessed`: after a long silence, in which a peer was not
+    /// asked in vain.
     pub(super) fn on_answer(&mut self, witnessed: bool) {
         self.answers += 1.0;
         self.witness |= witnessed;
@@ -85,7 +87,7 @@ impl Failing {
     }
 }
 
-/// Whether an answer that took so long may be far too late.
+/// Whether an answer that took so long may be far too late, and a path that is silent for so long stand still.
 pub(super) fn is_long(took: Duration) -> bool {
     took > LOST
 }

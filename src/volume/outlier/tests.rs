@@ -313,6 +313,20 @@ fn a_target_that_stands_still_while_one_path_alone_is_asked_is_not_that_paths_fa
 }
 
 #[test]
+fn a_command_that_is_late_while_others_of_its_path_are_answered_is_no_stall() {
+    let mut bench = Bench::new(2);
+    bench.windows(40, &[(2000, ms(1)), (2000, ms(1))]);
+    for window in 0..40 {
+        bench.answers(1, 2000, &READ, ms(1));
+        bench.now += ms(200);
+        bench.answers(0, 1999, &READ, ms(1));
+        bench.now += ms(10);
+        bench.answers(0, 1, &READ, ms(205));
+        assert!(bench.close().is_empty(), "window {window}");
+    }
+}
+
+#[test]
 fn stalls_of_all_paths_are_the_targets_matter() {
     let mut bench = Bench::new(2);
     bench.windows(40, &[(2000, ms(1)), (2000, ms(1))]);
