@@ -35,18 +35,18 @@ fn missed(recording: &Recording) -> Vec<String> {
         .collect()
 }
 
-/// Seeds beside each drill's own: what it demands is not a matter of luck.
-const OTHERS: [u64; 2] = [501, 502];
+/// A seed beside each drill's own: what it demands is not a matter of luck.
+const OTHER: u64 = 501;
 
 #[test]
-fn every_scenario_passes_in_virtual_time_with_its_seed_and_with_others() {
+fn every_scenario_passes_in_virtual_time_with_its_seed_and_with_another() {
     let waiting = Mutex::new(files());
     let failures = Mutex::new(Vec::new());
     let work = || {
         while let Some(file) = { waiting.lock().unwrap().pop() } {
             let mut scenario =
                 scenario::load(&file).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-            for seed in [scenario.seed].into_iter().chain(OTHERS) {
+            for seed in [scenario.seed, OTHER] {
                 scenario.seed = seed;
                 let missed = missed(&scenario.play(Detail::Nothing).recording);
                 if !missed.is_empty() {
