@@ -8,10 +8,11 @@
 //! - *Stalls.* A lost segment holds up whatever comes after it on its connection, so that a busy path does
 //!   not show it by the number of late answers. Windows with a late answer before which the path answered
 //!   nothing else for as long are counted as well: three make a path gray, however many answers came in
-//!   time. A command that is late while others of the path are answered is that command's matter. Only a
+//!   time. A command that is late while others of its path are answered is that command's matter. Only a
 //!   peer that carries a third of what the path carries can say that it is the path: what the target does now
-//!   and then would show on the busier one. And only if a peer answered meanwhile what it was asked meanwhile: where requests come one by one, a
-//!   target that stands still meets one path, and no other is there to show it.
+//!   and then would show on the busier one. And only if a peer answered meanwhile what it was asked
+//!   meanwhile: where requests come one by one, a target that stands still meets one path, and no other is
+//!   there to show it.
 
 use std::time::{Duration, Instant};
 
@@ -87,7 +88,8 @@ impl Failing {
     }
 }
 
-/// Whether an answer that took so long may be far too late, and a path that is silent for so long stand still.
+/// Whether an answer that took so long may be far too late, and a path that is silent for so long may stand
+/// still.
 pub(super) fn is_long(took: Duration) -> bool {
     took > LOST
 }
